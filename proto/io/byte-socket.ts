@@ -1,0 +1,261 @@
+/**
+ * One stream socket (TCP, Unix or TLS) as the wire code sees it: bytes in, coalesced bytes out.
+ *
+ * Reading: every plain socket of a thread reads into one shared buffer, which is valid only during `onBytes`; what a
+ * reader keeps, it copies. Idle connections therefore cost no read buffers.
+ * Writing: bytes are appended to a pooled buffer and leave in one write per socket per event-loop turn.
+ * Back-pressure: `writable` turns false while more than `HIGH_WATER_BYTES` wait for the kernel, and `onDrained` tells
+ * when it is true again. Whoever produces bytes asks first; the socket itself never refuses and never drops.
+ * Ends: `onClosed` is called exactly once, whatever happened, and nothing is called after it.
+ */
+import type { Socket } from 'node:net';
+import { acquireBuffer, OUTPUT_BUFFER_BYTES, releaseBuffer } from './buffer-pool.ts';
+
+/** Bytes handed to the kernel but not taken by it, above which a socket counts as not writable. */
+export const HIGH_WATER_BYTES = 256 * 1024;
+const LOW_WATER_BYTES = 64 * 1024;
+const READ_BUFFER_BYTES = 65_536;
+
+/** What consumes a socket's bytes; replaceable while the socket lives (protocol detection hands over this way). */
+export interface ByteReader {
+  /** Bytes `0..length` of `buffer`, valid only during the call. */
+  onBytes(buffer: Buffer, length: number): void;
+  /** The peer will send no more (FIN); our side may still write. */
+  onEnd(): void;
+  /** The socket takes bytes again after `writable` was false. */
+  onDrained(): void;
+  /** The socket is gone; `error` says why when it was not an orderly close. */
+  onClosed(error: Error | null): void;
+}
+
+/** Sockets with bytes to flush at the end of this loop turn. */
+const dirty: ByteSocket[] = [];
+let flushArmed = false;
+
+function flushDirty(): void {
+  flushArmed = false;
+  // Sockets made dirty while flushing (a callback wrote) go into the next turn.
+  const count = dirty.length;
+  for (let i = 0; i < count; i++) {
+    const socket = dirty[i]!;
+    socket.flushScheduled = false;
+    socket.flush();
+  }
+  dirty.copyWithin(0, count);
+  dirty.length -= count;
+  if (dirty.length > 0 && !flushArmed) {
+    flushArmed = true;
+    setImmediate(flushDirty);
+  }
+}
+
+const sharedReadBuffer = Buffer.allocUnsafeSlow(READ_BUFFER_BYTES);
+
+/** Net options that make a socket read into the thread's shared buffer, for `net.connect` and adopted handles. */
+export function sharedReadOptions(onRead: (length: number, buffer: Uint8Array) => boolean): {
+  buffer: Uint8Array;
+  callback: (length: number, buffer: Uint8Array) => boolean;
+} {
+  return { buffer: sharedReadBuffer, callback: onRead };
+}
+
+export class ByteSocket {
+  /** The net socket underneath; null only before `attach`. */
+  socket: Socket | null = null;
+  reader: ByteReader;
+  /** Totals since the socket was opened, in bytes. */
+  bytesIn = 0;
+  bytesOut = 0;
+  closed = false;
+  flushScheduled = false;
+  /** The peer sent FIN. */
+  readEnded = false;
+  private out: Buffer | null = null;
+  private outLength = 0;
+  /** Bytes given to net and not yet written to the kernel. */
+  private inFlightBytes = 0;
+  private stalled = false;
+  private endWhenFlushed = false;
+  private error: Error | null = null;
+
+  constructor(reader: ByteReader) {
+    this.reader = reader;
+  }
+
+  /** Function for `sharedReadOptions`: hands bytes to the current reader. */
+  readonly onRead = (length: number, buffer: Uint8Array): boolean => {
+    if (this.closed) return false;
+    this.bytesIn += length;
+    this.reader.onBytes(buffer as Buffer, length);
+    return true;
+  };
+
+  /** Binds the net socket. `streaming` is for sockets that cannot read into the shared buffer (TLS). */
+  attach(socket: Socket, streaming: boolean): void {
+    this.socket = socket;
+    if (streaming) socket.on('data', (chunk: Buffer) => this.onRead(chunk.length, chunk));
+    socket.on('end', () => {
+      this.readEnded = true;
+      if (!this.closed) this.reader.onEnd();
+    });
+    socket.on('error', (error) => {
+      this.error ??= error;
+    });
+    socket.on('close', () => this.finish());
+    if (!streaming) socket.resume();
+  }
+
+  /** False while too many bytes wait for the kernel, and after the close. */
+  get writable(): boolean {
+    return !this.stalled && !this.closed;
+  }
+
+  /** Bytes accepted for sending that the kernel has not taken. */
+  get pendingBytes(): number {
+    return this.inFlightBytes + this.outLength;
+  }
+
+  /**
+   * Makes room for `size` contiguous bytes (at most `OUTPUT_BUFFER_BYTES`) and returns the buffer to write into, from
+   * `position()` on; `advance(size)` commits them.
+   */
+  reserve(size: number): Buffer {
+    if (this.out === null) this.out = acquireBuffer();
+    else if (this.outLength + size > OUTPUT_BUFFER_BYTES) {
+      this.flush();
+      this.out = acquireBuffer();
+    }
+    return this.out;
+  }
+
+  position(): number {
+    return this.outLength;
+  }
+
+  advance(size: number): void {
+    this.outLength += size;
+    if (!this.flushScheduled) this.schedule();
+  }
+
+  /** Appends a copy of `buffer[start..end)`, across as many output buffers as it takes. */
+  write(buffer: Uint8Array, start: number, end: number): void {
+    while (start < end) {
+      if (this.out === null) this.out = acquireBuffer();
+      let room = OUTPUT_BUFFER_BYTES - this.outLength;
+      if (room === 0) {
+        this.flush();
+        this.out = acquireBuffer();
+        room = OUTPUT_BUFFER_BYTES;
+      }
+      const size = end - start < room ? end - start : room;
+      copyBytes(buffer, start, start + size, this.out, this.outLength);
+      this.outLength += size;
+      start += size;
+    }
+    if (!this.flushScheduled) this.schedule();
+  }
+
+  /** Hands what has been written to net now instead of at the end of the turn. */
+  flush(): void {
+    const buffer = this.out;
+    if (buffer === null) {
+      if (this.endWhenFlushed) this.endNow();
+      return;
+    }
+    const length = this.outLength;
+    this.out = null;
+    this.outLength = 0;
+    const { socket } = this;
+    if (this.closed || socket === null || length === 0) {
+      releaseBuffer(buffer);
+      return;
+    }
+    this.inFlightBytes += length;
+    this.bytesOut += length;
+    if (this.inFlightBytes > HIGH_WATER_BYTES) this.stalled = true;
+    const chunk = length === OUTPUT_BUFFER_BYTES ? buffer : buffer.subarray(0, length);
+    socket.write(chunk, () => this.written(buffer, length));
+    if (this.endWhenFlushed) this.endNow();
+  }
+
+  /** Stops reading until `resumeReading`; what the kernel holds pushes back on the peer. */
+  pauseReading(): void {
+    this.socket?.pause();
+  }
+
+  resumeReading(): void {
+    if (!this.closed) this.socket?.resume();
+  }
+
+  /** Sends FIN after everything written so far. */
+  end(): void {
+    this.endWhenFlushed = true;
+    if (!this.flushScheduled) this.schedule();
+  }
+
+  /** Closes at once; unsent bytes are lost. `onClosed` follows in a later turn. */
+  destroy(error?: Error): void {
+    if (this.closed) return;
+    if (error !== undefined) this.error ??= error;
+    if (this.socket === null) this.finish();
+    else this.socket.destroy();
+  }
+
+  /** Closes at once with a TCP reset, so that the peer sees an abort and not an orderly end. */
+  reset(): void {
+    const socket = this.socket as (Socket & { resetAndDestroy?: () => void }) | null;
+    if (this.closed || socket === null) return;
+    // Unix sockets have no reset; destroying them is the same to the peer.
+    if (socket.remoteFamily === undefined) socket.destroy();
+    else socket.resetAndDestroy?.();
+  }
+
+  private schedule(): void {
+    this.flushScheduled = true;
+    dirty.push(this);
+    if (!flushArmed) {
+      flushArmed = true;
+      setImmediate(flushDirty);
+    }
+  }
+
+  private written(buffer: Buffer, length: number): void {
+    releaseBuffer(buffer);
+    this.inFlightBytes -= length;
+    if (this.stalled && this.inFlightBytes <= LOW_WATER_BYTES) {
+      this.stalled = false;
+      if (!this.closed) this.reader.onDrained();
+    }
+  }
+
+  private endNow(): void {
+    this.endWhenFlushed = false;
+    this.socket?.end();
+  }
+
+  private finish(): void {
+    if (this.closed) return;
+    this.closed = true;
+    if (this.out !== null) releaseBuffer(this.out);
+    this.out = null;
+    this.outLength = 0;
+    this.reader.onClosed(this.error);
+  }
+}
+
+/** Copies without a native call when the piece is small: below this size the call costs more than the bytes. */
+const NATIVE_COPY_BYTES = 24;
+
+export function copyBytes(
+  source: Uint8Array,
+  start: number,
+  end: number,
+  target: Uint8Array,
+  targetStart: number,
+): void {
+  if (end - start <= NATIVE_COPY_BYTES) {
+    for (let i = start; i < end; i++) target[targetStart++] = source[i]!;
+  } else {
+    (source as Buffer).copy(target, targetStart, start, end);
+  }
+}

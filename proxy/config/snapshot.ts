@@ -1,0 +1,129 @@
+/**
+ * The mesh snapshot: everything a data thread needs to serve one request, as plain frozen data.
+ *
+ * Control code compiles the configuration into one of these, validates it whole, freezes it and publishes it;
+ * data code reads one snapshot per request and never changes it. It crosses thread borders by structured clone,
+ * so it holds no functions, classes or bigints. Indices (cluster, model) are positions in this snapshot's arrays;
+ * identity across snapshots is the `name`.
+ */
+
+/** Where an endpoint listens. TCP hosts may be names; they are resolved when a connection is made. */
+export type EndpointAddress =
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'unix'; readonly path: string };
+
+/** When a cluster's breaker opens and how it closes again. Durations in milliseconds, fractions in 0..1. */
+export interface BreakerPolicy {
+  readonly enabled: boolean;
+  /** Length of the rolling window in which outcomes are counted. */
+  readonly windowMs: number;
+  /** Requests the window must hold before the error fraction is looked at. */
+  readonly minimumRequests: number;
+  /** Failures / (failures + successes) at or above which the breaker opens. */
+  readonly errorFraction: number;
+  /** Failures in a row that open the breaker whatever the window holds; 0 switches this trigger off. */
+  readonly consecutiveFailures: number;
+  /** First open period; each further opening without a success doubles it up to `maxOpenMs`. */
+  readonly openMs: number;
+  readonly maxOpenMs: number;
+  /** Random part added to an open period, as a fraction of it. */
+  readonly jitterFraction: number;
+}
+
+/** One model version (or one opaque upstream) as seen by the data plane: endpoints plus the version asked of them. */
+export interface ClusterSnapshot {
+  /** `credit-risk@1`, `credit-risk-lite`, or the name given in the document. Unique in the snapshot. */
+  readonly name: string;
+  /** Model name written into forwarded requests; empty for a cluster that carries other traffic. */
+  readonly model: string;
+  /** Decimal int64 version written into forwarded requests, '' to let the upstream choose. */
+  readonly version: string;
+  readonly endpoints: readonly EndpointAddress[];
+  readonly breaker: BreakerPolicy;
+  readonly connectTimeoutMs: number;
+  /** Longest time a request may take in this cluster when the caller sent no deadline; 0 is unlimited. */
+  readonly requestTimeoutMs: number;
+  /** Requests in flight per data thread; above it admission refuses. */
+  readonly maxConcurrentRequests: number;
+  /** Requests waiting for a connection per data thread; above it admission refuses. */
+  readonly maxPendingRequests: number;
+  /** First of this cluster's statistics slots (see stats/slots.ts for the order). */
+  readonly statsBase: number;
+  /** This cluster's place in the shared breaker cells. */
+  readonly breakerIndex: number;
+}
+
+/** A weighted share of a model's traffic, in hundredths of a percent; a split sums to 10000. */
+export interface SplitShare {
+  readonly cluster: number;
+  readonly weightHundredths: number;
+}
+
+/** A shadow: a cluster that is shown a share of the traffic and whose answers are only compared. */
+export interface ShadowSnapshot {
+  readonly cluster: number;
+  /** Share of requests mirrored, in hundredths of a percent (10000 = all). */
+  readonly percentHundredths: number;
+  /** Mirrored requests in flight per data thread; above it the mirror drops and counts. */
+  readonly maxConcurrent: number;
+  /** Bytes of mirrored requests and captured answers held per data thread; above it the mirror drops and counts. */
+  readonly maxBytes: number;
+  readonly statsBase: number;
+}
+
+/** Which cohort a request belongs to, for comparison figures. */
+export type CohortSource =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'header'; readonly name: string }
+  | { readonly kind: 'input'; readonly tensor: string; readonly buckets: readonly number[] };
+
+export interface CohortPolicy {
+  readonly source: CohortSource;
+  /** Distinct cohorts kept; the rest count as `other`. */
+  readonly maxCohorts: number;
+  /** Names for values: a header value or a numeric input value (as text) to the cohort name shown. */
+  readonly names: Readonly<Record<string, string>>;
+}
+
+/** One step of a fallback list. */
+export interface FallbackSnapshot {
+  readonly cluster: number;
+  /** Share of the remaining deadline this step may use, 0..1. */
+  readonly budgetFraction: number;
+}
+
+/** Everything decided for requests that name one model. */
+export interface ModelSnapshot {
+  /** The name clients ask for. */
+  readonly name: string;
+  /** The primary side: one cluster, or several for a canary. */
+  readonly split: readonly SplitShare[];
+  /** Request header whose value keeps a caller on one version; '' splits by request. */
+  readonly stickyHeader: string;
+  /** Salt of the sticky hash, so that two models split differently. */
+  readonly salt: string;
+  readonly fallbacks: readonly FallbackSnapshot[];
+  /** gRPC status codes of the primary that the fallback answers for. */
+  readonly fallbackStatuses: readonly number[];
+  /** Share of the caller's deadline the primary may use before the fallback is tried, 0..1. */
+  readonly primaryBudgetFraction: number;
+  /** Largest request kept for replay or mirroring; larger ones are neither replayed nor mirrored. */
+  readonly maxReplayBytes: number;
+  readonly shadows: readonly ShadowSnapshot[];
+  readonly cohort: CohortPolicy;
+  /** Whether answers are scanned for NaN and Inf before they are committed. */
+  readonly checkOutputs: boolean;
+}
+
+export interface MeshSnapshot {
+  /** Grows by one with each published snapshot. */
+  readonly revision: number;
+  readonly clusters: readonly ClusterSnapshot[];
+  readonly models: readonly ModelSnapshot[];
+  /** Cluster that serves models no entry names, -1 for none: such requests pass through with their model spec untouched. */
+  readonly defaultModelCluster: number;
+  /** Cluster for traffic that is not a model call, -1 for none (original destination, or refusal). */
+  readonly passthroughCluster: number;
+  /** Bytes of replay copies held per data thread; above it requests are not replayable. */
+  readonly maxReplayBytesTotal: number;
+}

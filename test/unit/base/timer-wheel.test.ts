@@ -1,0 +1,70 @@
+import t from 'tap';
+import { TICK_MS, TimerWheel, WheelTimer } from '../../../base/timer-wheel.ts';
+import { VirtualClock } from '../../support/virtual-clock.ts';
+
+class Probe extends WheelTimer {
+  readonly expiredAt: number[] = [];
+  then: (() => void) | null = null;
+
+  onExpire(nowMs: number): void {
+    this.expiredAt.push(nowMs);
+    this.then?.();
+  }
+}
+
+t.test('a timer expires once, never early and at most one tick late', async (t) => {
+  const clock = new VirtualClock();
+  const wheel = new TimerWheel(clock, false);
+  const probe = new Probe();
+  const dueMs = clock.nowMs() + 42;
+  wheel.arm(probe, dueMs);
+  for (let i = 0; i < 100; i++) {
+    clock.advance(1);
+    wheel.advance();
+  }
+  t.equal(probe.expiredAt.length, 1);
+  t.ok(probe.expiredAt[0]! >= dueMs && probe.expiredAt[0]! <= dueMs + TICK_MS);
+  t.equal(wheel.size, 0);
+});
+
+t.test('a timer further away than one turn waits for its own turn', async (t) => {
+  const clock = new VirtualClock();
+  const wheel = new TimerWheel(clock, false);
+  const probe = new Probe();
+  wheel.arm(probe, clock.nowMs() + 60_000);
+  clock.advance(59_000);
+  wheel.advance();
+  t.same(probe.expiredAt, []);
+  clock.advance(1_010);
+  wheel.advance();
+  t.equal(probe.expiredAt.length, 1);
+});
+
+t.test('a disarmed timer never expires, and a clock that jumps a day expires everything once', async (t) => {
+  const clock = new VirtualClock();
+  const wheel = new TimerWheel(clock, false);
+  const probes = Array.from({ length: 1000 }, () => new Probe());
+  for (const [i, probe] of probes.entries()) wheel.arm(probe, clock.nowMs() + i * 13);
+  wheel.disarm(probes[7]!);
+  clock.advance(86_400_000);
+  wheel.advance();
+  t.equal(probes.filter((p) => p.expiredAt.length === 1).length, 999);
+  t.same(probes[7]!.expiredAt, []);
+});
+
+t.test('a callback may disarm and re-arm its neighbours', async (t) => {
+  const clock = new VirtualClock();
+  const wheel = new TimerWheel(clock, false);
+  const [a, b, c] = [new Probe(), new Probe(), new Probe()];
+  for (const probe of [a, b, c]) wheel.arm(probe, clock.nowMs() + 10);
+  a.then = () => {
+    wheel.disarm(b);
+    wheel.arm(c, clock.nowMs() + 1000);
+  };
+  clock.advance(20);
+  wheel.advance();
+  t.same([a.expiredAt.length, b.expiredAt.length, c.expiredAt.length], [1, 0, 0]);
+  clock.advance(1010);
+  wheel.advance();
+  t.equal(c.expiredAt.length, 1);
+});
