@@ -1,0 +1,22 @@
+/** What `loadServable` needs to turn a model file into a servable. */
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { Servable } from '../batching/batcher.ts';
+import type { BatchingOptions } from '../batching/batching-options.ts';
+import type { WorkerError } from '../worker-error.ts';
+
+export interface LoadServableOptions {
+  readonly model: string;
+  readonly version: bigint;
+  /** Path of `model.onnx`. */
+  readonly path: string;
+  readonly batching: BatchingOptions;
+  /** Deadlines of calls are on this clock. */
+  readonly clock: Clock;
+  readonly log: Logger;
+  /**
+   * A thread is stuck in native code past the execution timeout: the servable has left AVAILABLE and refuses calls.
+   * The process must be replaced, by SIGKILL: exiting normally while a thread is inside onnxruntime aborts anyway.
+   */
+  readonly onBroken?: (servable: Servable, error: WorkerError) => void;
+}
