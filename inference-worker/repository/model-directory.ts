@@ -1,0 +1,91 @@
+/**
+ * Reads `BASE/VERSION/model.onnx`. A version is a child directory whose name is a number in int64 (`00000123` is 123)
+ * and which holds a model file; a directory still being filled has none yet and is not a version until it does. Nothing
+ * here decides what is loaded.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseVersionNumber } from './version-policy.ts';
+
+export const MODEL_FILE = 'model.onnx';
+
+/** Children looked at in one directory; more is refused as a mistake rather than read every second. */
+export const MAX_CHILDREN = 10_000;
+
+export interface FoundVersion {
+  readonly version: bigint;
+  /** The model file. */
+  readonly path: string;
+  /** Changes when the file is replaced or rewritten (inode, size, modification time). */
+  readonly fingerprint: string;
+}
+
+/** `unreadable` says nothing about the versions: whoever asked keeps what it had. */
+export type ModelScan =
+  | {
+      readonly kind: 'found';
+      readonly versions: ReadonlyMap<bigint, FoundVersion>;
+      readonly warnings: readonly string[];
+    }
+  | { readonly kind: 'unreadable'; readonly reason: string };
+
+/** The versions under one model's base path. Never throws. */
+export async function scanModelDirectory(basePath: string): Promise<ModelScan> {
+  const children = await listChildren(basePath);
+  if (typeof children === 'string') return { kind: 'unreadable', reason: children };
+  const versions = new Map<bigint, FoundVersion>();
+  const warnings: string[] = [];
+  for (const name of children) {
+    const version = parseVersionNumber(name);
+    if (version === null) continue;
+    const path = join(basePath, name, MODEL_FILE);
+    const fingerprint = await fingerprintOf(path);
+    if (fingerprint === null) continue;
+    const first = versions.get(version);
+    if (first !== undefined) warnings.push(`${path} is version ${version} like ${first.path}, which is used`);
+    else versions.set(version, { version, path, fingerprint });
+  }
+  return { kind: 'found', versions, warnings };
+}
+
+/** Names of the child directories of a repository directory that may be models; a string is why they cannot be read. */
+export async function scanRepositoryDirectory(directory: string): Promise<string[] | string> {
+  const children = await listChildren(directory);
+  if (typeof children === 'string') return children;
+  const models: string[] = [];
+  for (const name of children) {
+    // Hidden names are the machinery of mounted volumes (Kubernetes' `..data`).
+    if (name.startsWith('.')) continue;
+    if (await isDirectory(join(directory, name))) models.push(name);
+  }
+  return models;
+}
+
+/** Sorted, so that the choice between `1` and `001` is the same on every machine. */
+async function listChildren(directory: string): Promise<string[] | string> {
+  let names: string[];
+  try {
+    names = await readdir(directory);
+  } catch (error) {
+    return `cannot read ${directory}: ${(error as Error).message}`;
+  }
+  if (names.length > MAX_CHILDREN) return `${directory} has ${names.length} children, more than ${MAX_CHILDREN}`;
+  return names.sort();
+}
+
+async function fingerprintOf(path: string): Promise<string | null> {
+  try {
+    const info = await stat(path);
+    return info.isFile() ? `${info.ino}:${info.size}:${info.mtimeMs}` : null;
+  } catch {
+    return null;
+  }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch {
+    return false;
+  }
+}
