@@ -147,7 +147,7 @@ export class ByteSocket {
         this.out = acquireBuffer();
         room = OUTPUT_BUFFER_BYTES;
       }
-      const size = end - start < room ? end - start : room;
+      const size = Math.min(end - start, room);
       copyBytes(buffer, start, start + size, this.out, this.outLength);
       this.outLength += size;
       start += size;

@@ -4,11 +4,11 @@ import { VirtualClock } from '../../support/virtual-clock.ts';
 
 class Probe extends WheelTimer {
   readonly expiredAt: number[] = [];
-  then: (() => void) | null = null;
+  afterwards: (() => void) | null = null;
 
   onExpire(nowMs: number): void {
     this.expiredAt.push(nowMs);
-    this.then?.();
+    this.afterwards?.();
   }
 }
 
@@ -57,7 +57,7 @@ t.test('a callback may disarm and re-arm its neighbours', async (t) => {
   const wheel = new TimerWheel(clock, false);
   const [a, b, c] = [new Probe(), new Probe(), new Probe()];
   for (const probe of [a, b, c]) wheel.arm(probe, clock.nowMs() + 10);
-  a.then = () => {
+  a.afterwards = () => {
     wheel.disarm(b);
     wheel.arm(c, clock.nowMs() + 1000);
   };

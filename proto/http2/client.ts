@@ -1,0 +1,38 @@
+/** Opening the client side of an HTTP/2 connection with prior knowledge, over TCP or a Unix socket. */
+import { type Clock, systemClock } from '../../base/clock.ts';
+import { type ConnectAddress, openSocket } from '../io/adopt.ts';
+import type { ByteReader } from '../io/byte-socket.ts';
+import { type ConnectionOwner, Http2Connection } from './connection.ts';
+import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from './limits.ts';
+
+export interface Http2ClientOptions {
+  readonly owner: ConnectionOwner;
+  readonly limits?: Http2Limits;
+  readonly clock?: Clock;
+  readonly counters?: Float64Array;
+  /** The socket stands; until then requests wait in it. */
+  readonly onConnected?: (connection: Http2Connection) => void;
+}
+
+/** Connects; the connection may be used at once, and reports a failed connect through `owner.onClosed`. */
+export function connectHttp2(address: ConnectAddress, options: Http2ClientOptions): Http2Connection {
+  let connection: Http2Connection | null = null;
+  const io = openSocket(address, NOT_YET, () => {
+    if (connection !== null && !connection.dead) options.onConnected?.(connection);
+  });
+  connection = new Http2Connection(io, {
+    client: true,
+    limits: options.limits ?? DEFAULT_HTTP2_LIMITS,
+    clock: options.clock ?? systemClock,
+    owner: options.owner,
+    counters: options.counters,
+  });
+  return connection;
+}
+
+const NOT_YET: ByteReader = {
+  onBytes(): void {},
+  onEnd(): void {},
+  onDrained(): void {},
+  onClosed(): void {},
+};

@@ -1,0 +1,116 @@
+/**
+ * A listening HTTP/2 server over TCP or a Unix socket: prior knowledge, one `Http2Connection` per accepted socket.
+ * The proxy's listener does more (detection, original destinations); this is for servers that speak nothing else.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import { type Clock, systemClock } from '../../base/clock.ts';
+import { adoptAccepted, type ConnectAddress } from '../io/adopt.ts';
+import type { ByteReader, ByteSocket } from '../io/byte-socket.ts';
+import { type ConnectionOwner, Http2Connection } from './connection.ts';
+import { HTTP2_COUNTER_SLOTS } from './counters.ts';
+import { ErrorCode } from './frames.ts';
+import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from './limits.ts';
+import type { Http2Stream, StreamHandler } from './stream.ts';
+
+export interface Http2ServerOptions {
+  /** A request begins; the returned handler gets its head next. */
+  readonly acceptStream: (stream: Http2Stream) => StreamHandler;
+  readonly limits?: Partial<Http2Limits>;
+  /** Connections at once; more are closed as they come. Default 10,000. */
+  readonly maxConnections?: number;
+  readonly clock?: Clock;
+}
+
+export class Http2Server implements ConnectionOwner {
+  readonly connections = new Set<Http2Connection>();
+  readonly counters = new Float64Array(HTTP2_COUNTER_SLOTS);
+  private readonly options: Http2ServerOptions;
+  private readonly limits: Http2Limits;
+  private readonly server: Server;
+  private draining = false;
+
+  constructor(options: Http2ServerOptions) {
+    this.options = options;
+    this.limits = { ...DEFAULT_HTTP2_LIMITS, ...options.limits };
+    this.server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
+    this.server.maxConnections = options.maxConnections ?? 10_000;
+    this.server.on('connection', (socket) => this.accept(socket));
+  }
+
+  /** Starts listening; resolves with the address in force (a port of 0 is replaced by the one chosen). */
+  listen(address: ConnectAddress): Promise<ConnectAddress> {
+    return new Promise((resolve, reject) => {
+      this.server.once('error', reject);
+      const target =
+        address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port, backlog: 1024 };
+      this.server.listen(target, () => {
+        this.server.off('error', reject);
+        const bound = this.server.address();
+        if (address.kind === 'unix' || bound === null || typeof bound === 'string') resolve(address);
+        else resolve({ kind: 'tcp', host: address.host, port: bound.port });
+      });
+    });
+  }
+
+  /** Serves a socket accepted elsewhere. */
+  serve(io: ByteSocket): Http2Connection {
+    const clock = this.options.clock ?? systemClock;
+    const { limits, counters } = this;
+    const connection = new Http2Connection(io, { client: false, limits, clock, owner: this, counters });
+    this.connections.add(connection);
+    if (this.draining) connection.drain();
+    return connection;
+  }
+
+  /**
+   * Graceful end: stops accepting, sends GOAWAY, lets open streams finish, and closes what is left after `deadlineMs`.
+   * Resolves when no connection is left.
+   */
+  async drain(deadlineMs: number): Promise<void> {
+    this.draining = true;
+    this.server.close();
+    for (const connection of this.connections) connection.drain();
+    const end = performance.now() + deadlineMs;
+    while (this.connections.size > 0 && performance.now() < end) await pause(5);
+    await this.close();
+  }
+
+  /** Ends everything at once. */
+  async close(): Promise<void> {
+    this.draining = true;
+    this.server.close();
+    for (const connection of this.connections) {
+      connection.close(ErrorCode.NO_ERROR);
+      connection.io.destroy();
+    }
+    while (this.connections.size > 0) await pause(1);
+  }
+
+  acceptStream(stream: Http2Stream): StreamHandler {
+    return this.options.acceptStream(stream);
+  }
+
+  onDraining(): void {}
+
+  onCapacity(): void {}
+
+  onClosed(connection: Http2Connection): void {
+    this.connections.delete(connection);
+  }
+
+  private accept(socket: Socket): void {
+    this.serve(adoptAccepted(socket, WAITING));
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** Reader of a socket between its adoption and its connection, in the same turn. */
+const WAITING: ByteReader = {
+  onBytes(): void {},
+  onEnd(): void {},
+  onDrained(): void {},
+  onClosed(): void {},
+};
