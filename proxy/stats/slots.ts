@@ -1,0 +1,207 @@
+/**
+ * The order of the statistics slots: which number inside a block means what.
+ *
+ * A data thread counts by adding to a Float64Array at `base + offset`; nothing is looked up by name or label on the
+ * request path. Blocks come in three kinds, laid out one after the other in every thread's region:
+ *
+ *     [ process block | cluster block 0 .. n-1 | shadow block 0 .. m-1 ]
+ *
+ * The base of a cluster's or a shadow's block is handed out by `StatsLayout` and travels in the snapshot (`statsBase`);
+ * the process block always starts at 0. Offsets of several slots in a row are indexed by one of the value tables below:
+ * `base + ClusterSlot.REQUESTS + RequestOutcome.OK`. The rule that holds: a slot has exactly one row in `catalogue.ts`,
+ * so what is recorded and what is exposed cannot differ.
+ */
+
+import { HISTOGRAM_SLOTS } from './histogram.ts';
+
+/** How a request sent to a cluster ended. Only the outcomes marked (b) are failures in the breaker's eyes. */
+export const RequestOutcome = {
+  /** Answered with OK. */
+  OK: 0,
+  /** Answered with a status that blames the caller (INVALID_ARGUMENT, NOT_FOUND, HTTP 4xx ...). */
+  CALLER_ERROR: 1,
+  /** Answered with a status that blames the upstream (b). */
+  UPSTREAM_ERROR: 2,
+  /** The stream or its connection was reset before the answer was complete (b). */
+  UPSTREAM_RESET: 3,
+  /** No connection could be made (b). */
+  CONNECT_FAILED: 4,
+  /** The deadline passed while the upstream held the request (b). */
+  DEADLINE: 5,
+  /** The upstream shed the request and said so (`batch_queue_full`). */
+  OVERLOADED: 6,
+  /** Answered OK with outputs that fail the check: NaN, Inf, malformed (b). */
+  BAD_OUTPUT: 7,
+  /** The caller went away first. */
+  CANCELLED: 8,
+} as const;
+
+/** Why a request was not sent to the cluster it was meant for. */
+export const ClusterRefusal = { BREAKER_OPEN: 0, CONCURRENCY: 1, PENDING: 2, NO_ENDPOINT: 3 } as const;
+
+/** Why it was this cluster that answered the caller: as the primary, or because the primary did not (its fault named). */
+export const AnswerReason = {
+  PRIMARY: 0,
+  BREAKER_OPEN: 1,
+  OVERFLOW: 2,
+  CONNECT_FAILED: 3,
+  RESET: 4,
+  DEADLINE_BUDGET: 5,
+  STATUS: 6,
+  BAD_OUTPUT: 7,
+  HEDGE: 8,
+} as const;
+
+/** What happened to a breaker. Each is counted once over all threads: by the thread that made the change. */
+export const BreakerEvent = {
+  /** closed to open: too large a share of the window failed. */
+  ERROR_FRACTION: 0,
+  /** closed to open: too many failures in a row. */
+  CONSECUTIVE_FAILURES: 1,
+  /** open to half_open: the open period is over and one request goes ahead as the probe. */
+  PROBE_STARTED: 2,
+  /** half_open to closed. */
+  PROBE_SUCCEEDED: 3,
+  /** half_open to open, for twice as long. */
+  PROBE_FAILED: 4,
+  /** The probe's outcome said nothing about the upstream; the next request probes. */
+  PROBE_RETURNED: 5,
+  /** The probe did not settle by its deadline; the request that noticed is the next probe. */
+  PROBE_EXPIRED: 6,
+  /** An operator holds the breaker open. */
+  HELD_OPEN: 7,
+  /** An operator holds the breaker closed. */
+  HELD_CLOSED: 8,
+  /** An operator gave the breaker back to its own judgement. */
+  RELEASED: 9,
+} as const;
+
+/** Direction of payload bytes seen from the proxy. */
+export const ByteDirection = { SENT: 0, RECEIVED: 1 } as const;
+
+/** How an attempt to connect to an endpoint ended. */
+export const ConnectResult = { OK: 0, FAILED: 1, TIMED_OUT: 2 } as const;
+
+/** Why a request of a mirrored model was not shown to the shadow. */
+export const MirrorDrop = {
+  NOT_SAMPLED: 0,
+  /** The shadow's bound on requests in flight was reached. */
+  QUEUE_FULL: 1,
+  /** The shadow's bound on bytes held was reached. */
+  BYTES_FULL: 2,
+  /** The request alone is larger than what may be kept. */
+  TOO_LARGE: 3,
+  /** The shadow's breaker is open, or it has no endpoint that answers. */
+  UNHEALTHY: 4,
+  DEADLINE: 5,
+  /** The shadow's stream or connection was reset. */
+  RESET: 6,
+  /** The process was short of something and shed shadows first. */
+  PRESSURE: 7,
+} as const;
+
+/** What became of a captured pair of answers. */
+export const ComparisonResult = { COMPARED: 0, SKIPPED: 1, FAILED: 2 } as const;
+
+/** HTTP/2 errors by kind, as the connection that raised or received them names them (RFC 9113 section 7). */
+export const Http2Fault = {
+  PROTOCOL: 0,
+  FLOW_CONTROL: 1,
+  FRAME_SIZE: 2,
+  COMPRESSION: 3,
+  REFUSED_STREAM: 4,
+  /** ENHANCE_YOUR_CALM: one of the flood limits was passed. */
+  EXCESSIVE: 5,
+  INTERNAL: 6,
+  OTHER: 7,
+} as const;
+
+/** Replies the proxy made itself because no cluster could. */
+export const LocalReply = {
+  ROUTE_NOT_FOUND: 0,
+  BAD_REQUEST: 1,
+  TOO_LARGE: 2,
+  UNIMPLEMENTED: 3,
+  BREAKER_OPEN: 4,
+  OVERFLOW: 5,
+  CONNECT_FAILED: 6,
+  RESET: 7,
+  DEADLINE: 8,
+  DRAINING: 9,
+  INTERNAL: 10,
+} as const;
+
+/** gRPC status codes 0..16 have a slot each; anything else counts here. */
+export const GRPC_STATUS_OTHER = 17;
+
+/** Offsets inside a cluster's block. A comment gives the value table that indexes a range. */
+export const ClusterSlot = {
+  REQUESTS: 0, // 9 slots by RequestOutcome
+  STATUSES: 9, // 18 slots by gRPC status code, GRPC_STATUS_OTHER last
+  REFUSALS: 27, // 4 slots by ClusterRefusal
+  ANSWERS: 31, // 9 slots by AnswerReason
+  BREAKER_EVENTS: 40, // 10 slots by BreakerEvent
+  BYTES: 50, // 2 slots by ByteDirection
+  CONNECTS: 52, // 3 slots by ConnectResult
+  /** Gauge: requests in flight. */
+  IN_FLIGHT: 55,
+  /** Gauge: requests waiting for a connection. */
+  PENDING: 56,
+  /** Gauge: open upstream connections. */
+  CONNECTIONS: 57,
+  /** Requests whose replay copy was given up (too large, or the thread's total was reached). */
+  NOT_REPLAYABLE: 58,
+  /** Histogram of the time from sending the request to the end of the answer; successes only. */
+  LATENCY: 59, // HISTOGRAM_SLOTS slots
+} as const;
+
+/** Length of a cluster's block in slots. */
+export const CLUSTER_SLOTS = 59 + HISTOGRAM_SLOTS;
+
+/** Offsets inside a shadow's block. */
+export const ShadowSlot = {
+  /** Requests sent to the shadow. */
+  MIRRORED: 0,
+  DROPS: 1, // 8 slots by MirrorDrop
+  COMPARISONS: 9, // 3 slots by ComparisonResult
+  /** Gauge: mirrored requests in flight. */
+  IN_FLIGHT: 12,
+  /** Gauge: bytes of mirrored requests and captured answers held. */
+  HELD_BYTES: 13,
+} as const;
+
+/** Length of a shadow's block in slots. */
+export const SHADOW_SLOTS = 14;
+
+/** Offsets of the process block, which starts at slot 0 of every region. */
+export const ProcessSlot = {
+  /** Gauge: open downstream connections. */
+  CONNECTIONS: 0,
+  CONNECTIONS_TOTAL: 1,
+  /** Gauge: open downstream streams. */
+  STREAMS: 2,
+  STREAMS_TOTAL: 3,
+  HTTP2_FAULTS: 4, // 8 slots by Http2Fault
+  LOCAL_REPLIES: 12, // 11 slots by LocalReply
+  /** Gauge: bytes of replay copies held. */
+  REPLAY_BYTES: 23,
+  /** Gauge: connections relayed as opaque bytes. */
+  OPAQUE_CONNECTIONS: 24,
+  OPAQUE_CONNECTIONS_TOTAL: 25,
+  /** Gauge, seconds: how late the thread's last watch timer ran. */
+  LOOP_LAG: 26,
+  /** Gauge, seconds: the largest such delay of the last ten seconds. */
+  LOOP_LAG_MAX: 27,
+  /** Gauge, 0..1: share of the last second the thread's event loop was busy. */
+  LOOP_BUSY: 28,
+} as const;
+
+/** Length of the process block in slots. */
+export const PROCESS_SLOTS = 29;
+
+/** Label values of a value table in slot order: `{ OK: 0, CALLER_ERROR: 1 }` gives `['ok', 'caller_error']`. */
+export function labelValues(table: Readonly<Record<string, number>>): readonly string[] {
+  const values: string[] = [];
+  for (const [key, index] of Object.entries(table)) values[index] = key.toLowerCase();
+  return values;
+}
