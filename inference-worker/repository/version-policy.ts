@@ -63,3 +63,11 @@ export function parseVersionPolicy(text: string): VersionPolicy | null {
   }
   return { kind: 'specific', versions };
 }
+
+/** `NAME` or `NAME@POLICY`, as flags write models; the policy is null when it is not given. Null when malformed. */
+export function parsePolicyItem(text: string): { name: string; policy: VersionPolicy | null } | null {
+  const at = text.indexOf('@');
+  if (at < 0) return text === '' ? null : { name: text, policy: null };
+  const policy = parseVersionPolicy(text.slice(at + 1));
+  return at === 0 || policy === null ? null : { name: text.slice(0, at), policy };
+}

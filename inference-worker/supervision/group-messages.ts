@@ -1,0 +1,19 @@
+/** What the supervisor and the process of a group tell each other over their IPC channel. */
+import type { ServingSettings } from '../settings.ts';
+import type { GroupSettings, ListenAddress } from './isolation-groups.ts';
+
+/** Supervisor to process. */
+export type GroupCommand =
+  /** First message: what to serve and how. */
+  | { readonly kind: 'start'; readonly group: GroupSettings; readonly serving: ServingSettings }
+  /** Finish accepted calls, unload, exit. */
+  | { readonly kind: 'drain' };
+
+/** Process to supervisor. */
+export type GroupReport =
+  /** The first loads are done and the addresses are bound; `addresses` holds the ports really in use. */
+  | { readonly kind: 'ready'; readonly addresses: readonly ListenAddress[] }
+  /** An address could not be bound: starting again will not help by itself. */
+  | { readonly kind: 'unbindable'; readonly message: string }
+  /** A thread is stuck in native code; only SIGKILL ends it. */
+  | { readonly kind: 'broken'; readonly message: string };

@@ -1,0 +1,81 @@
+/**
+ * Runs every group of the worker and ends them together. Prints one JSON line per change of a group on standard output,
+ * pid included; the groups' own logs go to standard error.
+ */
+import { systemClock } from '../../base/clock.ts';
+import type { WorkerSettings } from '../settings.ts';
+import { forkGroup } from './group-fork.ts';
+import { type GroupChange, GroupSupervisor } from './group-supervisor.ts';
+import { addressText } from './isolation-groups.ts';
+import { RestartBackoff } from './restart-backoff.ts';
+
+/** What a draining process may take beyond its own deadline to unload its models and end. */
+const UNLOAD_MARGIN_MS = 3_000;
+
+/** Serves until told to stop. Resolves with the exit code. */
+export class Supervisor {
+  private readonly groups: readonly GroupSupervisor[];
+  private readonly print: (line: object) => void;
+  private readonly notReady: Set<string>;
+  private finish: (exitCode: number) => void = () => {};
+  private stopping = false;
+
+  constructor(settings: WorkerSettings, print: (line: object) => void = printLine) {
+    this.print = print;
+    this.notReady = new Set(settings.groups.map((group) => group.name));
+    this.groups = settings.groups.map(
+      (group) =>
+        new GroupSupervisor({
+          name: group.name,
+          spawn: (events) => forkGroup(group, settings.serving, events),
+          backoff: new RestartBackoff(),
+          clock: systemClock,
+          after,
+          drainMs: settings.serving.drainMs + UNLOAD_MARGIN_MS,
+          onChange: (change) => this.changed(change),
+        }),
+    );
+  }
+
+  /** Starts every group and stays until `stop` has ended them, or until a group cannot be served at all. */
+  run(): Promise<number> {
+    return new Promise((resolve) => {
+      this.finish = resolve;
+      for (const group of this.groups) group.start();
+    });
+  }
+
+  /** Drains every group; asked a second time, kills them. */
+  async stop(exitCode = 0): Promise<void> {
+    if (this.stopping) {
+      for (const group of this.groups) group.kill();
+      return;
+    }
+    this.stopping = true;
+    await Promise.all(this.groups.map((group) => group.stop()));
+    this.print({ event: 'worker_stopped' });
+    this.finish(exitCode);
+  }
+
+  private changed(change: GroupChange): void {
+    const { group, to, from, pid, addresses, ...more } = change;
+    const texts = addresses?.map(addressText);
+    this.print({ event: 'group_state', group, pid, from, to, ...(texts && { addresses: texts }), ...more });
+    if (to === 'READY' && this.notReady.delete(group) && this.notReady.size === 0)
+      this.print({ event: 'worker_ready' });
+    if (to !== 'WAITING' || this.stopping) return;
+    const fatal = this.groups.find((candidate) => candidate.name === group)?.fatal ?? null;
+    if (fatal === null) return;
+    this.print({ event: 'group_unbindable', group, message: fatal });
+    void this.stop(1);
+  }
+}
+
+function after(ms: number, then: () => void): () => void {
+  const timer = setTimeout(then, ms);
+  return () => clearTimeout(timer);
+}
+
+function printLine(line: object): void {
+  process.stdout.write(`${JSON.stringify({ time: new Date().toISOString(), ...line })}\n`);
+}
