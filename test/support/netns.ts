@@ -1,0 +1,194 @@
+/**
+ * Network namespaces for tests: a small network of veth pairs on this machine, with processes inside, that always goes
+ * away again. Needs root and iproute2; `namespacesUnavailable()` says what is missing, for `t.skip`.
+ *
+ * Names carry the process id (`us<pid>-pod`), so runs side by side do not meet; namespaces of dead processes are swept
+ * when the next lab opens.
+ */
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync } from 'node:fs';
+
+const PREFIX = 'us';
+const COMMAND_TIMEOUT_MS = 20_000;
+
+/** Why namespaces cannot be used here, or false when they can. */
+export function namespacesUnavailable(...tools: readonly string[]): string | false {
+  if (process.platform !== 'linux') return 'network namespaces exist on Linux only';
+  if (process.getuid?.() !== 0) return 'needs root';
+  for (const tool of ['ip', ...tools]) {
+    if (spawnSync(tool, ['-V']).error !== undefined) return `needs ${tool}`;
+  }
+  const name = `${PREFIX}${process.pid}-probe`;
+  const made = spawnSync('ip', ['netns', 'add', name], { encoding: 'utf8' });
+  spawnSync('ip', ['netns', 'del', name]);
+  return made.status === 0 ? false : `no network namespace can be made here: ${made.stderr.trim()}`;
+}
+
+export interface Output {
+  readonly status: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** One namespace with its processes. */
+export class Namespace {
+  readonly name: string;
+  readonly #children = new Set<ChildProcess>();
+
+  constructor(name: string) {
+    this.name = name;
+    ip('netns', 'add', name);
+    this.must('ip', 'link', 'set', 'lo', 'up');
+  }
+
+  /** Runs a command inside to its end. */
+  run(command: string, args: readonly string[], input = '', env: NodeJS.ProcessEnv = process.env): Output {
+    const argv = ['netns', 'exec', this.name, command, ...args];
+    const result = spawnSync('ip', argv, { input, encoding: 'utf8', timeout: COMMAND_TIMEOUT_MS, env });
+    return { status: result.status ?? -1, stdout: result.stdout ?? '', stderr: result.stderr ?? '' };
+  }
+
+  /** Runs a command inside that has to succeed, and gives its output. */
+  must(command: string, ...args: readonly string[]): string {
+    const result = this.run(command, args);
+    if (result.status !== 0)
+      throw new Error(`${command} ${args.join(' ')} in ${this.name}: ${result.stderr || result.status}`);
+    return result.stdout;
+  }
+
+  /** Starts a process inside; it ends with the lab at the latest. */
+  spawn(command: string, args: readonly string[], options: SpawnOptions = {}): ChildProcess {
+    const child = spawn('ip', ['netns', 'exec', this.name, command, ...args], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+      ...options,
+    });
+    this.#children.add(child);
+    child.once('exit', () => this.#children.delete(child));
+    return child;
+  }
+
+  /** Starts a process inside and waits for the first line it writes. */
+  async spawnUntilLine(
+    command: string,
+    args: readonly string[],
+    options: SpawnOptions = {},
+  ): Promise<{ child: ChildProcess; line: string }> {
+    const child = this.spawn(command, args, options);
+    let text = '';
+    for await (const chunk of child.stdout!) {
+      text += String(chunk);
+      const end = text.indexOf('\n');
+      if (end >= 0) {
+        child.stdout!.resume();
+        return { child, line: text.slice(0, end) };
+      }
+    }
+    throw new Error(`${command} ${args.join(' ')} ended before it wrote a line`);
+  }
+
+  /** Ends all processes of this namespace, whoever started them, and takes it away. */
+  async close(): Promise<void> {
+    const ends = [...this.#children].map((child) => (child.exitCode === null ? once(child, 'exit') : null));
+    this.destroy();
+    await Promise.all(ends);
+  }
+
+  /** The part of `close` that works while the process is going down. */
+  destroy(): void {
+    const pids = spawnSync('ip', ['netns', 'pids', this.name], { encoding: 'utf8' }).stdout ?? '';
+    for (const pid of pids.split('\n').filter((line) => line !== '')) killQuietly(Number(pid));
+    spawnSync('ip', ['netns', 'del', this.name]);
+  }
+}
+
+/** A set of namespaces that is opened and closed as one. */
+export class NetworkLab {
+  readonly #namespaces: Namespace[] = [];
+  readonly #label: string;
+  #links = 0;
+  readonly #onExit = () => this.#destroy();
+  readonly #onSignal = (signal: NodeJS.Signals) => {
+    this.#destroy();
+    process.removeListener(signal, this.#onSignal);
+    process.kill(process.pid, signal);
+  };
+
+  constructor() {
+    sweepDead();
+    this.#label = `${PREFIX}${process.pid}-${labs++}`;
+    process.once('exit', this.#onExit);
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, this.#onSignal);
+  }
+
+  /** Adds a namespace called after its role, `pod` or `peer`. */
+  namespace(role: string): Namespace {
+    const namespace = new Namespace(`${this.#label}-${role}`);
+    this.#namespaces.push(namespace);
+    return namespace;
+  }
+
+  /** Joins two namespaces by a veth pair. Addresses are with prefix length: `10.77.0.1/24`, `fd77::1/64`. */
+  link(a: Namespace, aAddresses: readonly string[], b: Namespace, bAddresses: readonly string[]): void {
+    const index = this.#links++;
+    const names = [`eth${index}`, `eth${index}`];
+    ip('link', 'add', names[0]!, 'netns', a.name, 'type', 'veth', 'peer', 'name', names[1]!, 'netns', b.name);
+    for (const [namespace, name, addresses] of [
+      [a, names[0]!, aAddresses],
+      [b, names[1]!, bAddresses],
+    ] as const) {
+      for (const address of addresses) {
+        namespace.must('ip', 'addr', 'add', address, 'dev', name, ...(address.includes(':') ? ['nodad'] : []));
+      }
+      namespace.must('ip', 'link', 'set', name, 'up');
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.#namespaces.splice(0).map((namespace) => namespace.close()));
+    process.removeListener('exit', this.#onExit);
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.removeListener(signal, this.#onSignal);
+  }
+
+  #destroy(): void {
+    for (const namespace of this.#namespaces.splice(0)) namespace.destroy();
+  }
+}
+
+let labs = 0;
+
+function ip(...args: readonly string[]): void {
+  const result = spawnSync('ip', args, { encoding: 'utf8', timeout: COMMAND_TIMEOUT_MS });
+  if (result.status !== 0) throw new Error(`ip ${args.join(' ')}: ${result.stderr || result.error?.message}`);
+}
+
+/** Takes away what a run left that was killed before it could clean up. */
+function sweepDead(): void {
+  let names: string[] = [];
+  try {
+    names = readdirSync('/run/netns');
+  } catch {
+    return; // no namespace was ever made on this machine
+  }
+  for (const name of names) {
+    const pid = new RegExp(`^${PREFIX}(\\d+)-`).exec(name)?.[1];
+    if (pid !== undefined && !isAlive(Number(pid))) spawnSync('ip', ['netns', 'del', name]);
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function killQuietly(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // already gone
+  }
+}
