@@ -4,6 +4,8 @@
 /** What each field costs beyond its octets when a section is measured (RFC 9113 section 6.5.2, RFC 7541 section 4.1). */
 export const FIELD_OVERHEAD_BYTES = 32;
 
+let nextSerial = 0;
+
 /**
  * An immutable decoded header section in wire order. Strings hold one octet per character (latin1). Names are exactly
  * what the peer sent: the HTTP/2 engine refuses upper-case, empty and otherwise malformed ones.
@@ -19,10 +21,12 @@ export class HeaderList {
   memo: unknown;
   /** Owned by the HTTP/2 engine: its verdict on this list, so that a cached list is validated once. 0 is "not looked at". */
   validation: number;
-  /** Owned by HpackEncoder: which encoder made `encodedBytes`, and at which state of its table. */
+  /** Owned by HpackEncoder: the first encoder of this list, its latest encoding, and the table state that belongs to. */
   encodedBy: object | null;
   encodedGeneration: number;
   encodedBytes: Buffer | null;
+  /** Numbers the lists of this thread, wrapping at 31 bits: spreads them over direct-mapped tables. */
+  readonly serial: number;
   private readonly neverIndexed: readonly boolean[] | null;
 
   /**
@@ -44,6 +48,7 @@ export class HeaderList {
     this.encodedBy = null;
     this.encodedGeneration = 0;
     this.encodedBytes = null;
+    this.serial = nextSerial = (nextSerial + 1) & 0x7fffffff;
     this.neverIndexed = neverIndexed;
   }
 

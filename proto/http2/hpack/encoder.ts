@@ -2,6 +2,7 @@
 // order they were encoded, each exactly as often as `encode` answered it.
 
 import type { HeaderList } from '../header-list.ts';
+import { ANY_GENERATION, EncodingMemo } from './encoding-memo.ts';
 import { encodeHuffman, huffmanBytes } from './huffman.ts';
 import { INDEX, IndexingPolicy, NEVER } from './indexing-policy.ts';
 import { INTEGER_MAX_BYTES, writeInteger } from './integer.ts';
@@ -11,8 +12,6 @@ import { STATIC_BY_NAME, STATIC_COUNT } from './static-table.ts';
 
 /** The table size both sides start from (RFC 9113 section 6.5.2). */
 const INITIAL_TABLE_BYTES = 4096;
-/** The generation of an encoding that refers to no dynamic entry: it stays right whatever the table holds. */
-const ANY_GENERATION = -1;
 const NO_UPDATE = -1;
 /** Encoded blocks are cut from slabs of this size; larger blocks get memory of their own. */
 const SLAB_BYTES = 16384;
@@ -31,6 +30,8 @@ export class HpackEncoder {
   private readonly ownLimit: number;
   /** The smallest size since the last block, to be announced at the start of the next; NO_UPDATE if none is due. */
   private pendingSmallest: number;
+  /** Encodings of lists that another encoder has claimed; made when the first such list comes. */
+  private memo: EncodingMemo | null;
   // The block being written.
   private out: Buffer;
   private offset: number;
@@ -43,6 +44,7 @@ export class HpackEncoder {
     this.table = new LookupTable(initial);
     this.policy = new IndexingPolicy();
     this.pendingSmallest = initial < INITIAL_TABLE_BYTES ? initial : NO_UPDATE;
+    this.memo = null;
     this.out = slab;
     this.offset = 0;
     this.usedDynamic = false;
@@ -61,14 +63,19 @@ export class HpackEncoder {
   }
 
   /**
-   * The header block for `list`, not to be mutated. It is remembered on the list and answered again while this
-   * encoder's table stands as it did. Never-indexed fields stay so (section 6.2.3). Characters beyond latin1, which
+   * The header block for `list`, not to be mutated. It is remembered (on the list by its first encoder, by any other
+   * encoder in a bounded memo of its own) and answered again while this encoder's table stands as it did. Never-indexed fields stay so (section 6.2.3). Characters beyond latin1, which
    * no decoded list holds, are sent as '?'.
    */
   encode(list: HeaderList): Buffer {
-    if (list.encodedBy === this && this.pendingSmallest === NO_UPDATE) {
-      const generation = list.encodedGeneration;
-      if (generation === this.table.generation || generation === ANY_GENERATION) return list.encodedBytes!;
+    if (this.pendingSmallest === NO_UPDATE) {
+      if (list.encodedBy === this) {
+        const generation = list.encodedGeneration;
+        if (generation === this.table.generation || generation === ANY_GENERATION) return list.encodedBytes!;
+      } else if (this.memo !== null) {
+        const known = this.memo.find(list, this.table.generation);
+        if (known !== null) return known;
+      }
     }
     return this.encodeFields(list);
   }
@@ -89,11 +96,20 @@ export class HpackEncoder {
     const block = this.out.subarray(start, this.offset);
     if (this.out === slab) slabUsed = this.offset;
     if (!updating && this.table.generation === generation) {
-      list.encodedBy = this;
-      list.encodedGeneration = this.usedDynamic ? generation : ANY_GENERATION;
-      list.encodedBytes = block;
+      this.remember(list, this.usedDynamic ? generation : ANY_GENERATION, block);
     }
     return block;
+  }
+
+  private remember(list: HeaderList, generation: number, block: Buffer): void {
+    if (list.encodedBy === null || list.encodedBy === this) {
+      list.encodedBy = this;
+      list.encodedGeneration = generation;
+      list.encodedBytes = block;
+      return;
+    }
+    this.memo ??= new EncodingMemo();
+    this.memo.record(list, generation, block);
   }
 
   private reserve(bytes: number): number {

@@ -55,26 +55,40 @@ export function huffmanBytes(text: string): number {
 
 /** Writes the Huffman form of `text` (latin1) at `offset` and returns the offset after it. */
 export function encodeHuffman(text: string, out: Buffer, offset: number): number {
-  let pending = 0; // bits not yet written, right-aligned; fewer than 8 between symbols
+  // Bits not yet written are the low `count` (fewer than 16 between symbols) of `pending`; what stands above them has
+  // been written already and falls away in the stores below.
+  let pending = 0;
   let count = 0;
   for (let i = 0; i < text.length; i++) {
     const symbol = text.charCodeAt(i);
     let length = CODE_LENGTHS[symbol]!;
     let code = CODES[symbol]!;
     if (length > 16) {
-      // Two steps, so that the pending bits never pass 31.
+      // In two steps, so that no more than 31 bits are ever pending.
       length -= 16;
       pending = (pending << length) | (code >>> 16);
       count += length;
-      for (; count >= 8; count -= 8) out[offset++] = pending >>> (count - 8);
-      pending &= (1 << count) - 1;
+      if (count >= 16) {
+        count -= 16;
+        out[offset] = pending >>> (count + 8);
+        out[offset + 1] = pending >>> count;
+        offset += 2;
+      }
       code &= 0xffff;
       length = 16;
     }
     pending = (pending << length) | code;
     count += length;
-    for (; count >= 8; count -= 8) out[offset++] = pending >>> (count - 8);
-    pending &= (1 << count) - 1;
+    if (count >= 16) {
+      count -= 16;
+      out[offset] = pending >>> (count + 8);
+      out[offset + 1] = pending >>> count;
+      offset += 2;
+    }
+  }
+  if (count >= 8) {
+    count -= 8;
+    out[offset++] = pending >>> count;
   }
   if (count > 0) out[offset++] = (pending << (8 - count)) | (0xff >>> count);
   return offset;
