@@ -2,7 +2,7 @@
 
 import type { BreakerPolicy } from '../config/snapshot.ts';
 import { BreakerEvent, labelValues } from '../stats/slots.ts';
-import { type BreakerCells, Cell, cellTime, epochOf, Phase, stateName, stateOf } from './breaker-cells.ts';
+import { type BreakerCells, Cell, cellTime, Detail, epochOf, Phase, stateName, stateOf } from './breaker-cells.ts';
 import type { BreakerStateName } from './breaker-verdict.ts';
 import { BreakerWindow } from './breaker-window.ts';
 
@@ -37,18 +37,18 @@ export function describeBreaker(
   const { cells } = shared;
   const base = shared.stateBase(index);
   const phase = Atomics.load(cells, base);
-  const changed = Atomics.load(cells, base + Cell.DETAIL_EPOCH) === epochOf(phase) && epochOf(phase) > 0;
-  const remainingMs = Math.max(0, (Atomics.load(cells, base + Cell.UNTIL) - cellTime(nowMs)) | 0);
-  const running = changed && remainingMs > 0 && remainingMs <= Atomics.load(cells, base + Cell.LASTING);
+  const changed = epochOf(phase) > 0;
+  const running = changed && !shared.isOver(base, phase, nowMs);
+  const remainingMs = running ? (shared.detail(base, phase, Detail.UNTIL) - cellTime(nowMs)) | 0 : 0;
   const window = new BreakerWindow(shared, index, policy.windowMs);
   if (stateOf(phase) === Phase.CLOSED) window.sum(epochOf(phase), nowMs);
   return {
     state: stateName(phase),
     enabled: policy.enabled,
-    reason: changed ? EVENT_NAMES[Atomics.load(cells, base + Cell.EVENT)]! : '',
-    changedAgoMs: changed ? (cellTime(nowMs) - Atomics.load(cells, base + Cell.CHANGED_AT)) | 0 : 0,
-    openForMs: stateOf(phase) === Phase.OPEN && running ? remainingMs : 0,
-    openings: Atomics.load(cells, base + Cell.OPENINGS),
+    reason: changed ? EVENT_NAMES[shared.detail(base, phase, Detail.EVENT)]! : '',
+    changedAgoMs: changed ? (cellTime(nowMs) - shared.detail(base, phase, Detail.CHANGED_AT)) | 0 : 0,
+    openForMs: stateOf(phase) === Phase.OPEN ? remainingMs : 0,
+    openings: shared.detail(base, phase, Detail.OPENINGS),
     probeInFlight: stateOf(phase) === Phase.PROBING && running,
     consecutiveFailures: Atomics.load(cells, base + Cell.IN_A_ROW),
     windowSuccesses: window.successes,

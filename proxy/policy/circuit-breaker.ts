@@ -14,17 +14,7 @@
 import type { Clock } from '../../base/clock.ts';
 import type { BreakerPolicy } from '../config/snapshot.ts';
 import { BreakerEvent, labelValues } from '../stats/slots.ts';
-import {
-  type BreakerCells,
-  Cell,
-  cellTime,
-  epochOf,
-  nextPhase,
-  Phase,
-  phaseOf,
-  stateName,
-  stateOf,
-} from './breaker-cells.ts';
+import { type BreakerCells, Cell, Detail, epochOf, Phase, stateName, stateOf } from './breaker-cells.ts';
 import { BreakerMachine } from './breaker-machine.ts';
 import { type BreakerStateName, Outcome, type TransitionListener, Verdict } from './breaker-verdict.ts';
 import { type BreakerDescription, describeBreaker } from './breaker-view.ts';
@@ -63,7 +53,6 @@ export class CircuitBreaker {
   private policy: BreakerPolicy;
   /** PHASE as this thread last saw it; `machine` and `admits` follow it. */
   private seenPhase = 0;
-  private seenAtMs = 0;
   private admits = true;
   /** Epoch of this thread's probe in flight, -1 for none. */
   private probeEpoch = -1;
@@ -88,7 +77,7 @@ export class CircuitBreaker {
     this.machine = new BreakerMachine(`breaker-${index}`);
     this.window = new BreakerWindow(cells, index, policy.windowMs);
     this.policy = policy;
-    this.follow(Atomics.load(this.cells, this.base), clock.nowMs());
+    this.follow(Atomics.load(this.cells, this.base));
   }
 
   /**
@@ -97,7 +86,7 @@ export class CircuitBreaker {
    */
   tryAcquire(nowMs: number, deadlineMs = 0): number {
     const phase = Atomics.load(this.cells, this.base);
-    if (phase !== this.seenPhase) this.follow(phase, nowMs);
+    if (phase !== this.seenPhase) this.follow(phase);
     return this.admits ? Verdict.ADMIT : this.acquireWhenOpen(nowMs, deadlineMs);
   }
 
@@ -116,14 +105,13 @@ export class CircuitBreaker {
       return;
     }
     if (verdict !== Verdict.ADMIT || outcome === Outcome.IGNORED || !this.policy.enabled) return;
-    const closed = phaseOf(epochAtAcquire, Phase.CLOSED);
-    if (Atomics.load(this.cells, this.base) !== closed) return;
+    // Plain loads: a change missed here by nanoseconds is caught by the exchange that would act on it.
+    const phase = this.cells[this.base]!;
+    if (stateOf(phase) !== Phase.CLOSED || epochOf(phase) !== epochAtAcquire) return;
     const failed = outcome === Outcome.FAILURE;
     this.window.count(epochAtAcquire, failed, nowMs);
-    if (failed) this.judge(closed, nowMs);
-    else if (Atomics.load(this.cells, this.base + Cell.IN_A_ROW) !== 0) {
-      Atomics.store(this.cells, this.base + Cell.IN_A_ROW, 0);
-    }
+    if (failed) this.judge(phase, nowMs);
+    else if (this.cells[this.base + Cell.IN_A_ROW] !== 0) this.endRunOfFailures();
   }
 
   /** Takes a new policy (a reload); state, counts and an open period that runs are kept. */
@@ -160,8 +148,8 @@ export class CircuitBreaker {
       const state = stateOf(phase);
       if (state !== Phase.HELD_OPEN && state !== Phase.HELD_CLOSED) return;
       const to = state === Phase.HELD_OPEN ? Phase.HALF_OPEN : Phase.CLOSED;
-      this.forgetPast();
-      if (this.change(phase, to, BreakerEvent.RELEASED, 0, this.clock.nowMs())) return;
+      this.endRunOfFailures();
+      if (this.change(phase, to, BreakerEvent.RELEASED, 0, 0, this.clock.nowMs())) return;
     }
   }
 
@@ -171,33 +159,21 @@ export class CircuitBreaker {
   }
 
   private acquireWhenOpen(nowMs: number, deadlineMs: number): number {
-    let event: number = BreakerEvent.PROBE_STARTED;
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const phase = this.seenPhase;
       const state = stateOf(phase);
       if (this.admits) return Verdict.ADMIT;
       if (state === Phase.HELD_OPEN) return Verdict.REJECT;
-      if (state !== Phase.HALF_OPEN && !this.isOver(phase, nowMs)) return Verdict.REJECT;
-      if (state === Phase.PROBING) event = BreakerEvent.PROBE_EXPIRED;
+      if (state !== Phase.HALF_OPEN && !this.shared.isOver(this.base, phase, nowMs)) return Verdict.REJECT;
+      const event = state === Phase.PROBING ? BreakerEvent.PROBE_EXPIRED : BreakerEvent.PROBE_STARTED;
       const latest = nowMs + this.probeTimeoutMs;
       const until = deadlineMs > 0 ? Math.min(deadlineMs + PROBE_GRACE_MS, latest) : latest;
-      if (this.change(phase, Phase.PROBING, event, Math.max(1, until - nowMs), nowMs)) {
+      if (this.change(phase, Phase.PROBING, event, Math.max(1, until - nowMs), this.openings(phase), nowMs)) {
         this.probeEpoch = this.epoch;
         return Verdict.PROBE;
       }
     }
     return Verdict.REJECT;
-  }
-
-  /** Whether the open period, or the probe's time, is over. */
-  private isOver(phase: number, nowMs: number): boolean {
-    if (Atomics.load(this.cells, this.base + Cell.DETAIL_EPOCH) !== epochOf(phase)) {
-      // The thread that made the change has not written its details, or died there: judge by when we noticed.
-      const lastingMs = stateOf(phase) === Phase.PROBING ? this.probeTimeoutMs : this.policy.openMs;
-      return nowMs - this.seenAtMs >= lastingMs;
-    }
-    const remainingMs = (Atomics.load(this.cells, this.base + Cell.UNTIL) - cellTime(nowMs)) | 0;
-    return remainingMs <= 0 || remainingMs > Atomics.load(this.cells, this.base + Cell.LASTING);
   }
 
   /** Looks at both triggers after a failure was counted in the closed phase `closed`. */
@@ -217,60 +193,58 @@ export class CircuitBreaker {
   private settleProbe(token: number, outcome: number, nowMs: number): void {
     if (this.probeEpoch !== token) return;
     this.probeEpoch = -1;
-    const probing = phaseOf(token, Phase.PROBING);
     const phase = Atomics.load(this.cells, this.base);
-    if (phase !== probing) {
+    if (epochOf(phase) !== token) {
       // Its deadline passed and another request probes, or an operator stepped in.
-      if (phase !== this.seenPhase) this.follow(phase, nowMs);
+      if (phase !== this.seenPhase) this.follow(phase);
     } else if (outcome === Outcome.IGNORED) {
-      this.change(probing, Phase.HALF_OPEN, BreakerEvent.PROBE_RETURNED, 0, nowMs);
+      this.change(phase, Phase.HALF_OPEN, BreakerEvent.PROBE_RETURNED, 0, this.openings(phase), nowMs);
     } else if (this.machine.settleProbe(outcome === Outcome.SUCCESS)) {
-      this.forgetPast();
-      this.change(probing, Phase.CLOSED, BreakerEvent.PROBE_SUCCEEDED, 0, nowMs);
+      this.endRunOfFailures();
+      this.change(phase, Phase.CLOSED, BreakerEvent.PROBE_SUCCEEDED, 0, 0, nowMs);
     } else {
-      this.open(probing, BreakerEvent.PROBE_FAILED, nowMs);
+      this.open(phase, BreakerEvent.PROBE_FAILED, nowMs);
     }
   }
 
   private open(phase: number, event: number, nowMs: number): void {
-    const openings = Atomics.load(this.cells, this.base + Cell.OPENINGS);
+    const openings = this.openings(phase);
     const openForMs = openPeriodMs(this.policy, openings, this.random());
-    if (this.change(phase, Phase.OPEN, event, openForMs, nowMs)) {
-      Atomics.store(this.cells, this.base + Cell.OPENINGS, Math.min(openings + 1, MAX_DOUBLINGS));
-    }
+    this.change(phase, Phase.OPEN, event, openForMs, Math.min(openings + 1, MAX_DOUBLINGS), nowMs);
   }
 
   private hold(state: number, event: number): void {
     for (;;) {
       const phase = Atomics.load(this.cells, this.base);
       if (stateOf(phase) === state) return;
-      if (this.change(phase, state, event, 0, this.clock.nowMs())) return;
+      if (this.change(phase, state, event, 0, this.openings(phase), this.clock.nowMs())) return;
     }
   }
 
-  /** Written before the exchange that closes: nothing counts failures while the breaker is not closed. */
-  private forgetPast(): void {
-    Atomics.store(this.cells, this.base + Cell.OPENINGS, 0);
+  private openings(phase: number): number {
+    return this.shared.detail(this.base, phase, Detail.OPENINGS);
+  }
+
+  /** At a success, and before an exchange that closes (nothing counts failures while the breaker is not closed). */
+  private endRunOfFailures(): void {
     Atomics.store(this.cells, this.base + Cell.IN_A_ROW, 0);
   }
 
-  /** Makes a change if `phase` still holds, tells of it, and follows what holds now either way. */
-  private change(phase: number, to: number, event: number, lastingMs: number, nowMs: number): boolean {
-    const next = nextPhase(phase, to);
-    const found = Atomics.compareExchange(this.cells, this.base, phase, next);
-    if (found !== phase) {
-      this.follow(found, nowMs);
-      return false;
-    }
-    const { cells, base } = this;
-    Atomics.store(cells, base + Cell.UNTIL, cellTime(nowMs + lastingMs));
-    Atomics.store(cells, base + Cell.LASTING, Math.ceil(lastingMs));
-    Atomics.store(cells, base + Cell.EVENT, event);
-    Atomics.store(cells, base + Cell.CHANGED_AT, cellTime(nowMs));
-    Atomics.store(cells, base + Cell.DETAIL_EPOCH, epochOf(next));
-    this.follow(next, nowMs, to === Phase.PROBING);
-    this.tell(phase, next, event, to === Phase.OPEN ? lastingMs : 0, nowMs);
-    return true;
+  /** Makes a change if `phase` still holds and tells of it; follows what holds now either way. */
+  private change(
+    phase: number,
+    to: number,
+    event: number,
+    lastingMs: number,
+    openings: number,
+    nowMs: number,
+  ): boolean {
+    const next = this.shared.nextPhase(phase, to);
+    const found = this.shared.change(this.base, phase, to, event, lastingMs, openings, nowMs);
+    const changed = found === next;
+    this.follow(found, changed && to === Phase.PROBING);
+    if (changed) this.tell(phase, next, event, to === Phase.OPEN ? lastingMs : 0, nowMs);
+    return changed;
   }
 
   private tell(phase: number, next: number, event: number, openForMs: number, atMs: number): void {
@@ -280,9 +254,8 @@ export class CircuitBreaker {
   }
 
   /** Brings this thread's machine to the shared state. `probeIsOurs` when this thread has just been granted the probe. */
-  private follow(phase: number, nowMs: number, probeIsOurs = false): void {
+  private follow(phase: number, probeIsOurs = false): void {
     this.seenPhase = phase;
-    this.seenAtMs = nowMs;
     this.admits = this.admitsIn(phase);
     const state = stateOf(phase);
     if (state === Phase.CLOSED || state === Phase.HELD_CLOSED) this.machine.close();
