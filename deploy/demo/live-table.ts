@@ -145,7 +145,7 @@ export class LiveTable {
       return;
     }
     // A table taller than the screen could not be gone back over; wrapping would spoil the count of lines.
-    const lines = renderLive(view, true).slice(0, Math.max(1, (this.#screen.rows ?? 24) - 1));
+    const lines = renderLive(view, true).slice(0, Math.max(1, (this.#screen.rows || 24) - 1));
     const text = lines.map((line) => `${ERASE_LINE}${line}\n`).join('');
     this.#screen.write(`${this.#moveToTop()}${WRAP_OFF}${text}${WRAP_ON}${ERASE_BELOW}`);
     this.#drawnLines = lines.length;
