@@ -1,0 +1,156 @@
+/**
+ * Settings, shorthands and document to one snapshot.
+ *
+ * The snapshot is built aside, checked whole, given its places and frozen; nothing half-valid ever leaves this file.
+ * The document and the shorthand add up: a model, and the passthrough, may be written in either place but not in
+ * both, because a silent winner would hide what the loser's writer meant.
+ */
+
+import type { Allocate } from './allocation.ts';
+import { type ClusterDraft, ClusterSet } from './cluster-set.ts';
+import { readNode } from './document.ts';
+import { type ConfigDocument, DOCUMENT_SCHEMA } from './document-fields.ts';
+import type { Environment } from './env.ts';
+import { checkModel, type ModelDraft, type RoleAddresses } from './model-check.ts';
+import { documentEntry, type ModelEntry, shorthandEntry } from './model-entry.ts';
+import { checkPolicy, combinePolicy } from './policy-levels.ts';
+import { ProblemList } from './problem.ts';
+import { PROCESS_FIELDS, type ProcessSettings } from './process-fields.ts';
+import type { ClusterSnapshot, MeshSnapshot, ModelSnapshot } from './snapshot.ts';
+
+/** The cluster of models that no entry names, and that of traffic that is no model call. */
+export const OTHER_MODELS_CLUSTER = '@worker';
+export const PASSTHROUGH_CLUSTER = '@passthrough';
+
+/** The document of a process that has none. */
+export const EMPTY_DOCUMENT: ConfigDocument = readNode(DOCUMENT_SCHEMA, new Map(), '', new ProblemList());
+
+/**
+ * Compiles one snapshot. Mistakes go to `problems`, and then the result is null and no place has been asked for,
+ * except when there was no room for all of them.
+ */
+export function compileMesh(
+  environment: Environment,
+  document: ConfigDocument,
+  allocate: Allocate,
+  revision: number,
+  problems: ProblemList,
+): MeshSnapshot | null {
+  const { settings } = environment;
+  const addresses = roleAddresses(settings);
+  checkPolicy(combinePolicy(document.defaults, null, true), 'defaults', problems);
+  const clusters = new ClusterSet(document.defaults, addresses.worker, problems);
+  for (const [i, cluster] of document.clusters.entries()) clusters.declare(cluster, `clusters[${i}]`);
+  const models: ModelDraft[] = [];
+  for (const entry of modelEntries(environment, document, problems)) {
+    models.push(checkModel(entry, clusters, addresses, problems));
+  }
+  const otherModels = settings.outboundOtherModels === 'worker';
+  const own = otherModels ? clusters.addOwn(OTHER_MODELS_CLUSTER, addresses.worker) : null;
+  const passthrough = resolvePassthrough(settings, document, clusters, problems);
+  if (problems.length > 0) return null;
+  clusters.finish();
+  const indexes = new Map(clusters.drafts.map((draft, i) => [draft, i]));
+  const indexOf = (draft: ClusterDraft | null): number => (draft === null ? -1 : indexes.get(draft)!);
+  const passthroughCluster = indexOf(passthrough);
+  try {
+    return deepFreeze({
+      revision,
+      clusters: clusters.drafts.map((draft) => placeCluster(draft, allocate)),
+      models: models.map((draft) => placeModel(draft, indexOf, allocate)),
+      defaultModelCluster: otherModels ? indexOf(own) : passthroughCluster,
+      passthroughCluster,
+      maxReplayBytesTotal: settings.outboundMaxReplayBytes,
+    });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    problems.add('clusters', undefined, error.message, 'a restart forgets the names that are no longer used');
+    return null;
+  }
+}
+
+/** Where targets go that name no address. */
+export function roleAddresses(settings: ProcessSettings): RoleAddresses {
+  const worker = settings.outboundWorkerAddress;
+  return { worker, fallbackWorker: settings.outboundFallbackWorkerAddress ?? worker };
+}
+
+/** The models of both places. A repeated name is reported; the entry stays, so that its other mistakes are found too. */
+function modelEntries(environment: Environment, document: ConfigDocument, problems: ProblemList): ModelEntry[] {
+  const entries = [...environment.shorthands.map(shorthandEntry), ...document.models.map(documentEntry)];
+  const first = new Map<string, ModelEntry>();
+  for (const entry of entries) {
+    const { name } = entry.model;
+    if (name === '') continue;
+    const known = first.get(name);
+    if (known === undefined) {
+      first.set(name, entry);
+    } else {
+      const hint = `${known.path} configures it; write a model in one place`;
+      problems.add(entry.path.startsWith('models[') ? entry.at('name') : entry.path, name, 'a model of its own', hint);
+    }
+  }
+  return entries;
+}
+
+function resolvePassthrough(
+  settings: ProcessSettings,
+  { passthrough }: ConfigDocument,
+  clusters: ClusterSet,
+  problems: ProblemList,
+): ClusterDraft | null {
+  const upstream = settings.outboundUpstreamAddress;
+  if (passthrough === null) return upstream === null ? null : clusters.addOwn(PASSTHROUGH_CLUSTER, upstream);
+  if (problems.covers('passthrough')) return null;
+  if (upstream !== null) {
+    const name = PROCESS_FIELDS.outboundUpstreamAddress.environment;
+    problems.add('passthrough', undefined, `nothing here, since ${name} is set`, 'write it in one place');
+    return null;
+  }
+  const { cluster, address } = passthrough;
+  if ((cluster === null) === (address === null)) {
+    problems.add('passthrough', undefined, 'exactly one of the keys cluster and address');
+    return null;
+  }
+  if (address !== null) return clusters.addOwn(PASSTHROUGH_CLUSTER, address);
+  const draft = clusters.find(cluster!, 'passthrough.cluster');
+  if (draft === null || draft.model === '') return draft;
+  problems.add('passthrough.cluster', cluster!, 'a cluster that names no model', `see ${draft.path}`);
+  return null;
+}
+
+function placeCluster(draft: ClusterDraft, allocate: Allocate): ClusterSnapshot {
+  const { name, model, version, endpoints, policy } = draft;
+  return {
+    name,
+    model,
+    version,
+    endpoints,
+    ...policy,
+    statsBase: allocate('cluster', name),
+    breakerIndex: allocate('breaker', name),
+  };
+}
+
+function placeModel(draft: ModelDraft, indexOf: (draft: ClusterDraft) => number, allocate: Allocate): ModelSnapshot {
+  const { rest, split, shadows, fallbacks } = draft;
+  return {
+    ...rest,
+    split: split.map(({ cluster, weightHundredths }) => ({ cluster: indexOf(cluster), weightHundredths })),
+    fallbacks: fallbacks.map(({ cluster, budgetFraction }) => ({ cluster: indexOf(cluster), budgetFraction })),
+    shadows: shadows.map(({ cluster, percentHundredths, maxConcurrent, maxBytes }) => ({
+      cluster: indexOf(cluster),
+      percentHundredths,
+      maxConcurrent,
+      maxBytes,
+      statsBase: allocate('shadow', `${rest.name}/${cluster.name}`),
+    })),
+  };
+}
+
+/** Freezes a tree of plain values. */
+export function deepFreeze<T>(value: T): T {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return value;
+  for (const child of Object.values(value)) deepFreeze(child);
+  return Object.freeze(value);
+}

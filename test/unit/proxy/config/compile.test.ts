@@ -1,0 +1,362 @@
+import t from 'tap';
+import { type Allocate, NameAllocator } from '../../../../proxy/config/allocation.ts';
+import { compileMesh, EMPTY_DOCUMENT } from '../../../../proxy/config/compile.ts';
+import { parseDocument } from '../../../../proxy/config/document.ts';
+import { parseEnvironment } from '../../../../proxy/config/env.ts';
+import { formatProblem, ProblemList } from '../../../../proxy/config/problem.ts';
+import type { MeshSnapshot, ModelSnapshot } from '../../../../proxy/config/snapshot.ts';
+
+interface Attempt {
+  readonly mesh: MeshSnapshot | null;
+  readonly mistakes: string[];
+}
+
+function compile(
+  env: Record<string, string>,
+  text?: string,
+  allocate: Allocate = new NameAllocator().allocate,
+): Attempt {
+  const problems = new ProblemList();
+  const environment = parseEnvironment(env, problems);
+  const document = text === undefined ? EMPTY_DOCUMENT : (parseDocument(text, problems) ?? EMPTY_DOCUMENT);
+  const mesh = compileMesh(environment, document, allocate, 7, problems);
+  return { mesh, mistakes: problems.problems.map(formatProblem) };
+}
+
+function good(env: Record<string, string>, text?: string): MeshSnapshot {
+  const { mesh, mistakes } = compile(env, text);
+  t.same(mistakes, []);
+  return mesh!;
+}
+
+function clusterNames(mesh: MeshSnapshot, model: ModelSnapshot, part: 'split' | 'shadows' | 'fallbacks'): string[] {
+  return model[part].map((step) => mesh.clusters[step.cluster]!.name);
+}
+
+const CREDIT_RISK = {
+  UNDERSTUDY_MODEL_CREDIT_RISK_PRIMARY: 'credit-risk@1',
+  UNDERSTUDY_MODEL_CREDIT_RISK_SHADOW: 'credit-risk@2 100%',
+  UNDERSTUDY_MODEL_CREDIT_RISK_CANARY: 'credit-risk@2 5%',
+  UNDERSTUDY_MODEL_CREDIT_RISK_FALLBACK: 'credit-risk-lite',
+};
+
+t.test('the common case needs no document', async (t) => {
+  const mesh = good(CREDIT_RISK);
+  t.equal(mesh.revision, 7);
+  t.same(
+    mesh.clusters.map(({ name }) => name),
+    ['credit-risk@1', 'credit-risk@2', 'credit-risk-lite', '@worker'],
+  );
+  const [model] = mesh.models;
+  t.equal(model!.name, 'credit-risk');
+  t.same(model!.split, [
+    { cluster: 0, weightHundredths: 9500 },
+    { cluster: 1, weightHundredths: 500 },
+  ]);
+  t.same(clusterNames(mesh, model!, 'shadows'), ['credit-risk@2']);
+  t.equal(model!.shadows[0]!.percentHundredths, 10_000);
+  t.same(model!.fallbacks, [{ cluster: 2, budgetFraction: 1 }]);
+  t.equal(model!.primaryBudgetFraction, 0.8);
+  t.equal(model!.salt, 'credit-risk');
+  t.ok(model!.fallbackStatuses.includes(14));
+  t.notOk(model!.fallbackStatuses.includes(3), 'a mistake of the caller stays one');
+  t.same(mesh.clusters[0]!.endpoints, [{ kind: 'unix', path: '/run/understudy/worker.sock' }]);
+});
+
+t.test('a document says the same as the shorthand', async (t) => {
+  const text = `
+models:
+  - name: credit-risk
+    split: [{model: credit-risk@1}, {model: credit-risk@2, weight: 5%}]
+    shadows: [{model: credit-risk@2}]
+    fallback: [{model: credit-risk-lite}]
+`;
+  t.same(good({}, text), good(CREDIT_RISK));
+});
+
+t.test('a fallback without an address is served by the fallback worker', async (t) => {
+  const mesh = good({ ...CREDIT_RISK, UNDERSTUDY_OUTBOUND_FALLBACK_WORKER_ADDRESS: 'unix:/run/lite.sock' });
+  t.same(mesh.clusters[2]!.endpoints, [{ kind: 'unix', path: '/run/lite.sock' }]);
+  const own = good({ ...CREDIT_RISK, UNDERSTUDY_MODEL_CREDIT_RISK_FALLBACK: 'credit-risk-lite via [::1]:8500' });
+  t.same(own.clusters[2]!.endpoints, [{ kind: 'tcp', host: '::1', port: 8500 }]);
+});
+
+t.test('the same version at two addresses makes two clusters whose names do not depend on order', async (t) => {
+  const env = {
+    UNDERSTUDY_MODEL_A_PRIMARY: 'a@1',
+    UNDERSTUDY_MODEL_A_FALLBACK: 'a@1 via 10.0.0.2:80, a@1 via 10.0.0.1:80',
+    UNDERSTUDY_OUTBOUND_WORKER_ADDRESS: '127.0.0.1:8500',
+  };
+  const mesh = good(env);
+  t.same(clusterNames(mesh, mesh.models[0]!, 'split'), ['a@1']);
+  t.same(clusterNames(mesh, mesh.models[0]!, 'fallbacks'), ['a@1 via 10.0.0.2:80', 'a@1 via 10.0.0.1:80']);
+  const elsewhere = good({ ...env, UNDERSTUDY_MODEL_A_PRIMARY: 'b', UNDERSTUDY_MODEL_B_PRIMARY: 'a' });
+  t.same(clusterNames(elsewhere, elsewhere.models[0]!, 'fallbacks'), ['a@1 via 10.0.0.2:80', 'a@1']);
+});
+
+t.test('fallback steps share the remaining deadline equally unless they say otherwise', async (t) => {
+  const mesh = good(
+    {},
+    'models: [{name: m, split: [{model: m}], fallback: [{model: a}, {model: b, budget: 50%}, {model: c}]}]',
+  );
+  t.same(
+    mesh.models[0]!.fallbacks.map((step) => step.budgetFraction),
+    [1 / 3, 0.5, 1],
+  );
+  t.equal(good({}, 'models: [{name: m, split: [{model: m}]}]').models[0]!.primaryBudgetFraction, 1);
+});
+
+t.test('breaker, timeouts and limits come from the nearest level', async (t) => {
+  const mesh = good(
+    {},
+    `
+defaults: {breaker: {window: 5s, open: 2s}, timeouts: {request: 30s}}
+clusters:
+  - {name: declared, model: m, version: 3, endpoints: ["10.0.0.1:8500"], breaker: {window: 1s}, limits: {pendingRequests: 0}}
+  - {name: web, endpoints: ["10.0.0.2:80"]}
+models:
+  - name: m
+    split: [{cluster: declared, weight: 50%}, {model: m@4}]
+    breaker: {consecutiveFailures: 0}
+    timeouts: {connect: 50ms}
+passthrough: {cluster: web}
+`,
+  );
+  const [declared, web, made] = mesh.clusters;
+  t.match(declared, {
+    name: 'declared',
+    version: '3',
+    maxPendingRequests: 0,
+    connectTimeoutMs: 1000,
+    requestTimeoutMs: 30_000,
+  });
+  t.match(declared!.breaker, { windowMs: 1000, openMs: 2000, consecutiveFailures: 5, enabled: true });
+  t.match(made, { name: 'm@4', connectTimeoutMs: 50, breaker: { windowMs: 5000, consecutiveFailures: 0 } });
+  t.match(
+    web,
+    { model: '', requestTimeoutMs: 0, breaker: { enabled: false } },
+    'other traffic is neither judged nor cut',
+  );
+  t.equal(mesh.passthroughCluster, 1);
+});
+
+t.test('traffic that is no model call, and models nobody named, go where they are told', async (t) => {
+  const none = good({});
+  t.equal(none.passthroughCluster, -1);
+  t.equal(none.clusters[none.defaultModelCluster]!.name, '@worker');
+  const upstream = good({
+    UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: '10.0.0.9:80',
+    UNDERSTUDY_OUTBOUND_OTHER_MODELS: 'upstream',
+  });
+  t.equal(upstream.clusters[upstream.passthroughCluster]!.name, '@passthrough');
+  t.equal(upstream.defaultModelCluster, upstream.passthroughCluster);
+  const document = good({}, 'passthrough: {address: "10.0.0.9:80"}');
+  t.same(document.clusters[document.passthroughCluster]!.endpoints, [{ kind: 'tcp', host: '10.0.0.9', port: 80 }]);
+  t.equal(good({ UNDERSTUDY_OUTBOUND_OTHER_MODELS: 'upstream' }).defaultModelCluster, -1);
+});
+
+t.test('shorthand and document add up, and what stands in both is a mistake', async (t) => {
+  const mesh = good(CREDIT_RISK, 'models: [{name: ocr, split: [{model: ocr@1}]}]');
+  t.same(
+    mesh.models.map(({ name }) => name),
+    ['credit-risk', 'ocr'],
+  );
+  const twice = compile(CREDIT_RISK, 'models: [{name: credit-risk, split: [{model: credit-risk@3}]}]');
+  t.equal(twice.mesh, null);
+  t.match(twice.mistakes, [
+    /models\[0\]\.name .*UNDERSTUDY_MODEL_CREDIT_RISK_PRIMARY configures it; write a model in one place/,
+  ]);
+  const aliases = compile({ UNDERSTUDY_MODEL_A_PRIMARY: 'm@1', UNDERSTUDY_MODEL_B_PRIMARY: 'm@2' });
+  t.match(aliases.mistakes, [/UNDERSTUDY_MODEL_B_PRIMARY = "m": .*UNDERSTUDY_MODEL_A_PRIMARY configures it/]);
+  const upstream = { UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: '10.0.0.9:80' };
+  t.match(compile(upstream, 'passthrough: {address: "10.0.0.9:81"}').mistakes, [
+    /passthrough .*UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS is set/,
+  ]);
+});
+
+t.test('a shorthand target called like a declared cluster means that cluster', async (t) => {
+  const text = 'clusters: [{name: credit-risk@1, model: credit-risk, version: 1, endpoints: ["10.0.0.1:80"]}]';
+  const mesh = good(CREDIT_RISK, text);
+  t.same(mesh.clusters[mesh.models[0]!.split[0]!.cluster]!.endpoints, [{ kind: 'tcp', host: '10.0.0.1', port: 80 }]);
+  t.equal(mesh.clusters.filter(({ name }) => name === 'credit-risk@1').length, 1);
+  const other = compile(CREDIT_RISK, text.replace('version: 1', 'version: 2'));
+  t.match(other.mistakes, [
+    /UNDERSTUDY_MODEL_CREDIT_RISK_PRIMARY = "credit-risk@1": .*it serves credit-risk@2; see clusters\[0\]/,
+  ]);
+  const via = good({ UNDERSTUDY_MODEL_A_PRIMARY: 'credit-risk@1 via 10.0.0.5:80' }, text);
+  t.same(clusterNames(via, via.models[0]!, 'split'), ['credit-risk@1 via 10.0.0.5:80']);
+});
+
+const WRONG: Readonly<Record<string, [text: string, expected: RegExp]>> = {
+  'a reference to nothing': [
+    'models: [{name: m, split: [{cluster: x}]}]',
+    /models\[0\]\.split\[0\]\.cluster .*declared cluster/,
+  ],
+  'weights below 100%': [
+    'models: [{name: m, split: [{model: m@1, weight: 50%}, {model: m@2, weight: 49.99%}]}]',
+    /"99.99%": expected weights that sum to 100%/,
+  ],
+  'weights above 100%': [
+    'models: [{name: m, split: [{model: m@1}, {model: m@2, weight: 60%}, {model: m@3, weight: 60%}]}]',
+    /"120%": expected weights/,
+  ],
+  'two shares without weight': [
+    'models: [{name: m, split: [{model: m@1}, {model: m@2}]}]',
+    /a weight for each share but one/,
+  ],
+  'no share': ['models: [{name: m}]', /models\[0\]\.split .*at least one share/],
+  'a cluster twice in a split': [
+    'models: [{name: m, split: [{model: m@1, weight: 50%}, {model: m@1}]}]',
+    /split\[1\].*each cluster once/,
+  ],
+  'a shadow twice': [
+    'models: [{name: m, split: [{model: m@1}], shadows: [{model: m@2}, {model: m@2}]}]',
+    /shadows\[1\].*each cluster once/,
+  ],
+  'a fallback twice': [
+    'models: [{name: m, split: [{model: m@1}], fallback: [{model: n}, {model: n}]}]',
+    /fallback\[1\].*each cluster once/,
+  ],
+  'a shadow of itself': [
+    'models: [{name: m, split: [{model: m@1}], shadows: [{model: m@1}]}]',
+    /shadows\[0\].*another cluster than the primary/,
+  ],
+  'a fallback to itself': [
+    'models: [{name: m, split: [{model: m@1}], fallback: [{model: m@1}]}]',
+    /fallback\[0\].*another cluster than the primary/,
+  ],
+  'two keys in a target': [
+    'models: [{name: m, split: [{model: m@1, cluster: x}]}]',
+    /exactly one of the keys cluster and model/,
+  ],
+  'no key in a target': ['models: [{name: m, split: [{weight: 100%}]}]', /exactly one of the keys cluster and model/],
+  'two clusters of one name': [
+    'clusters: [{name: a, model: a}, {name: a, model: b}]',
+    /clusters\[1\]\.name .*clusters\[0\] has it/,
+  ],
+  'two models of one name': [
+    'models: [{name: m, split: [{model: m}]}, {name: m, split: [{model: m}]}]',
+    /models\[1\]\.name .*models\[0\] configures it/,
+  ],
+  'a version of no model': ['clusters: [{name: a, version: 1, endpoints: ["b:80"]}]', /clusters\[0\]\.version/],
+  'a cluster without address': ['clusters: [{name: a}]', /clusters\[0\]\.endpoints .*at least one address/],
+  'a model served by a cluster of other traffic': [
+    'clusters: [{name: a, endpoints: ["b:80"]}]\nmodels: [{name: m, split: [{cluster: a}]}]',
+    /a cluster that names a model/,
+  ],
+  'a passthrough to a model': [
+    'clusters: [{name: a, model: a}]\npassthrough: {cluster: a}',
+    /a cluster that names no model/,
+  ],
+  'an empty passthrough': ['passthrough: {}', /passthrough .*exactly one/],
+  'an open period above its bound': [
+    'defaults: {breaker: {open: 10s, maxOpen: 5s}}',
+    /defaults\.breaker\.maxOpen .*at least the first open period, 10000ms/,
+  ],
+  'the same on a cluster': ['clusters: [{name: a, model: a, breaker: {open: 40s}}]', /clusters\[0\]\.breaker\.maxOpen/],
+  'the same on a model': [
+    'models: [{name: m, split: [{model: m}], breaker: {open: 40s}}]',
+    /models\[0\]\.breaker\.maxOpen/,
+  ],
+  'two policies for one target': [
+    'models: [{name: m, split: [{model: x@1}]}, {name: n, split: [{model: x@1}], limits: {pendingRequests: 1}}]',
+    /models\[1\]\.split\[0\].*the same breaker, timeouts and limits/,
+  ],
+  'a policy that reaches no cluster': [
+    'clusters: [{name: a, model: a}]\nmodels: [{name: m, split: [{cluster: a}], limits: {pendingRequests: 1}}]',
+    /models\[0\] .*on the clusters, which are all declared/,
+  ],
+  'two cohort sources': [
+    'models: [{name: m, split: [{model: m}], cohort: {header: a, input: b}}]',
+    /models\[0\]\.cohort .*exactly one/,
+  ],
+  'buckets of a header': [
+    'models: [{name: m, split: [{model: m}], cohort: {header: a, buckets: [1]}}]',
+    /models\[0\]\.cohort\.buckets .*no buckets/,
+  ],
+  'buckets out of order': [
+    'models: [{name: m, split: [{model: m}], cohort: {input: a, buckets: [2, 1]}}]',
+    /"2,1": expected numbers that ascend/,
+  ],
+};
+
+t.test('each rule between values is checked, by itself', async (t) => {
+  for (const [name, [text, expected]] of Object.entries(WRONG)) {
+    const { mesh, mistakes } = compile({}, text);
+    t.equal(mesh, null, name);
+    t.match(mistakes, [expected], name);
+    t.equal(mistakes.length, 1, `${name}: ${mistakes.join(' | ')}`);
+  }
+});
+
+t.test('mistakes of environment and document are reported together, without their consequences', async (t) => {
+  const { mistakes } = compile(
+    { UNDERSTUDY_CONCURRENCY: 'many', UNDERSTUDY_MODEL_A_PRIMARY: 'a@1', UNDERSTUDY_MODEL_A_SHADOW: 'a@1' },
+    'models: [{name: m, split: [{model: "m@x"}], shadows: [{cluster: gone}]}]\nextra: 1',
+  );
+  t.same(
+    mistakes.map((line) => line.split(' ')[0]!.replace(':', '')),
+    [
+      'UNDERSTUDY_CONCURRENCY',
+      'extra',
+      'models[0].split[0].model',
+      'UNDERSTUDY_MODEL_A_SHADOW',
+      'models[0].shadows[0].cluster',
+    ],
+  );
+});
+
+t.test('a canary may be compared with the primary it replaces', async (t) => {
+  const mesh = good({
+    UNDERSTUDY_MODEL_M_PRIMARY: 'm@1',
+    UNDERSTUDY_MODEL_M_CANARY: 'm@2 5%',
+    UNDERSTUDY_MODEL_M_SHADOW: 'm@1',
+  });
+  t.same(clusterNames(mesh, mesh.models[0]!, 'shadows'), ['m@1']);
+  const moved = good({
+    UNDERSTUDY_MODEL_M_PRIMARY: 'm@1',
+    UNDERSTUDY_MODEL_M_CANARY: 'm@2 100%',
+    UNDERSTUDY_MODEL_M_SHADOW: 'm@1',
+  });
+  t.equal(moved.models[0]!.split[0]!.weightHundredths, 0);
+  const over = compile({ UNDERSTUDY_MODEL_M_PRIMARY: 'm@1', UNDERSTUDY_MODEL_M_CANARY: 'm@2 60%, m@3 41%' });
+  t.match(over.mistakes, [/UNDERSTUDY_MODEL_M_CANARY = "101%": expected weights that sum to 100% at most/]);
+});
+
+t.test('places are stable by name, asked for only by valid configurations, and bounded', async (t) => {
+  const asked: string[] = [];
+  const allocator = new NameAllocator({ cluster: { first: 100, stride: 10, count: 4 } });
+  const allocate: Allocate = (kind, name) => {
+    asked.push(`${kind} ${name}`);
+    return allocator.allocate(kind, name);
+  };
+  compile({}, 'models: [{name: m}]', allocate);
+  t.same(asked, [], 'a refused configuration uses nothing up');
+  const before = compile(CREDIT_RISK, undefined, allocate).mesh!;
+  t.same(
+    before.clusters.map(({ statsBase, breakerIndex }) => [statsBase, breakerIndex]),
+    [
+      [100, 0],
+      [110, 1],
+      [120, 2],
+      [130, 3],
+    ],
+  );
+  t.ok(asked.includes('shadow credit-risk/credit-risk@2'));
+  const after = compile({ UNDERSTUDY_MODEL_X_PRIMARY: 'credit-risk@2' }, undefined, allocate).mesh!;
+  t.match(after.clusters[0], { name: 'credit-risk@2', statsBase: 110, breakerIndex: 1 });
+  const full = compile({ UNDERSTUDY_MODEL_X_PRIMARY: 'one-more' }, undefined, allocate);
+  t.equal(full.mesh, null);
+  t.match(full.mistakes, [/at most 4 names of kind cluster/]);
+});
+
+t.test('a snapshot is frozen throughout and crosses threads', async (t) => {
+  const mesh = good(
+    CREDIT_RISK,
+    'models: [{name: ocr, split: [{model: ocr}], cohort: {input: a, buckets: [1], names: {"0": low}}}]',
+  );
+  const frozen = (value: unknown): boolean =>
+    typeof value !== 'object' || value === null || (Object.isFrozen(value) && Object.values(value).every(frozen));
+  t.ok(frozen(mesh));
+  t.same(structuredClone(mesh), mesh);
+});
