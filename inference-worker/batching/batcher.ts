@@ -2,23 +2,14 @@
  * The border between the worker's shell and its execution core: what a loaded model version is to those who call it.
  * The shell parses a request, makes a PredictCall and submits it; the core answers every accepted call exactly once.
  */
+import type { ElementArray } from '../../proto/tensor/dtype.ts';
 import type { PredictRequestView } from '../../proto/tensor/tensor-view.ts';
 import type { Signature, TensorSpec } from '../session/signature.ts';
 import type { WorkerError } from '../worker-error.ts';
 import type { ExecutionPlace } from './batching-options.ts';
 
 /** Element storage of a tensor as onnxruntime uses it (`bool` as bytes, `float16` as its bits). */
-export type TensorData =
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array;
+export type TensorData = ElementArray;
 
 /** Lower numbers go first; anything above `primary` is treated as shadow traffic. */
 export const Priority = { primary: 0, shadow: 1 } as const;

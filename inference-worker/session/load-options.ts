@@ -19,4 +19,6 @@ export interface LoadServableOptions {
    * The process must be replaced, by SIGKILL: exiting normally while a thread is inside onnxruntime aborts anyway.
    */
   readonly onBroken?: (servable: Servable, error: WorkerError) => void;
+  /** Another program for execution threads; for tests of threads that die or hang. */
+  readonly threadEntry?: URL;
 }

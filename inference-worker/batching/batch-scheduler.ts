@@ -1,0 +1,346 @@
+/**
+ * Empties the queues of one servable into its executor: chooses the next batch, assembles it, and sees that each of its
+ * tasks is answered. The invariants are at the head of batch-queue.ts.
+ *
+ * A batch closes when it is full, when a place is idle and it need not wait (`batchTimeoutMicros` 0 or passed), or when
+ * the earliest deadline in it leaves just the time a run takes.
+ */
+import { assert } from '../../base/assert.ts';
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import type { LooseOutput } from '../session/slab-runner.ts';
+import { cancelledInQueue, executionFailed, expiredInQueue, WorkerError } from '../worker-error.ts';
+import type { Batch } from './batch.ts';
+import { type BatchQueue, LANES } from './batch-queue.ts';
+import type { PredictCall } from './batcher.ts';
+import { CostModel } from './cost-model.ts';
+import type { Executor, ExecutorSink } from './executor.ts';
+import type { ServableCounters } from './servable-counters.ts';
+import { executedRows, type ServableShape } from './servable-shape.ts';
+import type { TurnLoop, TurnWork } from './turn-loop.ts';
+
+/** Kept between the end of a run and the earliest deadline, for the reply to be written. */
+const REPLY_MARGIN_MS = 1;
+
+/** Under overload every refusal would look through the whole queue for dead tasks; this bounds it. */
+const SWEEP_INTERVAL_MS = 1;
+
+/** A failed batch whose tasks are tried one by one, so that only the one to blame fails. */
+interface Suspects {
+  readonly queue: BatchQueue;
+  readonly batch: Batch;
+  next: number;
+  nextRow: number;
+}
+
+export interface SchedulerOwner {
+  /** A batch ended: a chance to look at the cost model. */
+  batchEnded(): void;
+  stuck(error: WorkerError): void;
+}
+
+export class BatchScheduler implements ExecutorSink, TurnWork {
+  inTurn = false;
+  readonly cost = new CostModel();
+  executor: Executor;
+  /** Set while closing: nothing waits for company any more. */
+  draining = false;
+  private readonly shape: ServableShape;
+  private readonly clock: Clock;
+  private readonly log: Logger;
+  private readonly turns: TurnLoop;
+  private readonly stats: ServableCounters;
+  private readonly owner: SchedulerOwner;
+  private readonly queues: BatchQueue[] = [];
+  private readonly running = new Map<Batch, BatchQueue>();
+  /** By lane. */
+  private readonly suspects: Suspects[][] = [[], []];
+  private dead: PredictCall[] = [];
+  private readonly noteDead = (call: PredictCall) => this.dead.push(call);
+  private sweptAtMs = Number.NEGATIVE_INFINITY;
+  private cancelTimer: (() => void) | null = null;
+  private timerDueMs = Number.POSITIVE_INFINITY;
+  private onDrained: (() => void) | null = null;
+
+  constructor(
+    shape: ServableShape,
+    executor: Executor,
+    clock: Clock,
+    log: Logger,
+    turns: TurnLoop,
+    stats: ServableCounters,
+    owner: SchedulerOwner,
+  ) {
+    this.shape = shape;
+    this.executor = executor;
+    this.clock = clock;
+    this.log = log;
+    this.turns = turns;
+    this.stats = stats;
+    this.owner = owner;
+  }
+
+  addQueue(queue: BatchQueue): void {
+    this.queues.push(queue);
+  }
+
+  removeQueue(queue: BatchQueue): void {
+    assert(queue.isIdle, 'only an idle queue is removed');
+    this.queues.splice(this.queues.indexOf(queue), 1);
+  }
+
+  /** Something was committed: batches are started at the end of the turn. */
+  wake(): void {
+    this.turns.add(this);
+  }
+
+  /** Waiting tasks nobody waits for leave now, to make room. Looks at most once per `SWEEP_INTERVAL_MS`. */
+  removeDead(queue: BatchQueue): void {
+    const { tasks, rows } = queue;
+    const nowMs = this.clock.nowMs();
+    if (nowMs < this.sweptAtMs + SWEEP_INTERVAL_MS) return;
+    this.sweptAtMs = nowMs;
+    queue.removeDead(nowMs, this.noteDead);
+    this.countOut(tasks - queue.tasks, rows - queue.rows);
+    this.dismissDead();
+  }
+
+  /** Resolves when every accepted task has its reply. */
+  drain(): Promise<void> {
+    this.draining = true;
+    return new Promise((resolve) => {
+      this.onDrained = resolve;
+      this.wake();
+    });
+  }
+
+  pump(lane: number, endMs: number): boolean {
+    let begun = 0;
+    for (;;) {
+      const nowMs = this.clock.nowMs();
+      if (begun > 0 && nowMs >= endMs) return true;
+      const batch = this.nextBatch(lane, nowMs);
+      if (batch === null) break;
+      begun += this.begin(batch, nowMs);
+    }
+    if (lane === LANES - 1) {
+      this.armTimer();
+      this.checkDrained();
+    }
+    return false;
+  }
+
+  // --- what executors report ----------------------------------------------------------------------------------------
+
+  batchFinished(batch: Batch, loose: readonly (LooseOutput | null)[] | null, executeMs: number): void {
+    const queue = this.settle(batch);
+    this.cost.record(batch.executedRows, executeMs);
+    this.stats.executedBatches++;
+    this.stats.executedRows += batch.rows;
+    this.stats.paddedRows += batch.executedRows - batch.rows;
+    this.stats.executeMsSum += executeMs;
+    this.stats.answeredTasks += batch.count;
+    batch.answer(loose, this.replyFailed);
+    queue.inFlight--;
+    queue.pool.release(batch);
+    this.owner.batchEnded();
+  }
+
+  batchFailed(batch: Batch, error: WorkerError, blameable: boolean): void {
+    const queue = this.settle(batch);
+    if (blameable && batch.count > 1) {
+      this.suspects[batch.priority].push({ queue, batch, next: 0, nextRow: 0 });
+      this.stats.queuedTasks += batch.count;
+      this.stats.queuedRows += batch.rows;
+      this.wake();
+      return;
+    }
+    const fields = { tasks: batch.count, rows: batch.rows, reason: error.reason, error: error.message };
+    if (blameable) this.log.debug('task_failed', fields);
+    else this.log.warn('batch_failed', fields);
+    this.failCalls(batch, 0, error);
+    queue.inFlight--;
+    queue.pool.release(batch);
+    this.owner.batchEnded();
+  }
+
+  placeFreed(): void {
+    const endMs = this.clock.nowMs() + 1;
+    for (let lane = 0; lane < LANES; lane++) if (this.pump(lane, endMs)) this.wake();
+  }
+
+  threadReplaced(): void {
+    this.stats.replacedThreads++;
+  }
+
+  /** The batch of the stuck thread was reported failed before; here its siblings end, too. */
+  stuck(error: WorkerError): void {
+    this.owner.stuck(error);
+  }
+
+  /** Fails every waiting task. Batches in an executor are its to report. */
+  failWaiting(error: WorkerError): void {
+    for (const queue of this.queues) {
+      for (let lane = 0; lane < LANES; lane++) {
+        while (queue.head(lane) !== null) {
+          const batch = queue.take(lane);
+          this.countOut(batch.count, batch.rows);
+          this.failCalls(batch, 0, error);
+          queue.pool.release(batch);
+        }
+      }
+    }
+    for (const suspects of this.suspects) {
+      for (const { queue, batch, next, nextRow } of suspects.splice(0)) {
+        this.countOut(batch.count - next, batch.rows - nextRow);
+        this.failCalls(batch, next, error);
+        queue.inFlight--;
+        queue.pool.release(batch);
+      }
+    }
+    this.checkDrained();
+  }
+
+  // --- choosing and assembling --------------------------------------------------------------------------------------
+
+  /** The batch of `lane` to start now, taken out of its queue; null when none is due or no place is free. */
+  private nextBatch(lane: number, nowMs: number): Batch | null {
+    if (this.suspects[lane].length > 0) return this.executor.accepts(false) ? this.nextSuspect(lane) : null;
+    let chosen: BatchQueue | null = null;
+    let oldestMs = Number.POSITIVE_INFINITY;
+    for (const queue of this.queues) {
+      const head = queue.head(lane);
+      if (head === null || head.openedAtMs >= oldestMs) continue;
+      if (!this.draining && queue.dueMs(lane, this.runMs(head)) > nowMs) continue;
+      chosen = queue;
+      oldestMs = head.openedAtMs;
+    }
+    if (chosen === null) return null;
+    const ahead = lane === 0 && chosen.head(lane)!.closed;
+    if (!this.executor.accepts(ahead)) return null;
+    const batch = chosen.take(lane);
+    this.countOut(batch.count, batch.rows);
+    chosen.inFlight++;
+    this.running.set(batch, chosen);
+    return batch;
+  }
+
+  /** The next task of a failed batch, alone in a batch of its own. */
+  private nextSuspect(lane: number): Batch {
+    const suspects = this.suspects[lane][0];
+    const { queue, batch } = suspects;
+    const rows = batch.calls[suspects.next]!.rows;
+    const alone = queue.pool.acquireForRetry();
+    alone.priority = batch.priority;
+    alone.copyCall(batch, suspects.next, suspects.nextRow);
+    suspects.next++;
+    suspects.nextRow += rows;
+    this.countOut(1, rows);
+    this.running.set(alone, queue);
+    if (suspects.next === batch.count) {
+      this.suspects[lane].shift();
+      queue.pool.release(batch);
+    } else {
+      queue.inFlight++;
+    }
+    return alone;
+  }
+
+  /** Assembles and starts a batch that was taken; returns how many were started. */
+  private begin(batch: Batch, nowMs: number): number {
+    batch.removeDead(nowMs, this.noteDead);
+    if (this.dead.length > 0) this.dismissDead();
+    if (batch.count === 0) {
+      const queue = this.settle(batch, false);
+      queue.inFlight--;
+      queue.pool.release(batch);
+      return 0;
+    }
+    for (let i = 0; i < batch.count; i++) this.stats.queueMsSum += nowMs - batch.calls[i]!.acceptedAtMs;
+    batch.pad(executedRows(this.shape.options, batch.rows));
+    batch.startedAtMs = nowMs;
+    this.stats.runningBatches++;
+    this.executor.start(batch);
+    return 1;
+  }
+
+  private runMs(batch: Batch): number {
+    const estimate = this.cost.estimateMs(executedRows(this.shape.options, batch.rows));
+    return (Number.isNaN(estimate) ? 0 : estimate) + REPLY_MARGIN_MS;
+  }
+
+  /** Looks again when the first waiting head falls due, if a place is free for it. Timers have a grain of 1 ms. */
+  private armTimer(): void {
+    let dueMs = Number.POSITIVE_INFINITY;
+    if (this.executor.accepts(false)) {
+      for (const queue of this.queues) {
+        for (let lane = 0; lane < LANES; lane++) {
+          const head = queue.head(lane);
+          if (head !== null) dueMs = Math.min(dueMs, queue.dueMs(lane, this.runMs(head)));
+        }
+      }
+    }
+    if (dueMs >= this.timerDueMs) return;
+    this.cancelTimer?.();
+    this.timerDueMs = dueMs;
+    const delayMs = Math.max(1, Math.ceil(dueMs - this.clock.nowMs()));
+    this.cancelTimer = this.turns.pacer.after(delayMs, () => {
+      this.cancelTimer = null;
+      this.timerDueMs = Number.POSITIVE_INFINITY;
+      this.wake();
+    });
+  }
+
+  // --- ending tasks -------------------------------------------------------------------------------------------------
+
+  private settle(batch: Batch, wasRunning = true): BatchQueue {
+    const queue = this.running.get(batch);
+    assert(queue !== undefined, 'a batch ends once');
+    this.running.delete(batch);
+    if (wasRunning) this.stats.runningBatches--;
+    return queue;
+  }
+
+  private countOut(tasks: number, rows: number): void {
+    this.stats.queuedTasks -= tasks;
+    this.stats.queuedRows -= rows;
+  }
+
+  /** Replies to the tasks that left because nobody waits for them. */
+  private dismissDead(): void {
+    const dead = this.dead;
+    this.dead = [];
+    for (const call of dead) {
+      if (call.cancelled) this.stats.cancelledTasks++;
+      else this.stats.expiredTasks++;
+      this.fail(call, call.cancelled ? cancelledInQueue() : expiredInQueue());
+    }
+  }
+
+  private failCalls(batch: Batch, from: number, error: WorkerError): void {
+    this.stats.failedTasks += batch.count - from;
+    for (let i = from; i < batch.count; i++) this.fail(batch.calls[i]!, error);
+  }
+
+  /** A reply that throws is a fault of the caller's code; it must not take the other replies with it. */
+  private fail(call: PredictCall, error: WorkerError): void {
+    try {
+      call.onFailure(error);
+    } catch (thrown) {
+      this.log.error('reply_threw', { error: thrown });
+    }
+  }
+
+  private readonly replyFailed = (call: PredictCall, thrown: unknown): void => {
+    this.log.error('reply_threw', { error: thrown });
+    this.fail(call, thrown instanceof WorkerError ? thrown : executionFailed('the answer could not be written'));
+  };
+
+  private checkDrained(): void {
+    if (this.onDrained === null || this.running.size > 0) return;
+    for (const queue of this.queues) if (!queue.isIdle) return;
+    this.cancelTimer?.();
+    this.onDrained();
+    this.onDrained = null;
+  }
+}

@@ -1,0 +1,180 @@
+/**
+ * A loaded version that batches: checks each request, copies its tensors into the open batch of its queue, and leaves the
+ * rest to the scheduler. Nothing is allocated per accepted request beyond what the caller brings.
+ */
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import { copyStringsInto, copyTensorInto, type PredictRequestView } from '../../proto/tensor/tensor-view.ts';
+import { WireError } from '../../proto/tensor/wire-error.ts';
+import type { Signature } from '../session/signature.ts';
+import {
+  batchQueueFull,
+  cancelledInQueue,
+  expiredInQueue,
+  servableBroken,
+  servableClosing,
+  tensorParsingError,
+  type WorkerError,
+} from '../worker-error.ts';
+import type { Batch } from './batch.ts';
+import type { BatchQueue } from './batch-queue.ts';
+import { BatchScheduler, type SchedulerOwner } from './batch-scheduler.ts';
+import type { PredictCall, Servable } from './batcher.ts';
+import type { Executor } from './executor.ts';
+import { QueueSet } from './queue-set.ts';
+import { RequestBinder } from './request-binder.ts';
+import { ServableCounters } from './servable-counters.ts';
+import type { ServableShape } from './servable-shape.ts';
+import type { TurnLoop } from './turn-loop.ts';
+
+/** Batches between two looks at where the servable should run. */
+const BATCHES_PER_REVIEW = 64;
+
+export interface BatchServableOptions {
+  readonly model: string;
+  readonly version: bigint;
+  readonly shape: ServableShape;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly turns: TurnLoop;
+  /** Called once, when a thread is stuck. */
+  readonly onBroken: (servable: Servable, error: WorkerError) => void;
+  /** Called now and then while batches run: a chance to move elsewhere. */
+  readonly review: (servable: BatchServable) => void;
+}
+
+export class BatchServable implements Servable, SchedulerOwner {
+  readonly model: string;
+  readonly version: bigint;
+  readonly signatures: ReadonlyMap<string, Signature>;
+  readonly stats = new ServableCounters();
+  readonly scheduler: BatchScheduler;
+  broken: WorkerError | null = null;
+  private readonly options: BatchServableOptions;
+  private readonly shape: ServableShape;
+  private readonly binder: RequestBinder;
+  private readonly queues: QueueSet;
+  private closing: Promise<void> | null = null;
+  private retiring: Promise<unknown> = Promise.resolve();
+  private batchesSinceReview = 0;
+
+  /** `executor` gets its sink, the scheduler, from the caller. */
+  constructor(options: BatchServableOptions, executor: Executor) {
+    const { shape } = options;
+    this.options = options;
+    this.shape = shape;
+    this.model = options.model;
+    this.version = options.version;
+    this.signatures = new Map([[shape.signature.name, shape.signature]]);
+    this.scheduler = new BatchScheduler(shape, executor, options.clock, options.log, options.turns, this.stats, this);
+    this.queues = new QueueSet(shape, this.scheduler, (batch) => this.scheduler.executor.forget(batch));
+    this.binder = new RequestBinder(shape.signature, shape.batchable, shape.options.maxBatchSize);
+    this.stats.place = executor.place;
+  }
+
+  submit(call: PredictCall, request: PredictRequestView, buf: Buffer): WorkerError | null {
+    const refusal = this.accept(call, request, buf);
+    if (refusal !== null) this.stats.refusedTasks++;
+    return refusal;
+  }
+
+  close(): Promise<void> {
+    this.closing ??= this.drainAndEnd();
+    return this.closing;
+  }
+
+  /** Runs elsewhere from the next batch on; the old executor ends once its batches have. Never called inside a run. */
+  relocate(executor: Executor): void {
+    const previous = this.scheduler.executor;
+    this.queues.trim();
+    this.scheduler.executor = executor;
+    this.stats.place = executor.place;
+    this.retiring = Promise.all([this.retiring, previous.close()]);
+    this.scheduler.wake();
+  }
+
+  get isClosing(): boolean {
+    return this.closing !== null;
+  }
+
+  // --- what the scheduler reports -----------------------------------------------------------------------------------
+
+  batchEnded(): void {
+    if (++this.batchesSinceReview < BATCHES_PER_REVIEW) return;
+    this.batchesSinceReview = 0;
+    this.stats.fullBatchMs = this.scheduler.cost.estimateMs(this.shape.batchable ? this.shape.options.maxBatchSize : 1);
+    if (!this.isClosing && this.broken === null) this.options.review(this);
+  }
+
+  stuck(error: WorkerError): void {
+    if (this.broken !== null) return;
+    this.broken = servableBroken(this.model, this.version);
+    this.options.log.error('servable_broken', { error: error.message });
+    this.scheduler.failWaiting(this.broken);
+    this.options.onBroken(this, error);
+  }
+
+  // --- one request --------------------------------------------------------------------------------------------------
+
+  private accept(call: PredictCall, request: PredictRequestView, buf: Buffer): WorkerError | null {
+    if (this.broken !== null) return this.broken;
+    if (this.closing !== null) return servableClosing(this.model, this.version);
+    const { binder } = this;
+    const problem = binder.bind(request, buf);
+    if (problem !== null) return problem;
+    const nowMs = this.options.clock.nowMs();
+    if (call.cancelled) return cancelledInQueue();
+    if (call.deadlineMs <= nowMs) return expiredInQueue();
+    const queue = this.queues.find(binder.tensors);
+    if (queue === null) return batchQueueFull();
+    const batch = this.openBatch(queue, binder.rows, call.priority);
+    if (batch === null) return batchQueueFull();
+    const malformed = this.copyInto(batch, buf);
+    if (malformed !== null) {
+      queue.abandon(batch);
+      return malformed;
+    }
+    call.rows = binder.rows;
+    call.acceptedAtMs = nowMs;
+    queue.commit(batch, call, nowMs);
+    this.stats.acceptedTasks++;
+    this.stats.queuedTasks++;
+    this.stats.queuedRows += binder.rows;
+    this.scheduler.wake();
+    return null;
+  }
+
+  /** A place for the rows, if need be by letting go of tasks nobody waits for and of spare slabs. */
+  private openBatch(queue: BatchQueue, rows: number, priority: number): Batch | null {
+    const batch = queue.open(rows, priority);
+    if (batch !== null) return batch;
+    if (queue.isFull(priority)) this.scheduler.removeDead(queue);
+    else this.queues.trim();
+    return queue.open(rows, priority);
+  }
+
+  /** Copies the bound tensors behind the batch's rows. A malformed tensor leaves the batch as it was. */
+  private copyInto(batch: Batch, buf: Buffer): WorkerError | null {
+    const { tensors } = this.binder;
+    const { inputs } = batch.plan;
+    for (let i = 0; i < inputs.length; i++) {
+      const tensor = tensors[i];
+      const view = batch.views.inputs[i];
+      const at = batch.rows * inputs[i].rowElements;
+      try {
+        if (view !== null) copyTensorInto(buf, tensor, view, at, tensor.elementCount);
+        else copyStringsInto(buf, tensor, batch.strings[i]!, at, tensor.elementCount);
+      } catch (error) {
+        if (error instanceof WireError) return tensorParsingError(inputs[i].name);
+        throw error;
+      }
+    }
+    return null;
+  }
+
+  private async drainAndEnd(): Promise<void> {
+    if (this.broken === null) await this.scheduler.drain();
+    this.queues.trim();
+    await Promise.all([this.retiring, this.scheduler.executor.close()]);
+  }
+}

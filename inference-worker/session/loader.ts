@@ -1,0 +1,171 @@
+/**
+ * Turns a model file into a servable. Loading happens in an execution thread, so that served models do not feel it; only a
+ * model that proved cheap there is loaded again, quickly, into the front thread.
+ */
+import { BatchServable } from '../batching/batch-servable.ts';
+import type { Servable } from '../batching/batcher.ts';
+import { type BatchingOptions, batchingOptionsProblems } from '../batching/batching-options.ts';
+import { CostModel } from '../batching/cost-model.ts';
+import type { Executor, ExecutorSink } from '../batching/executor.ts';
+import { TurnLoop } from '../batching/turn-loop.ts';
+import { modelLoadFailed, WorkerError } from '../worker-error.ts';
+import { FrontExecutor } from './front-executor.ts';
+import type { LoadServableOptions } from './load-options.ts';
+import type { ModelInfo } from './model-info.ts';
+import { inspectModel, loadModel } from './model-loading.ts';
+import { ThreadExecutor } from './thread-executor.ts';
+
+/** A full batch up to this long may run in the front thread... */
+const FRONT_FULL_BATCH_MS = 1;
+/** ...and one that turns out longer than this leaves it, while one below that comes in; the gap keeps it from swinging. */
+const LEAVE_FRONT_MS = 2;
+const ENTER_FRONT_MS = 0.5;
+/** Loading into the front thread holds up the sockets this long at most. */
+const FRONT_LOAD_MS = 50;
+
+const EXECUTION_THREAD = new URL('./execution-thread.ts', import.meta.url);
+const turnLoops = new WeakMap<object, TurnLoop>();
+
+type PlacedExecutor = Executor & { sink: ExecutorSink };
+
+/**
+ * Loads `options.path`. Rejects with a WorkerError that says what is wrong with the file or the options, having left
+ * nothing behind; other servables are not touched.
+ */
+export async function loadServable(options: LoadServableOptions): Promise<Servable> {
+  const problems = batchingOptionsProblems(options.batching);
+  if (problems.length > 0) throw modelLoadFailed(options.path, problems.join('; '));
+  try {
+    return await new Placement(options).load();
+  } catch (error) {
+    if (error instanceof WorkerError) throw error;
+    throw modelLoadFailed(options.path, (error as Error).message.trim(), error);
+  }
+}
+
+/** Decides where one servable runs, at load and again as its costs become known. */
+class Placement {
+  private readonly options: LoadServableOptions;
+  private info!: ModelInfo;
+  private moving = false;
+
+  constructor(options: LoadServableOptions) {
+    this.options = options;
+  }
+
+  async load(): Promise<Servable> {
+    const { batching, clock, log, model, version } = this.options;
+    const executor = batching.place === 'front' ? this.inFront() : await this.inThreads();
+    const { signature, outputs, batchable } = this.info;
+    const turns = turnLoops.get(clock) ?? new TurnLoop(clock);
+    turnLoops.set(clock, turns);
+    const servable = new BatchServable(
+      {
+        model,
+        version,
+        shape: { signature, outputs, batchable, options: batching },
+        clock,
+        log,
+        turns,
+        onBroken: (broken, error) => this.options.onBroken?.(broken, error),
+        review: (reviewed) => this.review(reviewed),
+      },
+      executor,
+    );
+    executor.sink = servable.scheduler;
+    for (const { rows, ms } of this.info.costs) servable.scheduler.cost.record(rows, ms);
+    servable.stats.fullBatchMs = fullBatchMs(this.info, batching);
+    log.info('servable_loaded', {
+      model,
+      version,
+      place: executor.place,
+      batchable,
+      loadMs: this.info.loadMs,
+      fullBatchMs: servable.stats.fullBatchMs,
+    });
+    return servable;
+  }
+
+  private inFront(): PlacedExecutor {
+    const { batching, clock, path } = this.options;
+    const loaded = loadModel(path);
+    this.info ??= inspectModel(loaded, batching.maxBatchSize, batching.allowedBatchSizes);
+    return new FrontExecutor(loaded.session, clock);
+  }
+
+  /** One thread first: its measurements say whether more are wanted, or none. */
+  private async inThreads(): Promise<PlacedExecutor> {
+    const { batching } = this.options;
+    const executor = this.threadExecutor();
+    this.info = await executor.addThreads(1);
+    const { loadMs } = this.info;
+    const fullMs = fullBatchMs(this.info, batching);
+    if (batching.place === 'auto' && fullMs <= FRONT_FULL_BATCH_MS && loadMs <= FRONT_LOAD_MS) {
+      await executor.close();
+      return this.inFront();
+    }
+    if (batching.threads > 1) await this.addRest(executor);
+    return executor;
+  }
+
+  private threadExecutor(): ThreadExecutor {
+    const { batching, clock, path, model, version, log } = this.options;
+    const { maxBatchSize, allowedBatchSizes, executionTimeoutMs } = batching;
+    const name = `execute ${model}@${version}`;
+    const entry = this.options.threadEntry ?? EXECUTION_THREAD;
+    return new ThreadExecutor({ entry, name, path, maxBatchSize, allowedBatchSizes, executionTimeoutMs, clock }, log);
+  }
+
+  private async addRest(executor: ThreadExecutor): Promise<void> {
+    try {
+      await executor.addThreads(this.options.batching.threads - 1);
+    } catch (error) {
+      await executor.close();
+      throw error;
+    }
+  }
+
+  /** Moves the servable when what it costs now says so. */
+  private review(servable: BatchServable): void {
+    if (this.options.batching.place !== 'auto' || this.moving) return;
+    const { place, fullBatchMs } = servable.stats;
+    const leaves = place === 'front' && fullBatchMs > LEAVE_FRONT_MS;
+    const enters = place === 'thread' && fullBatchMs < ENTER_FRONT_MS && this.info.loadMs <= FRONT_LOAD_MS;
+    if (!leaves && !enters) return;
+    this.moving = true;
+    void this.move(servable, leaves);
+  }
+
+  private async move(servable: BatchServable, toThread: boolean): Promise<void> {
+    const { log, model, version, batching } = this.options;
+    try {
+      const executor = await this.newPlace(toThread);
+      executor.sink = servable.scheduler;
+      if (servable.isClosing || servable.broken !== null) {
+        await executor.close();
+        return;
+      }
+      servable.relocate(executor);
+      log.info('servable_moved', { model, version, place: executor.place, fullBatchMs: servable.stats.fullBatchMs });
+    } catch (error) {
+      log.warn('servable_not_moved', { model, version, error, threads: batching.threads });
+    } finally {
+      this.moving = false;
+    }
+  }
+
+  private async newPlace(toThread: boolean): Promise<PlacedExecutor> {
+    if (!toThread) return this.inFront();
+    const executor = this.threadExecutor();
+    await executor.addThreads(this.options.batching.threads);
+    return executor;
+  }
+}
+
+/** Milliseconds of the largest batch; infinite when the model could not be measured. */
+function fullBatchMs(info: ModelInfo, batching: BatchingOptions): number {
+  const cost = new CostModel();
+  for (const { rows, ms } of info.costs) cost.record(rows, ms);
+  const estimate = cost.estimateMs(info.batchable ? batching.maxBatchSize : 1);
+  return Number.isNaN(estimate) ? Number.POSITIVE_INFINITY : estimate;
+}

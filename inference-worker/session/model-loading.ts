@@ -1,0 +1,33 @@
+/** Loading a model file and finding out what it is: the same in the front and in an execution thread. */
+import { declaresBatchAxis, type ModelInfo, synthesizeSignature } from './model-info.ts';
+import { NativeSession } from './native-session.ts';
+import { warmUp } from './warm-up.ts';
+
+export interface LoadedModel {
+  readonly session: NativeSession;
+  readonly loadMs: number;
+}
+
+/** Throws onnxruntime's error for a file that is not a model it can run. Blocks. */
+export function loadModel(path: string): LoadedModel {
+  const beganMs = performance.now();
+  const session = new NativeSession(path);
+  return { session, loadMs: performance.now() - beganMs };
+}
+
+/** Signature, batch axis and costs. Throws a WorkerError, having released the session, when a tensor has no usable type. */
+export function inspectModel(
+  { session, loadMs }: LoadedModel,
+  maxBatchSize: number,
+  allowedBatchSizes: readonly number[],
+): ModelInfo {
+  try {
+    const signature = synthesizeSignature(session.inputs, session.outputs);
+    const declared = declaresBatchAxis(session.inputs, session.outputs);
+    const found = warmUp(session, signature, declared, maxBatchSize, allowedBatchSizes);
+    return { signature, loadMs, ...found };
+  } catch (error) {
+    session.release();
+    throw error;
+  }
+}
