@@ -1,0 +1,236 @@
+/**
+ * The one table of metrics: name, help, labels and the slots they are read from.
+ *
+ * Exposition walks this table and recording uses the same offsets (slots.ts), so the two cannot disagree; a test holds
+ * that every slot has exactly one row. Names are `understudy_<subject>_<measure>_<unit>`, with `_total` for counters;
+ * `inference_latency_seconds` is named as model dashboards expect it. Labels come from the configuration or from the
+ * value tables, never from request data.
+ */
+
+import { HISTOGRAM_SLOTS } from './histogram.ts';
+import type { BlockKind, StatsLayout } from './layout.ts';
+import {
+  AnswerReason,
+  BreakerEvent,
+  ByteDirection,
+  ClusterRefusal,
+  ClusterSlot,
+  ComparisonResult,
+  ConnectResult,
+  GRPC_STATUS_OTHER,
+  Http2Fault,
+  LocalReply,
+  labelValues,
+  MirrorDrop,
+  ProcessSlot,
+  RequestOutcome,
+  ShadowSlot,
+} from './slots.ts';
+
+/** One more label whose values are neighbouring slots. */
+export interface ValueLabel {
+  readonly name: string;
+  readonly values: readonly string[];
+}
+
+/** A metric read from slots. */
+export interface SlotMetric {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge' | 'histogram';
+  /** What a value counts: part of the name where Prometheus wants it there. */
+  readonly unit: 'requests' | 'bytes' | 'seconds' | 'fraction' | 'connections' | 'streams' | 'events' | 'pairs';
+  /** Which kind of block holds the slot. */
+  readonly block: BlockKind | 'process';
+  /** Offset of the first slot in the block. */
+  readonly slot: number;
+  /** Set when the metric spans several slots, one for each label value. */
+  readonly by?: ValueLabel;
+  /** Which of the block's labels are exposed; all when absent. Equal label sets are summed. */
+  readonly labels?: readonly string[];
+  /** Which clusters have the metric: those that serve a model, or those that do not; both when absent. */
+  readonly only?: 'models' | 'other_traffic';
+  /** Expose label values only once they were counted: for long value tables. */
+  readonly sparse?: boolean;
+  /** Expose each thread's value under a `thread` label instead of the sum. */
+  readonly perThread?: boolean;
+}
+
+/** A metric the control thread knows at scrape time; `app.ts` hands exposition its reader. */
+export interface ControlMetric {
+  readonly name: string;
+  readonly help: string;
+  readonly type: 'counter' | 'gauge';
+  readonly labels: readonly string[];
+}
+
+const by = (name: string, table: Readonly<Record<string, number>>): ValueLabel => ({
+  name,
+  values: labelValues(table),
+});
+
+const grpcStatuses: ValueLabel = {
+  name: 'grpc_status',
+  values: Array.from({ length: GRPC_STATUS_OTHER + 1 }, (_, code) =>
+    code === GRPC_STATUS_OTHER ? 'other' : String(code),
+  ),
+};
+
+type Row = readonly [
+  name: string,
+  type: SlotMetric['type'],
+  unit: SlotMetric['unit'],
+  slot: number,
+  help: string,
+  more?: Pick<SlotMetric, 'by' | 'labels' | 'only' | 'sparse' | 'perThread'>,
+];
+
+function metrics(block: SlotMetric['block'], rows: readonly Row[]): readonly SlotMetric[] {
+  return rows.map(([name, type, unit, slot, help, more]) => ({ name, help, type, unit, block, slot, ...more }));
+}
+
+// biome-ignore format: two lines to a row, so that it reads as the table it is.
+const CLUSTER_METRICS = metrics('cluster', [
+  ['understudy_cluster_requests_total', 'counter', 'requests', ClusterSlot.REQUESTS,
+    'Requests sent to a cluster, by how they ended.', { by: by('outcome', RequestOutcome) }],
+  ['understudy_cluster_responses_total', 'counter', 'requests', ClusterSlot.STATUSES,
+    'Answers of a cluster by gRPC status code.', { by: grpcStatuses, sparse: true }],
+  ['understudy_cluster_refusals_total', 'counter', 'requests', ClusterSlot.REFUSALS,
+    'Requests the proxy did not send to the cluster they were meant for, by reason.', { by: by('reason', ClusterRefusal) }],
+  ['understudy_cluster_answers_total', 'counter', 'requests', ClusterSlot.ANSWERS,
+    'Answers returned to callers from a cluster: as the primary, or as the fallback for the reason given.', { by: by('reason', AnswerReason) }],
+  ['understudy_breaker_events_total', 'counter', 'events', ClusterSlot.BREAKER_EVENTS,
+    'Changes of a breaker, by what caused them.', { by: by('event', BreakerEvent) }],
+  ['understudy_cluster_payload_bytes_total', 'counter', 'bytes', ClusterSlot.BYTES,
+    'Message bytes exchanged with a cluster, by direction.', { by: by('direction', ByteDirection) }],
+  ['understudy_cluster_connects_total', 'counter', 'connections', ClusterSlot.CONNECTS,
+    'Attempts to connect to an endpoint of a cluster, by result.', { by: by('result', ConnectResult) }],
+  ['understudy_cluster_in_flight_requests', 'gauge', 'requests', ClusterSlot.IN_FLIGHT,
+    'Requests in flight to a cluster.'],
+  ['understudy_cluster_pending_requests', 'gauge', 'requests', ClusterSlot.PENDING,
+    'Requests waiting for a connection to a cluster.'],
+  ['understudy_cluster_open_connections', 'gauge', 'connections', ClusterSlot.CONNECTIONS,
+    'Open connections to a cluster.'],
+  ['understudy_cluster_unreplayable_requests_total', 'counter', 'requests', ClusterSlot.NOT_REPLAYABLE,
+    'Requests no fallback could have answered: too large to keep, or no room left for replay copies.'],
+  ['inference_latency_seconds', 'histogram', 'seconds', ClusterSlot.LATENCY,
+    'Time from sending a request to a model until the end of its answer, successes only.', { labels: ['model', 'model_version'], only: 'models' }],
+  ['understudy_cluster_latency_seconds', 'histogram', 'seconds', ClusterSlot.LATENCY,
+    'The same for clusters that carry other traffic than model calls.', { labels: ['cluster'], only: 'other_traffic' }],
+]);
+
+// biome-ignore format: two lines to a row, so that it reads as the table it is.
+const SHADOW_METRICS = metrics('shadow', [
+  ['understudy_mirror_requests_total', 'counter', 'requests', ShadowSlot.MIRRORED,
+    'Requests shown to a shadow.'],
+  ['understudy_mirror_drops_total', 'counter', 'requests', ShadowSlot.DROPS,
+    'Requests not shown to a shadow, or whose showing was cut short, by reason.', { by: by('reason', MirrorDrop) }],
+  ['understudy_comparison_results_total', 'counter', 'pairs', ShadowSlot.COMPARISONS,
+    "Captured pairs of a primary's and a shadow's answer, by what became of them.", { by: by('result', ComparisonResult) }],
+  ['understudy_mirror_in_flight_requests', 'gauge', 'requests', ShadowSlot.IN_FLIGHT,
+    'Mirrored requests in flight.'],
+  ['understudy_mirror_held_bytes', 'gauge', 'bytes', ShadowSlot.HELD_BYTES,
+    'Bytes of mirrored requests and captured answers held in memory.'],
+]);
+
+// biome-ignore format: two lines to a row, so that it reads as the table it is.
+const PROCESS_METRICS = metrics('process', [
+  ['understudy_downstream_open_connections', 'gauge', 'connections', ProcessSlot.CONNECTIONS,
+    'Open connections from callers.'],
+  ['understudy_downstream_connections_total', 'counter', 'connections', ProcessSlot.CONNECTIONS_TOTAL,
+    'Connections accepted from callers.'],
+  ['understudy_downstream_open_streams', 'gauge', 'streams', ProcessSlot.STREAMS,
+    'Open streams from callers.'],
+  ['understudy_downstream_streams_total', 'counter', 'streams', ProcessSlot.STREAMS_TOTAL,
+    'Streams opened by callers.'],
+  ['understudy_http2_faults_total', 'counter', 'events', ProcessSlot.HTTP2_FAULTS,
+    'HTTP/2 stream and connection errors, by kind.', { by: by('kind', Http2Fault) }],
+  ['understudy_local_replies_total', 'counter', 'requests', ProcessSlot.LOCAL_REPLIES,
+    'Replies the proxy made itself because no cluster could, by reason.', { by: by('reason', LocalReply) }],
+  ['understudy_replay_held_bytes', 'gauge', 'bytes', ProcessSlot.REPLAY_BYTES,
+    'Bytes of requests kept so that a fallback can answer them.'],
+  ['understudy_opaque_open_connections', 'gauge', 'connections', ProcessSlot.OPAQUE_CONNECTIONS,
+    'Connections relayed as opaque bytes.'],
+  ['understudy_opaque_connections_total', 'counter', 'connections', ProcessSlot.OPAQUE_CONNECTIONS_TOTAL,
+    'Connections relayed as opaque bytes so far.'],
+  ['understudy_loop_lag_seconds', 'gauge', 'seconds', ProcessSlot.LOOP_LAG,
+    "How late the last watch timer of a data thread's event loop ran.", { perThread: true }],
+  ['understudy_loop_lag_max_seconds', 'gauge', 'seconds', ProcessSlot.LOOP_LAG_MAX,
+    'The largest such delay of the last ten seconds.', { perThread: true }],
+  ['understudy_loop_busy_fraction', 'gauge', 'fraction', ProcessSlot.LOOP_BUSY,
+    "Share of the last second in which a data thread's event loop was busy.", { perThread: true }],
+]);
+
+/** Every metric that is read from slots. */
+export const SLOT_METRICS: readonly SlotMetric[] = [...CLUSTER_METRICS, ...SHADOW_METRICS, ...PROCESS_METRICS];
+
+/** Every metric the control thread tells at scrape time, by the name `MetricsExposition.observe` takes. */
+export const CONTROL_METRICS = {
+  breakerState: {
+    name: 'understudy_breaker_state',
+    help: 'Whether a breaker is in the state of the label (1) or not (0).',
+    type: 'gauge',
+    labels: ['cluster', 'model', 'model_version', 'state'],
+  },
+  splitFraction: {
+    name: 'understudy_split_weight_fraction',
+    help: "Share of a model's traffic that a cluster is meant to get.",
+    type: 'gauge',
+    labels: ['model', 'cluster', 'model_version'],
+  },
+  configRevision: {
+    name: 'understudy_config_revision',
+    help: 'Number of the configuration snapshot in force.',
+    type: 'gauge',
+    labels: [],
+  },
+  configLoads: {
+    name: 'understudy_config_loads_total',
+    help: 'Attempts to put a new configuration in force, by result.',
+    type: 'counter',
+    labels: ['result'],
+  },
+  comparisonAgreement: {
+    name: 'understudy_comparison_agreement_fraction',
+    help: 'Share of compared pairs in which shadow and primary agree on the top class, by cohort.',
+    type: 'gauge',
+    labels: ['model', 'cluster', 'model_version', 'cohort'],
+  },
+  comparisonPairs: {
+    name: 'understudy_comparison_pairs_total',
+    help: 'Compared pairs, by cohort.',
+    type: 'counter',
+    labels: ['model', 'cluster', 'model_version', 'cohort'],
+  },
+  comparisonFaults: {
+    name: 'understudy_comparison_faults_total',
+    help: "Functional faults found in a shadow's answers (not a number, wrong shape or type), by cohort.",
+    type: 'counter',
+    labels: ['model', 'cluster', 'model_version', 'cohort'],
+  },
+  comparisonDifference: {
+    name: 'understudy_comparison_difference_max',
+    help: 'Largest absolute difference between an output of shadow and primary, by cohort.',
+    type: 'gauge',
+    labels: ['model', 'cluster', 'model_version', 'cohort'],
+  },
+} as const satisfies Record<string, ControlMetric>;
+
+export type ControlMetricKey = keyof typeof CONTROL_METRICS;
+
+/** Number of slots a metric reads. */
+export function slotCount(metric: SlotMetric): number {
+  if (metric.type === 'histogram') return HISTOGRAM_SLOTS;
+  return metric.by === undefined ? 1 : metric.by.values.length;
+}
+
+/** Every slot that holds a gauge: what a thread that died leaves behind must be zeroed there (`StatsRegions.clearSlots`). */
+export function gaugeSlots(layout: StatsLayout): number[] {
+  const slots: number[] = [];
+  for (const metric of SLOT_METRICS) {
+    if (metric.type !== 'gauge') continue;
+    if (metric.block === 'process') slots.push(metric.slot);
+    else for (const block of layout.blocks(metric.block)) slots.push(block.base + metric.slot);
+  }
+  return slots;
+}
