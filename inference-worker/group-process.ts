@@ -1,0 +1,159 @@
+/**
+ * The process of one isolation group: loads its models, then binds its addresses, so that nobody is answered "not found"
+ * for a model that is still being loaded. Started by the supervisor, told what to serve over IPC, and gone when the
+ * supervisor is gone.
+ *
+ * Ending: `process.exit` while a thread is inside onnxruntime aborts the process, so the servables are closed first,
+ * which waits for their threads; what does not end in time ends by SIGKILL.
+ */
+import { systemClock } from '../base/clock.ts';
+import { Logger } from '../base/logger.ts';
+import { GrpcServer } from './api/grpc-server.ts';
+import { HealthCheckMethod, HealthWatchMethod } from './api/health.ts';
+import { GetModelMetadataMethod } from './api/model-metadata.ts';
+import { GetModelStatusMethod } from './api/model-status.ts';
+import { PredictMethod } from './api/predict.ts';
+import { ServingState } from './api/serving-state.ts';
+import type { Servable } from './batching/batcher.ts';
+import type { FoundVersion } from './repository/model-directory.ts';
+import { ModelRepository, type RepositoryDirectory } from './repository/model-repository.ts';
+import { loadServable } from './session/loader.ts';
+import type { ServingSettings } from './settings.ts';
+import type { GroupCommand, GroupReport } from './supervision/group-messages.ts';
+import type { DirectorySettings, GroupSettings, ListenAddress } from './supervision/isolation-groups.ts';
+import { clearSocketPath } from './supervision/socket-file.ts';
+
+/** What serves in this process, from the start message to the end. */
+class GroupProcess {
+  private readonly group: GroupSettings;
+  private readonly serving: ServingSettings;
+  private readonly log: Logger;
+  private readonly state = new ServingState();
+  private readonly repository: ModelRepository;
+  private readonly watch = new HealthWatchMethod(this.state);
+  private readonly server: GrpcServer;
+  private ending = false;
+
+  constructor(group: GroupSettings, serving: ServingSettings) {
+    this.group = group;
+    this.serving = serving;
+    this.log = new Logger(serving.logLevel, { group: group.name, pid: process.pid });
+    this.repository = new ModelRepository({
+      models: group.models,
+      directory: group.directory === null ? null : repositoryDirectory(group.directory),
+      pollMs: serving.pollMs,
+      maxLoadRetries: serving.maxLoadRetries,
+      loadRetryMs: serving.loadRetryMs,
+      load: (model, found) => this.load(model, found),
+      log: this.log,
+    });
+    this.server = new GrpcServer({
+      methods: [
+        new PredictMethod(this.repository),
+        new GetModelMetadataMethod(this.repository),
+        new GetModelStatusMethod(this.repository),
+        new HealthCheckMethod(this.state),
+        this.watch,
+      ],
+      clock: systemClock,
+      maxMessageBytes: serving.maxMessageBytes,
+    });
+  }
+
+  async start(): Promise<void> {
+    await this.repository.start();
+    if (this.ending) return;
+    const addresses: ListenAddress[] = [];
+    for (const address of this.group.addresses) {
+      try {
+        if (address.kind === 'unix') await clearSocketPath(address.path);
+        addresses.push(await this.server.listen(address));
+      } catch (error) {
+        const { message } = error as Error;
+        this.log.error('cannot_listen', { address, message });
+        report({ kind: 'unbindable', message });
+        await this.end(0, 1);
+        return;
+      }
+    }
+    this.state.set(true);
+    report({ kind: 'ready', addresses });
+  }
+
+  /** Finishes accepted calls within `drainMs`, unloads everything and exits. Asked again, it goes on as before. */
+  async end(drainMs: number, exitCode: number): Promise<void> {
+    if (this.ending) return;
+    this.ending = true;
+    this.state.set(false);
+    this.watch.close();
+    await this.server.drain(drainMs);
+    await this.repository.close();
+    process.exit(exitCode);
+  }
+
+  drain(): void {
+    void this.end(this.serving.drainMs, 0);
+  }
+
+  /** As `drain`, by SIGKILL if it takes too long: for when nobody is left to see to it. */
+  abandon(): void {
+    const { drainMs } = this.serving;
+    setTimeout(() => process.kill(process.pid, 'SIGKILL'), drainMs + ABANDON_MARGIN_MS).unref();
+    this.drain();
+  }
+
+  private load(model: string, found: FoundVersion): Promise<Servable> {
+    return loadServable({
+      model,
+      version: found.version,
+      path: found.path,
+      batching: this.serving.batching,
+      clock: systemClock,
+      log: this.log,
+      onBroken: (servable, error) => this.broken(servable, error.message),
+    });
+  }
+
+  /** A thread is stuck in native code: no call is taken any more, and the supervisor replaces the process. */
+  private broken(servable: Servable, message: string): void {
+    this.state.set(false);
+    this.log.error('servable_broken', { model: servable.model, version: servable.version, message });
+    report({ kind: 'broken', message });
+  }
+}
+
+/** What unloading may take beyond the drain deadline once the supervisor is gone. */
+const ABANDON_MARGIN_MS = 3_000;
+
+function repositoryDirectory(settings: DirectorySettings): RepositoryDirectory {
+  const { path, policy, policies, only, except } = settings;
+  return {
+    path,
+    policyOf: (model) => policies.get(model) ?? policy,
+    accepts: (model) => (only === null ? !except.includes(model) : only.includes(model)),
+  };
+}
+
+function report(message: GroupReport): void {
+  if (process.connected) process.send?.(message, undefined, undefined, () => {});
+}
+
+let running: GroupProcess | null = null;
+
+process.on('message', (command: GroupCommand) => {
+  if (command.kind === 'drain') running?.drain();
+  else {
+    running = new GroupProcess(command.group, command.serving);
+    void running.start();
+  }
+});
+process.on('disconnect', () => {
+  if (running === null) process.exit(0);
+  running.abandon();
+});
+process.on('SIGTERM', () => {
+  if (running === null) process.exit(0);
+  running.drain();
+});
+// Ctrl-C reaches the whole foreground process group; the supervisor decides when this process ends.
+process.on('SIGINT', () => {});

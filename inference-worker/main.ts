@@ -1,0 +1,37 @@
+/**
+ * The inference worker's command: reads its flags, then supervises one process per isolation group. This process loads
+ * no model and serves no call, so nothing a model does can end it.
+ */
+import { readFileSync } from 'node:fs';
+import { flagsHelp } from './flags.ts';
+import { readSettings } from './settings.ts';
+import { Supervisor } from './supervision/supervisor.ts';
+import { FLAG_TABLE } from './worker-flags.ts';
+
+async function main(): Promise<number> {
+  const result = readSettings(process.argv.slice(2), process.env);
+  switch (result.kind) {
+    case 'help':
+      process.stdout.write(`Serves ONNX models over the TensorFlow Serving API.\n\n${flagsHelp(FLAG_TABLE)}`);
+      return 0;
+    case 'version':
+      process.stdout.write(`understudy inference worker ${packageVersion()}\n`);
+      return 0;
+    case 'mistakes':
+      for (const problem of result.problems) process.stderr.write(`${problem}\n`);
+      return 1;
+    case 'settings': {
+      const supervisor = new Supervisor(result.settings);
+      process.on('SIGTERM', () => void supervisor.stop());
+      process.on('SIGINT', () => void supervisor.stop());
+      return await supervisor.run();
+    }
+  }
+}
+
+function packageVersion(): string {
+  const file = new URL('../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
+}
+
+process.exitCode = await main();
