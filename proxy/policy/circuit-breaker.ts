@@ -54,8 +54,6 @@ export class CircuitBreaker {
   /** PHASE as this thread last saw it; `machine` and `admits` follow it. */
   private seenPhase = 0;
   private admits = true;
-  /** Epoch of this thread's probe in flight, -1 for none. */
-  private probeEpoch = -1;
 
   /** `random` returns 0..1 and spreads the open periods; `cells` must allow this thread to record. */
   constructor(
@@ -168,10 +166,8 @@ export class CircuitBreaker {
       const event = state === Phase.PROBING ? BreakerEvent.PROBE_EXPIRED : BreakerEvent.PROBE_STARTED;
       const latest = nowMs + this.probeTimeoutMs;
       const until = deadlineMs > 0 ? Math.min(deadlineMs + PROBE_GRACE_MS, latest) : latest;
-      if (this.change(phase, Phase.PROBING, event, Math.max(1, until - nowMs), this.openings(phase), nowMs)) {
-        this.probeEpoch = this.epoch;
-        return Verdict.PROBE;
-      }
+      const lastingMs = Math.max(1, until - nowMs);
+      if (this.change(phase, Phase.PROBING, event, lastingMs, this.openings(phase), nowMs)) return Verdict.PROBE;
     }
     return Verdict.REJECT;
   }
@@ -191,11 +187,9 @@ export class CircuitBreaker {
   }
 
   private settleProbe(token: number, outcome: number, nowMs: number): void {
-    if (this.probeEpoch !== token) return;
-    this.probeEpoch = -1;
     const phase = Atomics.load(this.cells, this.base);
     if (epochOf(phase) !== token) {
-      // Its deadline passed and another request probes, or an operator stepped in.
+      // It was reported before, its deadline passed and another request probes, or an operator stepped in.
       if (phase !== this.seenPhase) this.follow(phase);
     } else if (outcome === Outcome.IGNORED) {
       this.change(phase, Phase.HALF_OPEN, BreakerEvent.PROBE_RETURNED, 0, this.openings(phase), nowMs);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { BreakerCells, Phase, phaseOf } from '../../../../proxy/policy/breaker-cells.ts';
+import { BreakerCells, epochOf, Phase, phaseOf } from '../../../../proxy/policy/breaker-cells.ts';
 import { describeBreaker } from '../../../../proxy/policy/breaker-view.ts';
 import { CircuitBreaker } from '../../../../proxy/policy/circuit-breaker.ts';
 import { BreakerEvent } from '../../../../proxy/stats/slots.ts';
@@ -55,6 +55,16 @@ t.test("an overtaken thread's attempt leaves the details in force alone", async 
   t.match(h.breaker.describe(h.clock.nowMs()), { openForMs: 1_000, openings: 1 });
   h.clock.advance(1_000);
   t.equal(h.acquire(1), Verdict.PROBE);
+});
+
+t.test("the maker's own next attempt leaves the details in force alone until it succeeds", async (t) => {
+  const h = new Harness();
+  h.trip();
+  const own = new BreakerCells(h.buffer, 0);
+  const base = own.stateBase(1);
+  const neverInForce = phaseOf(epochOf(Atomics.load(own.cells, base)), Phase.HELD_CLOSED, 0);
+  own.change(base, neverInForce, Phase.HALF_OPEN, 0, 0, 0, h.clock.nowMs());
+  t.match(h.breaker.describe(h.clock.nowMs()), { state: 'open', openForMs: 1_000, openings: 1 });
 });
 
 t.test('a thread whose clock reading is older than the grant leaves the probe its place', async (t) => {

@@ -45,6 +45,14 @@ t.test('failures older than the window are forgotten', async (t) => {
   t.equal(h.breaker.state, 'open');
 });
 
+t.test('failures that nothing followed are forgotten all the same', async (t) => {
+  const h = new Harness({}, 2);
+  h.requests(9, Outcome.FAILURE, 1);
+  h.clock.advance(10_500);
+  h.requests(2, Outcome.FAILURE, 0);
+  t.match(h.breaker.describe(h.clock.nowMs()), { state: 'closed', windowFailures: 2 });
+});
+
 t.test('failures spread over the window add up', async (t) => {
   const h = new Harness();
   for (let i = 0; i < 10; i++) {
