@@ -4,15 +4,17 @@
  */
 import { type CommandRunner, runCommand } from './command-runner.ts';
 import { describeFlags } from './intercept-flags.ts';
-import { type ChangeReport, installRules, type Machine, removeRules, systemMachine } from './intercept-install.ts';
+import { installRules } from './intercept-install.ts';
+import { type ChangeReport, systemMachine } from './intercept-machine.ts';
 import { type InterceptOptions, readInterceptOptions } from './intercept-options.ts';
+import { removeRules } from './intercept-remove.ts';
 import { buildRuleSet, planChange } from './intercept-rules.ts';
 import { ABSENT_TABLE } from './intercept-tables.ts';
 
-/** Where the command writes; each call is one or more whole lines. */
-export interface CommandIo {
-  out(text: string): void;
-  err(text: string): void;
+/** Where the command writes; each call is one or more whole lines, the last newline included. */
+export interface InterceptIo {
+  readonly stdout: (text: string) => void;
+  readonly stderr: (text: string) => void;
 }
 
 /** Exit codes, one per thing a script may want to do next. */
@@ -24,6 +26,8 @@ export const InterceptExit = {
   usage: 2,
   /** No privilege or no iptables here: use the explicit-port mode. */
   unavailable: 3,
+  /** No new connection is redirected, but open ones still need what is left: remove again once they are closed. */
+  detached: 4,
 } as const;
 
 const EXPLICIT_PORT_MODE =
@@ -45,29 +49,29 @@ ${describeFlags()}
 export async function runInterceptCommand(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
-  io: CommandIo,
+  io: InterceptIo,
   run: CommandRunner = runCommand,
 ): Promise<number> {
   const [action, ...rest] = argv;
   if (action === '--help' || action === 'help' || rest.includes('--help')) {
-    io.out(USAGE);
+    io.stdout(USAGE);
     return InterceptExit.done;
   }
   if (action !== 'install' && action !== 'remove' && action !== 'print') {
-    io.err(`${action === undefined ? 'a command must follow' : `${action}: not a command of intercept`}\n${USAGE}`);
+    io.stderr(`${action === undefined ? 'a command must follow' : `${action}: not a command of intercept`}\n${USAGE}`);
     return InterceptExit.usage;
   }
-  const result = readInterceptOptions(rest, env);
-  if (result.options === null) {
-    for (const mistake of result.mistakes) io.err(mistake);
+  const { options, mistakes } = readInterceptOptions(rest, env);
+  if (options === null) {
+    for (const mistake of mistakes) io.stderr(`${mistake}\n`);
     return InterceptExit.usage;
   }
   if (action === 'print') {
-    io.out(printedRules(result.options));
+    io.stdout(printedRules(options));
     return InterceptExit.done;
   }
-  const machine: Machine = systemMachine(run);
-  return report(action === 'install' ? installRules(result.options, machine) : removeRules(machine), io);
+  const machine = systemMachine(run);
+  return report(action === 'install' ? installRules(options, machine) : await removeRules(options, machine), io);
 }
 
 /** The rules of a fresh install, as two texts for iptables-restore. */
@@ -84,13 +88,14 @@ export function printedRules(options: InterceptOptions): string {
   return texts.join('\n');
 }
 
-function report(change: ChangeReport, io: CommandIo): number {
-  const well = change.outcome === 'changed' || change.outcome === 'unchanged';
-  for (const note of change.notes) {
-    if (well) io.out(note);
-    else io.err(note);
-  }
-  if (well) return InterceptExit.done;
-  io.err(EXPLICIT_PORT_MODE);
-  return change.outcome === 'unavailable' ? InterceptExit.unavailable : InterceptExit.failed;
+function report(change: ChangeReport, io: InterceptIo): number {
+  const code = exitCodeOf(change);
+  const hopeless = code === InterceptExit.failed || code === InterceptExit.unavailable;
+  for (const note of change.notes) (code === InterceptExit.done ? io.stdout : io.stderr)(`${note}\n`);
+  if (hopeless) io.stderr(`${EXPLICIT_PORT_MODE}\n`);
+  return code;
+}
+
+function exitCodeOf({ outcome }: ChangeReport): number {
+  return outcome === 'changed' || outcome === 'unchanged' ? InterceptExit.done : InterceptExit[outcome];
 }

@@ -4,7 +4,7 @@
  */
 
 /** What a value may be; the parser has one reader per kind. */
-export type FlagKind = 'ports' | 'port' | 'cidrs' | 'ids' | 'names' | 'choice';
+export type FlagKind = 'ports' | 'port' | 'cidrs' | 'ids' | 'names' | 'duration' | 'choice';
 
 export interface FlagSpec {
   /** Without the dashes: `outbound-ports`. */
@@ -67,6 +67,8 @@ export const FLAGS = [
     ['auto', 'nft', 'legacy'],
     'kind of iptables; auto takes the one where rules exist already',
   ),
+  choice('open-connections', 'keep', ['keep', 'drop'], 'remove: what happens to redirected connections still open'),
+  flag('drain', 'duration', '5s', 'remove: how long to wait for them before the rules are only put out of the way'),
 ] as const satisfies readonly FlagSpec[];
 
 export type FlagName = (typeof FLAGS)[number]['flag'];

@@ -4,6 +4,7 @@
  * checked addresses and names without blanks or quotes.
  */
 import { isIP } from 'node:net';
+import { parseDurationMs, UnitError } from '../../base/units.ts';
 import { environmentTwin, FLAGS, type FlagName, type FlagSpec } from './intercept-flags.ts';
 import { includesPort, type PortRange, type PortSet, parsePortSet } from './intercept-ports.ts';
 
@@ -32,6 +33,8 @@ export interface InterceptOptions {
   readonly proxyInboundPort: number;
   readonly families: 'auto' | 'both' | '4' | '6';
   readonly backend: 'auto' | 'nft' | 'legacy';
+  readonly openConnections: 'keep' | 'drop';
+  readonly drainMs: number;
 }
 
 export type OptionsResult =
@@ -42,7 +45,7 @@ export type OptionsResult =
 export const MAX_LIST_ENTRIES = 64;
 
 const LARGEST_ID = 0xffff_fffe;
-const INTERFACE_NAME = /^[A-Za-z0-9_.:-]{1,15}\+?$/;
+const INTERFACE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}\+?$/;
 
 /** Reads flags (`--name value` or `--name=value`) and environment; reports every mistake at once. */
 export function readInterceptOptions(
@@ -69,6 +72,8 @@ export function readInterceptOptions(
     proxyInboundPort: reader.port('proxy-inbound-port'),
     families: reader.choice('families') as InterceptOptions['families'],
     backend: reader.choice('backend') as InterceptOptions['backend'],
+    openConnections: reader.choice('open-connections') as InterceptOptions['openConnections'],
+    drainMs: reader.durationMs('drain'),
   };
   const mistakes = reader.mistakes.length > 0 ? reader.mistakes : contradictions(options);
   return mistakes.length > 0 ? { options: null, mistakes } : { options, mistakes: null };
@@ -129,10 +134,11 @@ class OptionReader {
   }
 
   ports(name: FlagName): PortSet {
-    const set = parsePortSet(this.#text(name));
-    if (set === 'all' || !('mistake' in set)) return set;
-    this.#refuse(name, set.mistake);
-    return [];
+    return this.#parse(name, parsePortSet, []);
+  }
+
+  durationMs(name: FlagName): number {
+    return this.#parse(name, parseDurationMs, 0);
   }
 
   portList(name: FlagName): readonly PortRange[] {
@@ -190,6 +196,16 @@ class OptionReader {
     const spec: FlagSpec = FLAGS.find((candidate) => candidate.flag === name)!;
     if (!spec.choices!.includes(text)) this.#refuse(name, `expected one of ${spec.choices!.join(', ')}`);
     return text;
+  }
+
+  #parse<T>(name: FlagName, parse: (text: string) => T, fallback: T): T {
+    try {
+      return parse(this.#text(name));
+    } catch (error) {
+      if (!(error instanceof UnitError)) throw error;
+      this.#refuse(name, `expected ${error.expectation}`);
+      return fallback;
+    }
   }
 
   #entries(name: FlagName): string[] {

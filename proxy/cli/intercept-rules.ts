@@ -28,6 +28,9 @@ export interface RuleSet {
   readonly jumps: readonly string[];
 }
 
+/** Nothing of ours. */
+export const EMPTY_RULE_SET: RuleSet = { chains: [], rules: [], jumps: [] };
+
 const PREROUTING_JUMP = `-A PREROUTING -p tcp -j ${INBOUND}`;
 const OUTPUT_JUMP = `-A OUTPUT -p tcp -j ${OUTPUT}`;
 
@@ -144,6 +147,11 @@ export function ruleSetOf(table: NatTable): RuleSet {
     rules: table.ownRules,
     jumps: table.jumps,
   };
+}
+
+/** The same rules with nothing leading to them. */
+export function detachedRuleSetOf(table: NatTable): RuleSet {
+  return { ...ruleSetOf(table), jumps: [] };
 }
 
 /**

@@ -77,10 +77,15 @@ export function creationMarker(table: NatTable): string | null {
   return missing.length === 0 ? null : MARKER_PREFIX + missing.map(([letter]) => letter).join('');
 }
 
+/** The markers a table holds. */
+export function markersOf(table: NatTable): readonly string[] {
+  return table.ownChains.filter((chain) => chain.startsWith(MARKER_PREFIX));
+}
+
 /** The built-in chains that the markers say install created. */
 export function createdChains(table: NatTable): readonly string[] {
-  const letters = table.ownChains
-    .filter((chain) => chain.startsWith(MARKER_PREFIX) && chain !== MARKER_LOOPBACK)
+  const letters = markersOf(table)
+    .filter((marker) => marker !== MARKER_LOOPBACK)
     .map((chain) => chain.slice(MARKER_PREFIX.length))
     .join('');
   return NAT_CHAINS.filter(([letter]) => letters.includes(letter)).map(([, chain]) => chain);

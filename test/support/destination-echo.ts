@@ -1,10 +1,11 @@
 /**
- * A stand-in for the proxy: tells each caller, as one line of JSON, where the caller meant to go, and hangs up. Also the
- * plain server behind it, which answers with its own name. Run as a program inside a network namespace:
+ * A stand-in for the proxy: tells each caller, as one line of JSON, where the caller meant to go, then sends back what it
+ * is sent. Also the plain server behind it, which answers with its own name. Run as a program inside a network namespace:
  *
  *   node destination-echo.ts listen <host> <port>[,<port>...]     answers {"verdict":...,"destination":...}
  *   node destination-echo.ts serve <name> <host> <port>[,...]     answers {"server":name,"from":address}
- *   node destination-echo.ts dial <host> <port> [source]          prints the answer, or {"error":code}
+ *   node destination-echo.ts dial <host> <port> [source]          prints the answer, or {"error":code}, and hangs up
+ *   node destination-echo.ts talk <host> <port>                   prints the answer, then talks from standard input
  *
  * UNDERSTUDY_TEST_UID and UNDERSTUDY_TEST_GID set who it runs as, after the start.
  */
@@ -20,8 +21,10 @@ if (mode === 'listen') {
   });
 } else if (mode === 'serve') {
   listen(rest[1]!, rest[2]!, (socket) => ({ server: rest[0], from: socket.remoteAddress }));
-} else {
+} else if (mode === 'dial') {
   dial(rest[0]!, Number(rest[1]), rest[2]);
+} else {
+  talk(rest[0]!, Number(rest[1]));
 }
 
 function becomeOther(): void {
@@ -40,7 +43,8 @@ function listen(host: string, ports: string, answer: (socket: net.Socket) => obj
     pending++;
     const server = net.createServer((socket) => {
       socket.on('error', () => {});
-      socket.end(`${JSON.stringify(answer(socket))}\n`);
+      socket.write(`${JSON.stringify(answer(socket))}\n`);
+      socket.pipe(socket);
     });
     server.listen({ host, port: Number(port) }, () => {
       if (--pending === 0) console.log('ready');
@@ -53,8 +57,16 @@ function dial(host: string, port: number, source: string | undefined): void {
   let text = '';
   socket.on('data', (chunk) => {
     text += String(chunk);
+    if (text.endsWith('\n')) socket.end();
   });
   socket.on('timeout', () => socket.destroy(Object.assign(new Error('no answer'), { code: 'TIMEOUT' })));
   socket.on('error', (error: NodeJS.ErrnoException) => console.log(JSON.stringify({ error: error.code })));
   socket.on('end', () => console.log(text.trim() || JSON.stringify({ error: 'EMPTY' })));
+}
+
+function talk(host: string, port: number): void {
+  const socket = net.connect({ host, port });
+  socket.on('error', (error: NodeJS.ErrnoException) => console.log(JSON.stringify({ error: error.code })));
+  socket.pipe(process.stdout);
+  process.stdin.pipe(socket);
 }
