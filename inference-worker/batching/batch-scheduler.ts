@@ -8,7 +8,6 @@
 import { assert } from '../../base/assert.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
-import type { LooseOutput } from '../session/slab-runner.ts';
 import { cancelledInQueue, executionFailed, expiredInQueue, WorkerError } from '../worker-error.ts';
 import type { Batch } from './batch.ts';
 import { type BatchQueue, LANES } from './batch-queue.ts';
@@ -17,6 +16,7 @@ import { CostModel } from './cost-model.ts';
 import type { Executor, ExecutorSink } from './executor.ts';
 import type { ServableCounters } from './servable-counters.ts';
 import { executedRows, type ServableShape } from './servable-shape.ts';
+import type { LooseOutput } from './slab.ts';
 import type { TurnLoop, TurnWork } from './turn-loop.ts';
 
 /** Kept between the end of a run and the earliest deadline, for the reply to be written. */

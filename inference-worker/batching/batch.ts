@@ -6,9 +6,8 @@
  */
 import { assert } from '../../base/assert.ts';
 import type { TensorSpec } from '../session/signature.ts';
-import { dimsOf, type SlabPlan, type SlabViews, slabViews } from '../session/slab.ts';
-import type { LooseOutput } from '../session/slab-runner.ts';
 import type { OutputView, PredictCall, TensorData } from './batcher.ts';
+import { dimsOf, type LooseOutput, type SlabPlan, type SlabViews, slabViews } from './slab.ts';
 
 /** An output as the calls see it; one object per batch and output, reused. */
 class BatchOutput implements OutputView {

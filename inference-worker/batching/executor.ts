@@ -1,8 +1,9 @@
 /** Where assembled batches run, and what it tells the scheduler. Implementations live in `session/`. */
-import type { LooseOutput } from '../session/slab-runner.ts';
+
 import type { WorkerError } from '../worker-error.ts';
 import type { Batch } from './batch.ts';
 import type { ExecutionPlace } from './batching-options.ts';
+import type { LooseOutput } from './slab.ts';
 
 export interface Executor {
   readonly place: ExecutionPlace;

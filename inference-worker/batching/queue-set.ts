@@ -4,10 +4,10 @@
  */
 import type { TensorView } from '../../proto/tensor/tensor-view.ts';
 import type { TensorSpec } from '../session/signature.ts';
-import { rowBytes } from '../session/slab.ts';
 import type { Batch } from './batch.ts';
 import { BatchQueue } from './batch-queue.ts';
 import { type ServableShape, slabRows } from './servable-shape.ts';
+import { rowBytes } from './slab.ts';
 import { SlabBudget, SlabPool } from './slab-pool.ts';
 
 /** Different tail shapes waiting or running at the same time. */

@@ -1,6 +1,5 @@
 /** What batching knows of a model: its signature, whether rows may share a run, and which batch sizes are allowed. */
-import type { ModelOutput } from '../session/model-info.ts';
-import type { Signature } from '../session/signature.ts';
+import type { ModelOutput, Signature } from '../session/signature.ts';
 import type { BatchingOptions } from './batching-options.ts';
 
 /** Slabs are cut to fewer rows than `maxBatchSize` where rows are large; a single larger task still gets a slab of its own. */

@@ -4,9 +4,10 @@
  * A batch comes back only when all its replies were written, so its rows are never reused under an answer. Shared memory
  * is committed by the system as it is touched: a large slab that only ever holds few rows costs few pages.
  */
-import { planSlab, type SlabPlan } from '../session/slab.ts';
+
 import { Batch } from './batch.ts';
 import type { ServableShape } from './servable-shape.ts';
+import { planSlab, type SlabPlan } from './slab.ts';
 
 /** Bytes of slabs one servable may hold, waiting, running and spare together. */
 export const MAX_SLAB_BYTES_PER_SERVABLE = 1024 * 1024 * 1024;

@@ -1,10 +1,9 @@
 /** The element types onnxruntime executes: TensorFlow's number and name for each, and the storage of their elements. */
-import { allocateElements, DataType, dtypeFromOrt, dtypeName } from '../../proto/tensor/dtype.ts';
-import type { TensorData } from '../batching/batcher.ts';
+import { allocateElements, DataType, dtypeFromOrt, dtypeName, type ElementArray } from '../../proto/tensor/dtype.ts';
 
-interface TensorDataConstructor {
-  new (memory: SharedArrayBuffer, byteOffset: number, length: number): TensorData;
-  new (length: number): TensorData;
+interface ElementArrayConstructor {
+  new (memory: SharedArrayBuffer, byteOffset: number, length: number): ElementArray;
+  new (length: number): ElementArray;
 }
 
 export interface ElementType {
@@ -15,7 +14,7 @@ export interface ElementType {
   /** Bytes of an element; for strings those of a reference. */
   readonly bytes: number;
   /** Storage; null for strings, which are JavaScript arrays. */
-  readonly array: TensorDataConstructor | null;
+  readonly array: ElementArrayConstructor | null;
 }
 
 const ORT_TYPES = 'float32 float64 int8 uint8 int16 uint16 int32 uint32 int64 uint64 bool float16 string'.split(' ');
@@ -26,7 +25,7 @@ const BY_ORT_TYPE = new Map<string, ElementType>(
   ORT_TYPES.map((ortType) => {
     const dtype = dtypeFromOrt(ortType);
     const sample = allocateElements(dtype, 0);
-    const array = sample === null ? null : (sample.constructor as unknown as TensorDataConstructor);
+    const array = sample === null ? null : (sample.constructor as unknown as ElementArrayConstructor);
     return [ortType, { ortType, dtype, bytes: sample?.BYTES_PER_ELEMENT ?? REFERENCE_BYTES, array }];
   }),
 );

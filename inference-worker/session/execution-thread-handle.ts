@@ -11,8 +11,8 @@ import { Worker } from 'node:worker_threads';
 import { assert } from '../../base/assert.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Batch } from '../batching/batch.ts';
+import type { LooseOutput } from '../batching/slab.ts';
 import type { ModelInfo } from './model-info.ts';
-import type { LooseOutput } from './slab-runner.ts';
 import {
   BEGUN,
   type FromThread,

@@ -3,9 +3,9 @@
  * and posts the result. It ends only between runs, when told to: ending a thread inside onnxruntime aborts the process.
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
+import { slabViews } from '../batching/slab.ts';
 import { inspectModel, loadModel } from './model-loading.ts';
 import type { NativeSession } from './native-session.ts';
-import { slabViews } from './slab.ts';
 import { SlabRunner } from './slab-runner.ts';
 import {
   BEGUN,

@@ -5,12 +5,13 @@ import { GrpcStatus } from '../../base/grpc-status.ts';
 import { WorkerError } from '../worker-error.ts';
 import { elementTypeOf, isKnownOrtType } from './element-type.ts';
 import type { GraphTensor } from './native-session.ts';
-import { DEFAULT_SIGNATURE_NAME, PREDICT_METHOD_NAME, type Signature, type TensorSpec } from './signature.ts';
-
-export interface ModelOutput {
-  /** False when warm-up saw another shape than the graph declares: then onnxruntime allocates the output. */
-  readonly shapeIsCertain: boolean;
-}
+import {
+  DEFAULT_SIGNATURE_NAME,
+  type ModelOutput,
+  PREDICT_METHOD_NAME,
+  type Signature,
+  type TensorSpec,
+} from './signature.ts';
 
 export interface ModelInfo {
   readonly signature: Signature;

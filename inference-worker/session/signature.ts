@@ -24,3 +24,9 @@ export interface Signature {
   readonly inputs: readonly TensorSpec[];
   readonly outputs: readonly TensorSpec[];
 }
+
+/** What was found out about an output besides its spec. */
+export interface ModelOutput {
+  /** False when warm-up saw another shape than the graph declares: then onnxruntime allocates the output. */
+  readonly shapeIsCertain: boolean;
+}

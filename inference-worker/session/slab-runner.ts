@@ -3,14 +3,8 @@
  * same, which under steady load and with allowed batch sizes is nearly always.
  */
 import type { TensorData } from '../batching/batcher.ts';
+import { dimsOf, type LooseOutput, type SlabPlan, type SlabViews } from '../batching/slab.ts';
 import { type NativeSession, type OrtFeeds, type OrtFetches, ortTensor } from './native-session.ts';
-import { dimsOf, type SlabPlan, type SlabViews } from './slab.ts';
-
-/** An output onnxruntime allocated itself. */
-export interface LooseOutput {
-  readonly data: TensorData | readonly string[];
-  readonly dims: readonly number[];
-}
 
 export class SlabRunner {
   private readonly session: NativeSession;

@@ -5,6 +5,7 @@
 import type { Logger } from '../../base/logger.ts';
 import type { Batch } from '../batching/batch.ts';
 import type { Executor, ExecutorSink } from '../batching/executor.ts';
+import type { LooseOutput } from '../batching/slab.ts';
 import { executionFailed, executionThreadLost, executionTimedOut } from '../worker-error.ts';
 import {
   ExecutionThreadHandle,
@@ -13,7 +14,6 @@ import {
   type ThreadOptions,
 } from './execution-thread-handle.ts';
 import type { ModelInfo } from './model-info.ts';
-import type { LooseOutput } from './slab-runner.ts';
 
 export class ThreadExecutor implements Executor, ThreadEvents {
   readonly place = 'thread';

@@ -12,9 +12,8 @@
  * Counters wrap as 32-bit integers. A message the front posts before it writes a command is there when the thread reads it.
  */
 
+import type { LooseOutput, SlabPlan } from '../batching/slab.ts';
 import type { ModelInfo } from './model-info.ts';
-import type { SlabPlan } from './slab.ts';
-import type { LooseOutput } from './slab-runner.ts';
 
 export const WAKE = 0;
 export const STOP = 1;

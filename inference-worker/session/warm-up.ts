@@ -5,11 +5,12 @@
  * Bounded: it stops growing once a run is clearly too slow for the front thread, which is all the cost is needed for.
  * A model that refuses zeros, or whose inputs have open dimensions besides the batch, is taken at its word.
  */
+
+import { elementsOf } from '../batching/slab.ts';
 import { elementTypeOf } from './element-type.ts';
-import type { ModelInfo, ModelOutput } from './model-info.ts';
+import type { ModelInfo } from './model-info.ts';
 import { type NativeSession, type OrtFeeds, ortTensor } from './native-session.ts';
-import type { Signature, TensorSpec } from './signature.ts';
-import { elementsOf } from './slab.ts';
+import type { ModelOutput, Signature, TensorSpec } from './signature.ts';
 
 /** A run this slow ends the warm-up. */
 const ENOUGH_MS = 5;

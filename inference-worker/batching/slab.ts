@@ -7,10 +7,9 @@
  *
  * Strings and outputs whose shape is not known beforehand have no place here; they travel by copy.
  */
-import type { TensorData } from '../batching/batcher.ts';
-import { type ElementType, elementTypeOf } from './element-type.ts';
-import type { ModelOutput } from './model-info.ts';
-import type { Signature, TensorSpec } from './signature.ts';
+import { type ElementType, elementTypeOf } from '../session/element-type.ts';
+import type { ModelOutput, Signature, TensorSpec } from '../session/signature.ts';
+import type { TensorData } from './batcher.ts';
 
 /** Alignment of each tensor: a cache line, and at least what any element type needs. */
 const ALIGNMENT = 64;
@@ -41,6 +40,12 @@ export interface SlabPlan {
 export interface SlabViews {
   readonly inputs: readonly (TensorData | null)[];
   readonly outputs: readonly (TensorData | null)[];
+}
+
+/** An output onnxruntime allocated itself. */
+export interface LooseOutput {
+  readonly data: TensorData | readonly string[];
+  readonly dims: readonly number[];
 }
 
 /**
