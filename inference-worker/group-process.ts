@@ -6,6 +6,7 @@
  * Ending: `process.exit` while a thread is inside onnxruntime aborts the process, so the servables are closed first,
  * which waits for their threads; what does not end in time ends by SIGKILL.
  */
+import { chmod } from 'node:fs/promises';
 import { systemClock } from '../base/clock.ts';
 import { Logger } from '../base/logger.ts';
 import { GrpcServer } from './api/grpc-server.ts';
@@ -68,6 +69,7 @@ class GroupProcess {
       try {
         if (address.kind === 'unix') await clearSocketPath(address.path);
         addresses.push(await this.server.listen(address));
+        if (address.kind === 'unix') await chmod(address.path, this.serving.socketMode);
       } catch (error) {
         const { message } = error as Error;
         this.log.error('cannot_listen', { address, message });

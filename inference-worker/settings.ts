@@ -21,6 +21,8 @@ export interface ServingSettings {
   readonly loadRetryMs: number;
   /** Longest request message, in bytes, before and after inflating. */
   readonly maxMessageBytes: number;
+  /** Permissions of Unix sockets. */
+  readonly socketMode: number;
   /** How long accepted calls may take to finish once asked to stop. */
   readonly drainMs: number;
   readonly logLevel: LogLevel;
@@ -74,6 +76,7 @@ function readServing(flags: ParsedFlags): ServingSettings {
     maxLoadRetries: flags.value(FLAGS.max_num_load_retries),
     loadRetryMs: flags.value(FLAGS.load_retry_interval_micros) / 1000,
     maxMessageBytes: flags.value(FLAGS.grpc_max_message_bytes),
+    socketMode: Number.parseInt(flags.value(FLAGS.socket_mode), 8),
     drainMs: flags.value(FLAGS.drain_deadline_ms),
     logLevel: flags.value(FLAGS.log_level),
   };

@@ -31,6 +31,11 @@ function policyText(text: string): VersionPolicy {
   return policy;
 }
 
+function modeText(text: string): string {
+  if (!/^0?[0-7]{3}$/.test(text)) throw new Error('three octal digits such as 0660');
+  return text;
+}
+
 function sizesText(text: string): number[] {
   const sizes = text.split(',').map((part) => (/^\d{1,9}$/.test(part.trim()) ? Number(part) : Number.NaN));
   if (sizes.some(Number.isNaN)) throw new Error('whole numbers joined by commas');
@@ -50,6 +55,13 @@ export const FLAGS = {
   }),
   host: textFlag({ name: 'host', fallback: '0.0.0.0', help: 'Address the TCP port is bound to.' }),
   grpc_socket_path: textFlag({ name: 'grpc_socket_path', form: '=PATH', help: 'Unix socket of the gRPC API.' }),
+  socket_mode: parsedFlag<string>({
+    name: 'socket_mode',
+    form: '=OCTAL',
+    fallback: '0660',
+    parse: modeText,
+    help: 'Permissions of Unix sockets: a proxy in another container shares the group.',
+  }),
   model_name: textFlag({ name: 'model_name', fallback: 'default', help: 'Name of the model at --model_base_path.' }),
   model_base_path: textFlag({
     name: 'model_base_path',

@@ -28,7 +28,7 @@ export function failureHeaders(code: number, message: string, reason = ''): Head
     ['content-type', 'application/grpc'],
     ['grpc-status', String(code)],
   ];
-  if (message !== '') pairs.push(['grpc-message', encodeGrpcMessage(message)]);
+  if (message !== '') pairs.push(['grpc-message', messageValue(message)]);
   if (reason !== '') pairs.push([REASON_TRAILER, reason]);
   lastCode = code;
   lastMessage = message;
@@ -39,7 +39,7 @@ export function failureHeaders(code: number, message: string, reason = ''): Head
 
 /** Trailers of a call whose head has been sent. */
 export function failureTrailers(code: number, message: string): HeaderList {
-  return HeaderList.of(['grpc-status', String(code)], ['grpc-message', encodeGrpcMessage(message)]);
+  return HeaderList.of(['grpc-status', String(code)], ['grpc-message', messageValue(message)]);
 }
 
 /** To a call in an encoding we cannot read: UNIMPLEMENTED, with what we can. */
@@ -48,7 +48,14 @@ export function unknownEncoding(encoding: string): HeaderList {
     [':status', '200'],
     ['content-type', 'application/grpc'],
     ['grpc-status', String(GrpcStatus.UNIMPLEMENTED)],
-    ['grpc-message', encodeGrpcMessage(unknownEncodingText(encoding))],
+    ['grpc-message', messageValue(unknownEncodingText(encoding))],
     ['grpc-accept-encoding', ACCEPT_ENCODING],
   );
+}
+
+/** A field value must not begin or end with a space (RFC 9113, section 8.2.1), and a text of TFS does end with one. */
+function messageValue(message: string): string {
+  const encoded = encodeGrpcMessage(message);
+  if (!encoded.startsWith(' ') && !encoded.endsWith(' ')) return encoded;
+  return encoded.replace(/^ +| +$/g, (spaces) => '%20'.repeat(spaces.length));
 }

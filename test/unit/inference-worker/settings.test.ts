@@ -34,6 +34,12 @@ t.test('a socket path comes beside the port and instead of port 0', async (t) =>
   t.same(settingsOf(...base, '--port=0').groups[0]?.addresses, [{ kind: 'unix', path: '/run/w.sock' }]);
 });
 
+t.test('the mode of Unix sockets is octal', async (t) => {
+  t.equal(settingsOf('--model_base_path=/m').serving.socketMode, 0o660);
+  t.equal(settingsOf('--model_base_path=/m', '--socket_mode=600').serving.socketMode, 0o600);
+  t.equal(mistakesOf('--model_base_path=/m', '--socket_mode=0888').length, 1);
+});
+
 t.test('batching flags are checked together', async (t) => {
   t.match(settingsOf('--model_base_path=/m', '--max_batch_size=8', '--allowed_batch_sizes=2,8').serving.batching, {
     maxBatchSize: 8,
