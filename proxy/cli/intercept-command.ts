@@ -2,14 +2,15 @@
  * Owns `understudy intercept install|remove|print|verify`: words in, exit code out. Says what was done on standard output
  * and what went wrong on standard error, always with the way that needs no rules at all.
  */
-import { type CommandRunner, runCommand } from './command-runner.ts';
+import { runCommand } from './command-runner.ts';
 import { describeFlags } from './intercept-flags.ts';
 import { installRules } from './intercept-install.ts';
-import { type ChangeReport, systemMachine } from './intercept-machine.ts';
+import { type ChangeReport, lacksNetAdmin, type Machine, systemMachine } from './intercept-machine.ts';
 import { type InterceptOptions, readInterceptOptions } from './intercept-options.ts';
 import { removeRules } from './intercept-remove.ts';
 import { buildRuleSet, planChange } from './intercept-rules.ts';
 import { ABSENT_TABLE } from './intercept-tables.ts';
+import { verifyInterception } from './intercept-verify.ts';
 
 /** Where the command writes; each call is one or more whole lines, the last newline included. */
 export interface InterceptIo {
@@ -28,6 +29,8 @@ export const InterceptExit = {
   unavailable: 3,
   /** No new connection is redirected, but open ones still need what is left: remove again once they are closed. */
   detached: 4,
+  /** A connection that should come to the proxy does not, or comes with the wrong address. */
+  notVerified: 5,
 } as const;
 
 const EXPLICIT_PORT_MODE =
@@ -50,14 +53,14 @@ export async function runInterceptCommand(
   argv: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
   io: InterceptIo,
-  run: CommandRunner = runCommand,
+  machine: Machine = systemMachine(runCommand),
 ): Promise<number> {
   const [action, ...rest] = argv;
   if (action === '--help' || action === 'help' || rest.includes('--help')) {
     io.stdout(USAGE);
     return InterceptExit.done;
   }
-  if (action !== 'install' && action !== 'remove' && action !== 'print') {
+  if (!isAction(action)) {
     io.stderr(`${action === undefined ? 'a command must follow' : `${action}: not a command of intercept`}\n${USAGE}`);
     return InterceptExit.usage;
   }
@@ -70,7 +73,15 @@ export async function runInterceptCommand(
     io.stdout(printedRules(options));
     return InterceptExit.done;
   }
-  const machine = systemMachine(run);
+  if (action === 'verify') {
+    const { verified, notes } = await verifyInterception(options);
+    for (const note of notes) (verified ? io.stdout : io.stderr)(`${note}\n`);
+    return verified ? InterceptExit.done : InterceptExit.notVerified;
+  }
+  if (lacksNetAdmin(machine)) {
+    io.stderr(`this process lacks NET_ADMIN, without which nobody may change rules\n${EXPLICIT_PORT_MODE}\n`);
+    return InterceptExit.unavailable;
+  }
   return report(action === 'install' ? installRules(options, machine) : await removeRules(options, machine), io);
 }
 
@@ -86,6 +97,10 @@ export function printedRules(options: InterceptOptions): string {
     );
   }
   return texts.join('\n');
+}
+
+function isAction(word: string | undefined): word is 'install' | 'remove' | 'print' | 'verify' {
+  return word === 'install' || word === 'remove' || word === 'print' || word === 'verify';
 }
 
 function report(change: ChangeReport, io: InterceptIo): number {

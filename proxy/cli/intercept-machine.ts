@@ -37,12 +37,22 @@ export interface ChangeReport {
   readonly notes: readonly string[];
 }
 
+const CAP_NET_ADMIN = 1n << 12n;
 /** INBOUND_SOURCE_V6 as /proc/net/if_inet6 writes it. */
 const INBOUND_SOURCE_V6_HEX = '00000000000000000000000000000006';
 /** How /proc/net/tcp6 begins a v4-mapped address: its words are in the order of the machine. */
 const MAPPED_HEX = '0000000000000000FFFF0000';
 /** TIME_WAIT, CLOSE and LISTEN as /proc/net/tcp writes them; a socket in any other state may still carry bytes. */
 const STATES_WITHOUT_BYTES: ReadonlySet<string> = new Set(['06', '07', '0A']);
+
+/**
+ * Whether this process certainly lacks the privilege to change rules. Asked before anything runs, because the kinds of
+ * iptables report it differently, and one of them not as a matter of privilege at all.
+ */
+export function lacksNetAdmin(machine: Machine): boolean {
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(machine.readProc('/proc/self/status'))?.[1];
+  return effective !== undefined && (BigInt(`0x${effective}`) & CAP_NET_ADMIN) === 0n;
+}
 
 /** Whether the kernel has IPv6 switched on for any interface of this network namespace. */
 export function hasIpv6(machine: Machine): boolean {

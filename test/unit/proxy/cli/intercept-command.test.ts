@@ -1,8 +1,26 @@
 import t from 'tap';
 import { InterceptExit, runInterceptCommand } from '../../../../proxy/cli/intercept-command.ts';
+import type { Machine } from '../../../../proxy/cli/intercept-machine.ts';
 import { FakeIptables } from '../../../support/fake-iptables.ts';
 
+/** A machine with this iptables and these files under /proc, where time passes only by waiting. */
+function machineOf(iptables: FakeIptables, files: Record<string, string> = {}): Machine {
+  let nowMs = 0;
+  return {
+    run: iptables.run,
+    readProc: (path) => files[path] ?? '',
+    nowMs: () => nowMs,
+    waitMs: async (durationMs) => {
+      nowMs += durationMs;
+    },
+  };
+}
+
 async function intercept(iptables: FakeIptables, ...argv: string[]) {
+  return interceptOn(machineOf(iptables), ...argv);
+}
+
+async function interceptOn(machine: Machine, ...argv: string[]) {
   let stdout = '';
   let stderr = '';
   const io = {
@@ -13,7 +31,7 @@ async function intercept(iptables: FakeIptables, ...argv: string[]) {
       stderr += text;
     },
   };
-  const code = await runInterceptCommand(argv, {}, io, iptables.run);
+  const code = await runInterceptCommand(argv, {}, io, machine);
   return { code, stdout, stderr };
 }
 
@@ -161,4 +179,43 @@ t.test('a wrong word is answered with the usage, help with every flag and its tw
   t.same(iptables.log, []);
   const help = await intercept(iptables, '--help');
   t.match(help.stdout, /--exclude-gids[\s\S]*UNDERSTUDY_INTERCEPT_EXCLUDE_GIDS/);
+});
+
+/** /proc/net/tcp with one socket on the port, in the state. */
+function socketTable(port: number, state: string): string {
+  const local = `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  return `  sl  local_address rem_address   st\n   0: ${local} 0200000A:9C40 ${state} 00000000:00000000\n`;
+}
+
+t.test('remove waits for redirected connections, then only detaches', async (t) => {
+  const iptables = new FakeIptables(['legacy'], 'legacy');
+  await intercept(iptables, 'install', '--families', '4');
+  const files: Record<string, string> = { '/proc/net/tcp': socketTable(15001, '01') };
+  const machine = machineOf(iptables, files);
+  const first = await interceptOn(machine, 'remove', '--drain', '2s');
+  t.equal(first.code, InterceptExit.detached);
+  t.equal(machine.nowMs(), 2000);
+  t.notMatch(iptables.saved('iptables-legacy-save'), /-j UNDERSTUDY_OUTPUT/);
+  t.match(iptables.saved('iptables-legacy-save'), /REDIRECT --to-ports 15001/);
+  files['/proc/net/tcp'] = socketTable(15001, '06');
+  t.equal((await interceptOn(machine, 'remove')).code, InterceptExit.done, 'TIME_WAIT carries nothing');
+  t.notMatch(iptables.saved('iptables-legacy-save'), /UNDERSTUDY/);
+});
+
+t.test('an install after a detached remove is whole again', async (t) => {
+  const iptables = new FakeIptables(['legacy'], 'legacy');
+  await intercept(iptables, 'install', '--families', '4');
+  const whole = iptables.saved('iptables-legacy-save');
+  await interceptOn(machineOf(iptables, { '/proc/net/tcp': socketTable(15001, '01') }), 'remove');
+  await intercept(iptables, 'install', '--families', '4');
+  t.equal(iptables.saved('iptables-legacy-save'), whole);
+});
+
+t.test('a process without NET_ADMIN is told so before anything runs', async (t) => {
+  const iptables = new FakeIptables();
+  const machine = machineOf(iptables, { '/proc/self/status': 'Name:\tnode\nCapEff:\t000001fffeffefff\n' });
+  const result = await interceptOn(machine, 'install');
+  t.equal(result.code, InterceptExit.unavailable);
+  t.match(result.stderr, /lacks NET_ADMIN[\s\S]*explicit-port mode/);
+  t.same(iptables.log, []);
 });
