@@ -140,6 +140,10 @@ function report(message: GroupReport): void {
   if (process.connected) process.send?.(message, undefined, undefined, () => {});
 }
 
+// A log that nobody reads any more is no reason to stop serving.
+process.stdout.on('error', () => {});
+process.stderr.on('error', () => {});
+
 let running: GroupProcess | null = null;
 
 process.on('message', (command: GroupCommand) => {

@@ -34,4 +34,7 @@ function packageVersion(): string {
   return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
+// Whoever read the events may have gone; the models are to be served all the same.
+process.stdout.on('error', () => {});
+process.stderr.on('error', () => {});
 process.exitCode = await main();

@@ -5,7 +5,17 @@
  */
 import { GrpcStatus } from '../../base/grpc-status.ts';
 import { type InflateBounds, inflateMessage, type MessageEncoding } from '../../proto/grpc/compression.ts';
-import type { GrpcCall } from './grpc-call.ts';
+
+/** The call whose request is inflated. */
+export interface InflatingCall {
+  readonly head: { readonly encoding: MessageEncoding | '' | null };
+  /** Counts bytes kept for the call; `release` takes them out again. */
+  hold(bytes: number): void;
+  release(): void;
+  deliver(buffer: Buffer, start: number, end: number): void;
+  failStatus(code: number, message: string): void;
+  failWith(error: unknown): void;
+}
 
 /** Any message may inflate to this size: a tensor of zeros that short is no attack. */
 const FREE_BYTES = 1024 * 1024;
@@ -17,7 +27,13 @@ function boundsOf(inputBytes: number, maxBytes: number): InflateBounds {
 }
 
 /** Inflates `[start, end)` and delivers it to the call's method, or fails the call. */
-export function inflateRequest(call: GrpcCall, maxBytes: number, buffer: Buffer, start: number, end: number): void {
+export function inflateRequest(
+  call: InflatingCall,
+  maxBytes: number,
+  buffer: Buffer,
+  start: number,
+  end: number,
+): void {
   const { encoding } = call.head;
   if (encoding === '') {
     // What the gRPC protocol asks for; the bytes cannot be read and no server setting would change that.
