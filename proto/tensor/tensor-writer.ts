@@ -45,7 +45,7 @@ class TensorSlot {
 export class PredictMessageWriter {
   /** Exact size of the message begun so far. */
   byteLength = 0;
-  private readonly mapTag: number;
+  private readonly isRequest: boolean;
   /** As `tensor_content` instead of the type's `*_val` list. */
   private readonly asContent: boolean;
   private readonly slots: TensorSlot[] = [];
@@ -54,7 +54,7 @@ export class PredictMessageWriter {
 
   /** `asContent`: TensorFlow Serving's `--enable_serialization_as_tensor_content`; the default there is false. */
   constructor(message: 'request' | 'response', asContent = false) {
-    this.mapTag = message === 'request' ? 0x12 : 0x0a;
+    this.isRequest = message === 'request';
     this.asContent = asContent;
   }
 
@@ -98,9 +98,12 @@ export class PredictMessageWriter {
   write(buf: Buffer, offset: number): number {
     const end = offset + this.byteLength;
     assert(end <= buf.length, 'the message does not fit the buffer');
+    const spec = this.modelSpecField;
+    // In field order: a request names its model first, where whoever routes it finds it at once.
+    if (this.isRequest) offset = putBytes(buf, offset, spec, 0, spec.length);
     for (let i = 0; i < this.slotCount; i++) {
       const slot = this.slots[i];
-      buf[offset++] = this.mapTag;
+      buf[offset++] = this.isRequest ? 0x12 : 0x0a;
       offset = putVarint(buf, offset, slot.entryBytes);
       offset = putBytes(buf, offset, slot.key, 0, slot.key.length);
       buf[offset++] = TAG_MAP_VALUE;
@@ -108,7 +111,7 @@ export class PredictMessageWriter {
       offset = this.putTensor(buf, offset, slot);
       slot.data = EMPTY_DATA;
     }
-    offset = putBytes(buf, offset, this.modelSpecField, 0, this.modelSpecField.length);
+    if (!this.isRequest) offset = putBytes(buf, offset, spec, 0, spec.length);
     assert(offset === end, 'the message is not as long as computed');
     return offset;
   }

@@ -5,10 +5,10 @@
 import { isUtf8 } from 'node:buffer';
 import { WireError } from './wire-error.ts';
 
-/** Power of two. A collision only costs the decoding that would have happened anyway. */
-const TABLE_SLOTS = 512;
+/** A collision only costs the decoding that would have happened anyway. */
+const TABLE_BITS = 9;
 const LONGEST_KEPT_BYTES = 64;
-const table: (string | null)[] = new Array(TABLE_SLOTS).fill(null);
+const table: (string | null)[] = new Array(1 << TABLE_BITS).fill(null);
 
 /**
  * The text of `[start, end)`.
@@ -18,17 +18,14 @@ export function readText(buf: Buffer, start: number, end: number, what: string):
   const length = end - start;
   if (length === 0) return '';
   if (length > LONGEST_KEPT_BYTES) return decode(buf, start, end, what);
-  let hash = length;
-  let highBits = 0;
-  for (let i = start; i < end; i++) {
-    const byte = buf[i];
-    highBits |= byte;
-    hash = (Math.imul(hash, 31) + byte) | 0;
-  }
-  if (highBits >= 0x80) return decode(buf, start, end, what);
-  const slot = (hash ^ (hash >>> 15)) & (TABLE_SLOTS - 1);
+  // A few bytes tell names apart well enough: they differ in length, at the end (versions, counters) or at the start.
+  const middle = buf[start + (length >>> 1)];
+  const ends = (buf[start] << 16) ^ (buf[end - 1] << 8) ^ (length > 1 ? buf[end - 2] : 0);
+  const hash = Math.imul(ends ^ (middle << 20) ^ (length << 26), 0x9e3779b1);
+  const slot = hash >>> (32 - TABLE_BITS);
   const kept = table[slot];
   if (kept !== null && isAsciiText(buf, start, length, kept)) return kept;
+  for (let i = start; i < end; i++) if (buf[i] >= 0x80) return decode(buf, start, end, what);
   const text = buf.toString('latin1', start, end);
   table[slot] = text;
   return text;
@@ -51,8 +48,13 @@ export function rangesEqual(buf: Buffer, aStart: number, aEnd: number, bStart: n
 
 function isAsciiText(buf: Buffer, start: number, length: number, text: string): boolean {
   if (text.length !== length) return false;
-  for (let i = 0; i < length; i++) if (buf[start + i] !== text.charCodeAt(i)) return false;
-  return true;
+  let bits = 0;
+  for (let i = 0; i < length; i++) {
+    const byte = buf[start + i];
+    if (byte !== text.charCodeAt(i)) return false;
+    bits |= byte;
+  }
+  return bits < 0x80;
 }
 
 function decode(buf: Buffer, start: number, end: number, what: string): string {

@@ -244,7 +244,7 @@ t.test('bounds are kept before anything is allocated', async (t) => {
 t.test('malformed messages say what and where', async (t) => {
   const cases: [number[], RegExp][] = [
     [[0x00], /field number 0/],
-    [[0x0a, 5, 1], /model spec of 5 bytes runs past the end/],
+    [[0x0a, 5, 1], /field of 5 bytes runs past the end/],
     [[0x12, 5, 1], /field of 5 bytes runs past the end/],
     [[0x12], /ends behind a tag/],
     [[0x08], /ends behind a tag/],

@@ -329,6 +329,15 @@ t.test('a name that is not UTF-8 is refused when it is read', async (t) => {
   t.throws(() => view.modelSpec.name(buf), { reason: 'malformed', message: /ModelSpec.name/ });
 });
 
+t.test('a byte that only looks like a letter of a name is not that name', async (t) => {
+  const buf = Buffer.from([0x12, 3, 0x0a, 1, 0xe9]);
+  parsePredictRequest(view, buf, 0, buf.length);
+  t.equal(view.inputs.find(buf, 'é'), null);
+  const named = encodeMessage(REQUEST, { inputs: { é: { dtype: 1 } } });
+  parsePredictRequest(view, named, 0, named.length);
+  t.equal(view.inputs.find(named, 'é')?.dtype, 1);
+});
+
 t.test('a response is read by the same rules', async (t) => {
   const bytes = encodeMessage('tensorflow.serving.PredictResponse', {
     model_spec: { name: 'm', version: { value: 2 }, signature_name: 'serving_default' },
