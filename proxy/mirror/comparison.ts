@@ -1,0 +1,97 @@
+/**
+ * What comparing one pair has found: faults and differences, by row. One object is used again for every pair.
+ *
+ * A row is one entry of the outputs' first dimension; answers without a batch dimension have one row. Rows beyond MAX_ROWS
+ * are not judged, and what their numbers show is booked on the last row.
+ */
+import { Fault } from './fault-kinds.ts';
+
+/** Rows of one answer that are told apart. */
+export const MAX_ROWS = 65_536;
+const FIRST_ROWS = 64;
+
+/** What agreement means for a model: see label-rule.ts. */
+export type AgreementRule = 'labels' | 'top_class' | 'threshold' | 'tolerance' | 'none';
+
+export class Comparison {
+  /** Rows below are valid; 1 where nothing could be read. */
+  rows = 1;
+  rule: AgreementRule = 'none';
+  /** The primary gave an answer that can be read, so the shadow can be held against it. */
+  primaryUsable = false;
+  /** The shadow failed the call. */
+  shadowFailed = false;
+  /** One side failed and the other did not. */
+  statusDiffers = false;
+  /** Shadow minus primary, milliseconds; NaN unless both answered. */
+  latencyDifferenceMs = Number.NaN;
+  /** Faults of whole answers, as bits of `Fault`. */
+  shadowFaults: number = Fault.NONE;
+  primaryFaults: number = Fault.NONE;
+  hasScores = false;
+  rowShadowFaults = new Uint8Array(FIRST_ROWS);
+  rowPrimaryFaults = new Uint8Array(FIRST_ROWS);
+  /** Share of the row's labels that agree, 0..1; -1 where it was not judged. */
+  rowAgreement = new Float64Array(FIRST_ROWS);
+  rowMaxAbs = new Float64Array(FIRST_ROWS);
+  rowAbsSum = new Float64Array(FIRST_ROWS);
+  rowAbsElements = new Float64Array(FIRST_ROWS);
+  /** Jensen-Shannon divergence of the row's class vectors (natural logarithm, their mean if several); -1 without. */
+  rowVectorJs = new Float64Array(FIRST_ROWS);
+  /** The row's score on both sides, NaN without. */
+  rowPrimaryScore = new Float64Array(FIRST_ROWS);
+  rowShadowScore = new Float64Array(FIRST_ROWS);
+
+  /** Forgets the last pair; the rows are set by `setRows`. */
+  reset(): void {
+    this.rule = 'none';
+    this.primaryUsable = false;
+    this.shadowFailed = false;
+    this.statusDiffers = false;
+    this.latencyDifferenceMs = Number.NaN;
+    this.shadowFaults = Fault.NONE;
+    this.primaryFaults = Fault.NONE;
+    this.hasScores = false;
+    this.setRows(1);
+  }
+
+  /** Makes room for `rows` rows (bounded by MAX_ROWS) and clears them. */
+  setRows(rows: number): void {
+    this.rows = Math.max(1, Math.min(rows, MAX_ROWS));
+    if (this.rows > this.rowAgreement.length) this.grow();
+    this.rowShadowFaults.fill(0, 0, this.rows);
+    this.rowPrimaryFaults.fill(0, 0, this.rows);
+    this.rowAgreement.fill(-1, 0, this.rows);
+    this.rowMaxAbs.fill(0, 0, this.rows);
+    this.rowAbsSum.fill(0, 0, this.rows);
+    this.rowAbsElements.fill(0, 0, this.rows);
+    this.rowVectorJs.fill(-1, 0, this.rows);
+    this.rowPrimaryScore.fill(Number.NaN, 0, this.rows);
+    this.rowShadowScore.fill(Number.NaN, 0, this.rows);
+  }
+
+  /**
+   * Distance of a row, 0..1: its disagreement, and 1 where the shadow failed or shows a fault that the primary's row does
+   * not show; -1 where there is nothing to hold it against.
+   */
+  distance(row: number): number {
+    if (!this.primaryUsable) return -1;
+    if (this.shadowFailed || this.shadowFaults !== Fault.NONE) return 1;
+    if ((this.rowShadowFaults[row]! & ~this.rowPrimaryFaults[row]!) !== 0) return 1;
+    const agreement = this.rowAgreement[row]!;
+    return agreement < 0 ? -1 : 1 - agreement;
+  }
+
+  private grow(): void {
+    const room = Math.min(MAX_ROWS, 2 ** Math.ceil(Math.log2(this.rows)));
+    this.rowShadowFaults = new Uint8Array(room);
+    this.rowPrimaryFaults = new Uint8Array(room);
+    this.rowAgreement = new Float64Array(room);
+    this.rowMaxAbs = new Float64Array(room);
+    this.rowAbsSum = new Float64Array(room);
+    this.rowAbsElements = new Float64Array(room);
+    this.rowVectorJs = new Float64Array(room);
+    this.rowPrimaryScore = new Float64Array(room);
+    this.rowShadowScore = new Float64Array(room);
+  }
+}

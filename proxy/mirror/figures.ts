@@ -1,0 +1,213 @@
+/**
+ * What is counted of the compared pairs: sums per comparison and per cohort as plain data, added, merged and told.
+ *
+ * Sums cross threads by structured clone and merge by addition (maxima by maximum), so several observers' make one.
+ */
+import type { Comparison } from './comparison.ts';
+import type { EvidenceSums, EvidenceTest } from './evidence.ts';
+import { FAULT_KINDS } from './fault-kinds.ts';
+import type { CohortFigures, ComparisonFigures, FaultCounts } from './messages.ts';
+import { addScores, createScores, driftFigures, mergeScores, type ScoreSums } from './score-histogram.ts';
+
+/** Sums over the pairs of one cohort, or over all of a comparison. */
+export interface CohortSums {
+  name: string;
+  pairs: number;
+  /** Rows whose agreement was judged, and how many of them agree: a row of many labels may agree in part. */
+  rows: number;
+  agreeing: number;
+  maxAbs: number;
+  absSum: number;
+  absElements: number;
+  /** Pairs with a fault, by kind in the order of FAULT_KINDS. */
+  shadowFaults: Float64Array;
+  primaryFaults: Float64Array;
+  statusDifferences: number;
+  latencyDifferenceSum: number;
+  latencyPairs: number;
+  /** Distances of pairs whose primary answered. */
+  distanceSum: number;
+  judgedPairs: number;
+  /** Jensen-Shannon divergence of the rows' class vectors, natural logarithm. */
+  vectorJsSum: number;
+  vectorRows: number;
+  evidence: EvidenceSums;
+  /** Null until a score is seen. */
+  scores: ScoreSums | null;
+}
+
+/** Sums of one shadow against one primary cluster of a model. */
+export interface ComparisonSums {
+  model: string;
+  primary: string;
+  shadow: string;
+  rule: string;
+  total: CohortSums;
+  cohorts: CohortSums[];
+}
+
+export function createCohortSums(name: string, evidence: EvidenceSums): CohortSums {
+  return {
+    name,
+    pairs: 0,
+    rows: 0,
+    agreeing: 0,
+    maxAbs: 0,
+    absSum: 0,
+    absElements: 0,
+    shadowFaults: new Float64Array(FAULT_KINDS.length),
+    primaryFaults: new Float64Array(FAULT_KINDS.length),
+    statusDifferences: 0,
+    latencyDifferenceSum: 0,
+    latencyPairs: 0,
+    distanceSum: 0,
+    judgedPairs: 0,
+    vectorJsSum: 0,
+    vectorRows: 0,
+    evidence,
+    scores: null,
+  };
+}
+
+/**
+ * Counts a pair. `cohortOfRow[r]` is the cohort of row r and `cohort` the one counted here; -1 counts every row. A pair
+ * with several rows of one cohort is one pair, whose distance is their mean.
+ */
+export function addComparison(
+  sums: CohortSums,
+  comparison: Comparison,
+  cohortOfRow: Int32Array,
+  cohort: number,
+  test: EvidenceTest,
+): void {
+  sums.pairs++;
+  if (comparison.statusDiffers) sums.statusDifferences++;
+  if (!Number.isNaN(comparison.latencyDifferenceMs)) {
+    sums.latencyDifferenceSum += comparison.latencyDifferenceMs;
+    sums.latencyPairs++;
+  }
+  let shadowFaults = comparison.shadowFaults;
+  let primaryFaults = comparison.primaryFaults;
+  let distance = 0;
+  let judged = 0;
+  for (let row = 0; row < comparison.rows; row++) {
+    if (cohort >= 0 && cohortOfRow[row] !== cohort) continue;
+    shadowFaults |= comparison.rowShadowFaults[row]!;
+    primaryFaults |= comparison.rowPrimaryFaults[row]!;
+    addRow(sums, comparison, row);
+    const rowDistance = comparison.distance(row);
+    if (rowDistance >= 0) {
+      distance += rowDistance;
+      judged++;
+    }
+  }
+  countFaults(sums.shadowFaults, shadowFaults);
+  countFaults(sums.primaryFaults, primaryFaults);
+  if (judged === 0) return;
+  sums.distanceSum += distance / judged;
+  sums.judgedPairs++;
+  // Limits that were changed begin a new test; what the old ones had shown says nothing about the new.
+  if (!test.fits(sums.evidence)) sums.evidence = test.createSums();
+  test.add(sums.evidence, distance / judged);
+}
+
+function addRow(sums: CohortSums, comparison: Comparison, row: number): void {
+  const agreement = comparison.rowAgreement[row]!;
+  if (agreement >= 0) {
+    sums.rows++;
+    sums.agreeing += agreement;
+  }
+  sums.maxAbs = Math.max(sums.maxAbs, comparison.rowMaxAbs[row]!);
+  sums.absSum += comparison.rowAbsSum[row]!;
+  sums.absElements += comparison.rowAbsElements[row]!;
+  if (comparison.rowVectorJs[row]! >= 0) {
+    sums.vectorJsSum += comparison.rowVectorJs[row]!;
+    sums.vectorRows++;
+  }
+  if (comparison.hasScores) {
+    sums.scores ??= createScores();
+    addScores(sums.scores, comparison.rowPrimaryScore[row]!, comparison.rowShadowScore[row]!);
+  }
+}
+
+function countFaults(counts: Float64Array, bits: number): void {
+  for (let kind = 0; bits !== 0; kind++, bits >>>= 1) counts[kind]! += bits & 1;
+}
+
+/** Adds another observer's comparison of the same three names. Cohorts that `into` lacks are appended. */
+export function mergeComparison(into: ComparisonSums, from: ComparisonSums, test: EvidenceTest): void {
+  mergeCohort(into.total, from.total, test);
+  if (into.rule === 'none') into.rule = from.rule;
+  for (const cohort of from.cohorts) {
+    let known = into.cohorts.find(({ name }) => name === cohort.name);
+    if (known === undefined) {
+      known = createCohortSums(cohort.name, test.createSums());
+      into.cohorts.push(known);
+    }
+    mergeCohort(known, cohort, test);
+  }
+}
+
+function mergeCohort(into: CohortSums, from: CohortSums, test: EvidenceTest): void {
+  into.pairs += from.pairs;
+  into.rows += from.rows;
+  into.agreeing += from.agreeing;
+  into.maxAbs = Math.max(into.maxAbs, from.maxAbs);
+  into.absSum += from.absSum;
+  into.absElements += from.absElements;
+  for (let i = 0; i < FAULT_KINDS.length; i++) {
+    into.shadowFaults[i]! += from.shadowFaults[i]!;
+    into.primaryFaults[i]! += from.primaryFaults[i]!;
+  }
+  into.statusDifferences += from.statusDifferences;
+  into.latencyDifferenceSum += from.latencyDifferenceSum;
+  into.latencyPairs += from.latencyPairs;
+  into.distanceSum += from.distanceSum;
+  into.judgedPairs += from.judgedPairs;
+  into.vectorJsSum += from.vectorJsSum;
+  into.vectorRows += from.vectorRows;
+  if (test.fits(into.evidence) && test.fits(from.evidence)) test.merge(into.evidence, from.evidence);
+  if (from.scores === null) return;
+  into.scores ??= createScores();
+  mergeScores(into.scores, from.scores);
+}
+
+/** The figures of a comparison for the admin API: plain JSON without NaN or Infinity. */
+export function comparisonFigures(sums: ComparisonSums, test: EvidenceTest): ComparisonFigures {
+  const { model, primary, shadow, rule } = sums;
+  return {
+    model,
+    primary,
+    shadow,
+    rule,
+    ...cohortFigures(sums.total, test),
+    byCohort: Object.fromEntries(sums.cohorts.map((cohort) => [cohort.name, cohortFigures(cohort, test)])),
+  };
+}
+
+function cohortFigures(sums: CohortSums, test: EvidenceTest): CohortFigures {
+  return {
+    pairs: sums.pairs,
+    rows: sums.rows,
+    agreement: mean(sums.agreeing, sums.rows),
+    maxAbsDifference: sums.maxAbs,
+    meanAbsDifference: mean(sums.absSum, sums.absElements),
+    faults: faultCounts(sums.shadowFaults),
+    primaryFaults: faultCounts(sums.primaryFaults),
+    statusDifferences: sums.statusDifferences,
+    latencyDifferenceMs: mean(sums.latencyDifferenceSum, sums.latencyPairs),
+    divergence: mean(sums.distanceSum, sums.judgedPairs),
+    vectorJsDivergence: mean(sums.vectorJsSum, sums.vectorRows),
+    scores: sums.scores === null ? null : driftFigures(sums.scores),
+    evidence: test.figures(test.fits(sums.evidence) ? sums.evidence : test.createSums()),
+  };
+}
+
+function mean(sum: number, count: number): number | null {
+  return count === 0 ? null : sum / count;
+}
+
+function faultCounts(counts: Float64Array): FaultCounts {
+  const named = FAULT_KINDS.map((kind, i): [string, number] => [kind, counts[i]!]);
+  return Object.fromEntries(named.filter(([, count]) => count > 0));
+}
