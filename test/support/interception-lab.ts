@@ -56,9 +56,9 @@ export class InterceptionLab {
     try {
       const proxy = callerEnvironment({ uid: PROXY_ID, gid: PROXY_ID });
       await Promise.all([
-        lab.pod.spawnUntilLine(process.execPath, [ECHO, 'listen', '::', '15001,15006'], { env: proxy }),
-        lab.pod.spawnUntilLine(process.execPath, [ECHO, 'serve', 'application', '::', SERVER_PORTS]),
-        lab.peer.spawnUntilLine(process.execPath, [ECHO, 'serve', 'peer', '::', SERVER_PORTS]),
+        lab.pod.spawnUntil(['ready'], process.execPath, [ECHO, 'listen', '::', '15001,15006'], proxy),
+        lab.pod.spawnUntil(['ready'], process.execPath, [ECHO, 'serve', 'application', '::', SERVER_PORTS]),
+        lab.peer.spawnUntil(['ready'], process.execPath, [ECHO, 'serve', 'peer', '::', SERVER_PORTS]),
       ]);
       return lab;
     } catch (error) {

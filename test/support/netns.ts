@@ -68,23 +68,26 @@ export class Namespace {
     return child;
   }
 
-  /** Starts a process inside and waits for the first line it writes. */
-  async spawnUntilLine(
+  /** Starts a process inside and waits until it has written these words to standard output or standard error. */
+  async spawnUntil(
+    words: readonly string[],
     command: string,
     args: readonly string[],
-    options: SpawnOptions = {},
-  ): Promise<{ child: ChildProcess; line: string }> {
-    const child = this.spawn(command, args, options);
+    env: NodeJS.ProcessEnv = process.env,
+  ): Promise<ChildProcess> {
+    const child = this.spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'], env });
     let text = '';
-    for await (const chunk of child.stdout!) {
-      text += String(chunk);
-      const end = text.indexOf('\n');
-      if (end >= 0) {
-        child.stdout!.resume();
-        return { child, line: text.slice(0, end) };
+    await new Promise<void>((resolve, reject) => {
+      // Both streams are read to the end, for a program whose output nobody reads ends or stalls.
+      for (const stream of [child.stdout!, child.stderr!]) {
+        stream.on('data', (chunk) => {
+          text += String(chunk);
+          if (words.every((word) => text.includes(word))) resolve();
+        });
       }
-    }
-    throw new Error(`${command} ${args.join(' ')} ended before it wrote a line`);
+      child.once('close', () => reject(new Error(`${command} ${args.join(' ')} ended too early:\n${text}`)));
+    });
+    return child;
   }
 
   /** Ends all processes of this namespace, whoever started them, and takes it away. */
