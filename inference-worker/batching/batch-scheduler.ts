@@ -8,30 +8,23 @@
 import { assert } from '../../base/assert.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
-import { cancelledInQueue, executionFailed, expiredInQueue, WorkerError } from '../worker-error.ts';
+import type { WorkerError } from '../worker-error.ts';
 import type { Batch } from './batch.ts';
 import { type BatchQueue, LANES } from './batch-queue.ts';
-import type { PredictCall } from './batcher.ts';
 import { CostModel } from './cost-model.ts';
 import type { Executor, ExecutorSink } from './executor.ts';
+import { RetryQueue } from './retry-queue.ts';
 import type { ServableCounters } from './servable-counters.ts';
 import { executedRows, type ServableShape } from './servable-shape.ts';
 import type { LooseOutput } from './slab.ts';
-import type { TurnLoop, TurnWork } from './turn-loop.ts';
+import { TaskEndings } from './task-endings.ts';
+import { TURN_BUDGET_MS, type TurnLoop, type TurnWork } from './turn-loop.ts';
 
 /** Kept between the end of a run and the earliest deadline, for the reply to be written. */
 const REPLY_MARGIN_MS = 1;
 
 /** Under overload every refusal would look through the whole queue for dead tasks; this bounds it. */
 const SWEEP_INTERVAL_MS = 1;
-
-/** A failed batch whose tasks are tried one by one, so that only the one to blame fails. */
-interface Suspects {
-  readonly queue: BatchQueue;
-  readonly batch: Batch;
-  next: number;
-  nextRow: number;
-}
 
 export interface SchedulerOwner {
   /** A batch ended: a chance to look at the cost model. */
@@ -43,6 +36,8 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
   inTurn = false;
   readonly cost = new CostModel();
   executor: Executor;
+  /** The next batch runs at this size, padded, if its slab has room: how the cost of sizes that do not come up is learnt. */
+  probeRows = 0;
   /** Set while closing: nothing waits for company any more. */
   draining = false;
   private readonly shape: ServableShape;
@@ -53,10 +48,8 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
   private readonly owner: SchedulerOwner;
   private readonly queues: BatchQueue[] = [];
   private readonly running = new Map<Batch, BatchQueue>();
-  /** By lane. */
-  private readonly suspects: Suspects[][] = [[], []];
-  private dead: PredictCall[] = [];
-  private readonly noteDead = (call: PredictCall) => this.dead.push(call);
+  private readonly retries = new RetryQueue();
+  private readonly endings: TaskEndings;
   private sweptAtMs = Number.NEGATIVE_INFINITY;
   private cancelTimer: (() => void) | null = null;
   private timerDueMs = Number.POSITIVE_INFINITY;
@@ -78,6 +71,7 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     this.turns = turns;
     this.stats = stats;
     this.owner = owner;
+    this.endings = new TaskEndings(log, stats);
   }
 
   addQueue(queue: BatchQueue): void {
@@ -100,9 +94,9 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     const nowMs = this.clock.nowMs();
     if (nowMs < this.sweptAtMs + SWEEP_INTERVAL_MS) return;
     this.sweptAtMs = nowMs;
-    queue.removeDead(nowMs, this.noteDead);
+    queue.removeDead(nowMs, this.endings.noteDead);
     this.countOut(tasks - queue.tasks, rows - queue.rows);
-    this.dismissDead();
+    this.endings.dismissDead();
   }
 
   /** Resolves when every accepted task has its reply. */
@@ -115,13 +109,12 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
   }
 
   pump(lane: number, endMs: number): boolean {
-    let begun = 0;
     for (;;) {
       const nowMs = this.clock.nowMs();
-      if (begun > 0 && nowMs >= endMs) return true;
+      if (nowMs >= endMs) return true;
       const batch = this.nextBatch(lane, nowMs);
       if (batch === null) break;
-      begun += this.begin(batch, nowMs);
+      this.begin(batch, nowMs);
     }
     if (lane === LANES - 1) {
       this.armTimer();
@@ -140,7 +133,7 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     this.stats.paddedRows += batch.executedRows - batch.rows;
     this.stats.executeMsSum += executeMs;
     this.stats.answeredTasks += batch.count;
-    batch.answer(loose, this.replyFailed);
+    batch.answer(loose, this.endings.replyFailed);
     queue.inFlight--;
     queue.pool.release(batch);
     this.owner.batchEnded();
@@ -149,7 +142,7 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
   batchFailed(batch: Batch, error: WorkerError, blameable: boolean): void {
     const queue = this.settle(batch);
     if (blameable && batch.count > 1) {
-      this.suspects[batch.priority].push({ queue, batch, next: 0, nextRow: 0 });
+      this.retries.add(queue, batch);
       this.stats.queuedTasks += batch.count;
       this.stats.queuedRows += batch.rows;
       this.wake();
@@ -158,22 +151,24 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     const fields = { tasks: batch.count, rows: batch.rows, reason: error.reason, error: error.message };
     if (blameable) this.log.debug('task_failed', fields);
     else this.log.warn('batch_failed', fields);
-    this.failCalls(batch, 0, error);
+    this.endings.failAll(batch, error);
     queue.inFlight--;
     queue.pool.release(batch);
     this.owner.batchEnded();
   }
 
   placeFreed(): void {
-    const endMs = this.clock.nowMs() + 1;
-    for (let lane = 0; lane < LANES; lane++) if (this.pump(lane, endMs)) this.wake();
+    const endMs = this.clock.nowMs() + TURN_BUDGET_MS;
+    let stopped = false;
+    for (let lane = 0; lane < LANES && !stopped; lane++) stopped = this.pump(lane, endMs);
+    if (stopped) this.wake();
   }
 
   threadReplaced(): void {
     this.stats.replacedThreads++;
   }
 
-  /** The batch of the stuck thread was reported failed before; here its siblings end, too. */
+  /** What waits is failed here; the executor then reports what it was running. */
   stuck(error: WorkerError): void {
     this.owner.stuck(error);
   }
@@ -185,19 +180,15 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
         while (queue.head(lane) !== null) {
           const batch = queue.take(lane);
           this.countOut(batch.count, batch.rows);
-          this.failCalls(batch, 0, error);
+          this.endings.failAll(batch, error);
           queue.pool.release(batch);
         }
       }
     }
-    for (const suspects of this.suspects) {
-      for (const { queue, batch, next, nextRow } of suspects.splice(0)) {
-        this.countOut(batch.count - next, batch.rows - nextRow);
-        this.failCalls(batch, next, error);
-        queue.inFlight--;
-        queue.pool.release(batch);
-      }
-    }
+    this.retries.clear((call) => {
+      this.countOut(1, call.rows);
+      this.endings.fail(call, error);
+    });
     this.checkDrained();
   }
 
@@ -205,7 +196,7 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
 
   /** The batch of `lane` to start now, taken out of its queue; null when none is due or no place is free. */
   private nextBatch(lane: number, nowMs: number): Batch | null {
-    if (this.suspects[lane].length > 0) return this.executor.accepts(false) ? this.nextSuspect(lane) : null;
+    if (this.retries.has(lane)) return this.executor.accepts(false) ? this.nextRetry(lane) : null;
     let chosen: BatchQueue | null = null;
     let oldestMs = Number.POSITIVE_INFINITY;
     for (const queue of this.queues) {
@@ -225,43 +216,35 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     return batch;
   }
 
-  /** The next task of a failed batch, alone in a batch of its own. */
-  private nextSuspect(lane: number): Batch {
-    const suspects = this.suspects[lane][0];
-    const { queue, batch } = suspects;
-    const rows = batch.calls[suspects.next]!.rows;
-    const alone = queue.pool.acquireForRetry();
-    alone.priority = batch.priority;
-    alone.copyCall(batch, suspects.next, suspects.nextRow);
-    suspects.next++;
-    suspects.nextRow += rows;
-    this.countOut(1, rows);
-    this.running.set(alone, queue);
-    if (suspects.next === batch.count) {
-      this.suspects[lane].shift();
-      queue.pool.release(batch);
-    } else {
-      queue.inFlight++;
-    }
-    return alone;
+  private nextRetry(lane: number): Batch {
+    const { queue, batch } = this.retries.take(lane);
+    this.countOut(1, batch.rows);
+    this.running.set(batch, queue);
+    return batch;
   }
 
-  /** Assembles and starts a batch that was taken; returns how many were started. */
-  private begin(batch: Batch, nowMs: number): number {
-    batch.removeDead(nowMs, this.noteDead);
-    if (this.dead.length > 0) this.dismissDead();
+  /** Assembles and starts a batch that was taken, unless nobody waits for it any more. */
+  private begin(batch: Batch, nowMs: number): void {
+    batch.removeDead(nowMs, this.endings.noteDead);
+    this.endings.dismissDead();
     if (batch.count === 0) {
       const queue = this.settle(batch, false);
       queue.inFlight--;
       queue.pool.release(batch);
-      return 0;
+      return;
     }
     for (let i = 0; i < batch.count; i++) this.stats.queueMsSum += nowMs - batch.calls[i]!.acceptedAtMs;
-    batch.pad(executedRows(this.shape.options, batch.rows));
-    batch.startedAtMs = nowMs;
+    batch.pad(this.sizeToRun(batch));
     this.stats.runningBatches++;
     this.executor.start(batch);
-    return 1;
+  }
+
+  private sizeToRun(batch: Batch): number {
+    const rows = executedRows(this.shape.options, batch.rows);
+    if (this.probeRows <= rows) return rows;
+    const probed = executedRows(this.shape.options, this.probeRows);
+    this.probeRows = 0;
+    return probed <= batch.plan.capacityRows ? probed : rows;
   }
 
   private runMs(batch: Batch): number {
@@ -305,36 +288,6 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     this.stats.queuedTasks -= tasks;
     this.stats.queuedRows -= rows;
   }
-
-  /** Replies to the tasks that left because nobody waits for them. */
-  private dismissDead(): void {
-    const dead = this.dead;
-    this.dead = [];
-    for (const call of dead) {
-      if (call.cancelled) this.stats.cancelledTasks++;
-      else this.stats.expiredTasks++;
-      this.fail(call, call.cancelled ? cancelledInQueue() : expiredInQueue());
-    }
-  }
-
-  private failCalls(batch: Batch, from: number, error: WorkerError): void {
-    this.stats.failedTasks += batch.count - from;
-    for (let i = from; i < batch.count; i++) this.fail(batch.calls[i]!, error);
-  }
-
-  /** A reply that throws is a fault of the caller's code; it must not take the other replies with it. */
-  private fail(call: PredictCall, error: WorkerError): void {
-    try {
-      call.onFailure(error);
-    } catch (thrown) {
-      this.log.error('reply_threw', { error: thrown });
-    }
-  }
-
-  private readonly replyFailed = (call: PredictCall, thrown: unknown): void => {
-    this.log.error('reply_threw', { error: thrown });
-    this.fail(call, thrown instanceof WorkerError ? thrown : executionFailed('the answer could not be written'));
-  };
 
   private checkDrained(): void {
     if (this.onDrained === null || this.running.size > 0) return;

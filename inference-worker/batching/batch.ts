@@ -47,8 +47,7 @@ export class Batch {
   /** When the first call came, and the earliest deadline of all, on the servable's clock. */
   openedAtMs: number;
   earliestDeadlineMs: number;
-  /** When it was handed to a session, and how many rows that runs, padding included. */
-  startedAtMs: number;
+  /** Rows the session runs, padding included. */
   executedRows: number;
   private readonly outputs: readonly BatchOutput[];
 
@@ -66,7 +65,6 @@ export class Batch {
     this.priority = 0;
     this.openedAtMs = 0;
     this.earliestDeadlineMs = Number.POSITIVE_INFINITY;
-    this.startedAtMs = 0;
     this.executedRows = 0;
     this.outputs = outputSpecs.map((spec, i) => new BatchOutput(spec, plan.batched, plan.outputs[i].rowElements));
   }

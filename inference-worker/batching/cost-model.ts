@@ -42,6 +42,18 @@ export class CostModel {
     return this.ms[below] + share * (this.ms[above] - this.ms[below]);
   }
 
+  /** Rows of the largest size that ran; 0 before the first record. */
+  get largestRows(): number {
+    return this.largest < 0 ? 0 : this.rows[this.largest];
+  }
+
+  /** Milliseconds of the costliest size that ran; 0 before the first record. */
+  get worstMs(): number {
+    let worst = 0;
+    for (let i = 0; i <= this.largest; i++) if (this.ms[i] > worst) worst = this.ms[i];
+    return worst;
+  }
+
   private beyond(largest: number, rows: number): number {
     const smaller = this.knownAtMost(largest - 1, rows);
     if (smaller < 0) return this.ms[largest] * (rows / this.rows[largest]);

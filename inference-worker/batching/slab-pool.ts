@@ -82,8 +82,16 @@ export class SlabPool {
 
   private allocate(plan: SlabPlan, limitBytes = this.budget.limitBytes): Batch | null {
     if (this.budget.usedBytes + plan.byteLength > limitBytes) return null;
+    let batch: Batch;
+    try {
+      batch = new Batch(++lastBatchId, plan, this.shape.signature.outputs);
+    } catch (error) {
+      // No memory for a slab of this size: the task is refused, the process goes on.
+      if (error instanceof RangeError) return null;
+      throw error;
+    }
     this.budget.usedBytes += plan.byteLength;
-    return new Batch(++lastBatchId, plan, this.shape.signature.outputs);
+    return batch;
   }
 
   private drop(batch: Batch): void {

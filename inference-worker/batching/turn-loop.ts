@@ -8,7 +8,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { LANES } from './batch-queue.ts';
 
-/** At least one batch runs per turn; none is begun after this many milliseconds. */
+/** No batch is begun after this many milliseconds of one turn. */
 export const TURN_BUDGET_MS = 1;
 
 /** Event-loop services, so that tests can turn time and turns by hand. */
@@ -33,7 +33,7 @@ export const systemPacer: Pacer = {
 export interface TurnWork {
   /** Already asked for in this turn; owned by the loop. */
   inTurn: boolean;
-  /** Starts batches of `lane` while there are places and `nowMs` is before `endMs`. True when the budget stopped it. */
+  /** Starts batches of `lane` while there are places and the clock is before `endMs`. True when time stopped it. */
   pump(lane: number, endMs: number): boolean;
 }
 
@@ -66,10 +66,23 @@ export class TurnLoop {
     this.running = work;
     this.asked = false;
     for (let i = 0; i < work.length; i++) work[i].inTurn = false;
+    this.pumpAll(work);
+    work.length = 0;
+  }
+
+  private pumpAll(work: readonly TurnWork[]): void {
     const endMs = this.clock.nowMs() + TURN_BUDGET_MS;
     for (let lane = 0; lane < LANES; lane++) {
-      for (let i = 0; i < work.length; i++) if (work[i].pump(lane, endMs)) this.add(work[i]);
+      let stopped = false;
+      for (let i = 0; i < work.length; i++) {
+        if (!work[i].pump(lane, endMs)) continue;
+        stopped = true;
+        this.add(work[i]);
+      }
+      if (!stopped) continue;
+      // Primary work is left: shadow work of everybody waits for the next turn with it.
+      for (let i = 0; i < work.length; i++) this.add(work[i]);
+      return;
     }
-    work.length = 0;
   }
 }

@@ -20,6 +20,8 @@ const FRONT_FULL_BATCH_MS = 1;
 /** ...and one that turns out longer than this leaves it, while one below that comes in; the gap keeps it from swinging. */
 const LEAVE_FRONT_MS = 2;
 const ENTER_FRONT_MS = 0.5;
+/** Sizes that do not come up by themselves are tried in threads, in steps this large, while the last was fast. */
+const PROBE_GROWTH = 4;
 /** Loading into the front thread holds up the sockets this long at most. */
 const FRONT_LOAD_MS = 50;
 
@@ -74,7 +76,7 @@ class Placement {
     );
     executor.sink = servable.scheduler;
     for (const { rows, ms } of this.info.costs) servable.scheduler.cost.record(rows, ms);
-    servable.stats.fullBatchMs = fullBatchMs(this.info, batching);
+    servable.stats.fullBatchMs = servable.scheduler.cost.estimateMs(this.fullRows);
     log.info('servable_loaded', {
       model,
       version,
@@ -129,11 +131,25 @@ class Placement {
   private review(servable: BatchServable): void {
     if (this.options.batching.place !== 'auto' || this.moving) return;
     const { place, fullBatchMs } = servable.stats;
-    const leaves = place === 'front' && fullBatchMs > LEAVE_FRONT_MS;
-    const enters = place === 'thread' && fullBatchMs < ENTER_FRONT_MS && this.info.loadMs <= FRONT_LOAD_MS;
+    const { cost } = servable.scheduler;
+    const leaves = place === 'front' && cost.worstMs > LEAVE_FRONT_MS;
+    const mayEnter = place === 'thread' && this.info.loadMs <= FRONT_LOAD_MS;
+    if (mayEnter) this.probe(servable);
+    const enters = mayEnter && fullBatchMs < ENTER_FRONT_MS && cost.largestRows >= this.fullRows;
     if (!leaves && !enters) return;
     this.moving = true;
     void this.move(servable, leaves);
+  }
+
+  /** Has a larger batch tried than those that come: one in many, and only while none was slow. */
+  private probe(servable: BatchServable): void {
+    const { cost } = servable.scheduler;
+    const rows = Math.min(this.fullRows, cost.largestRows * PROBE_GROWTH);
+    if (cost.estimateMs(cost.largestRows) <= FRONT_FULL_BATCH_MS) servable.scheduler.probeRows = rows;
+  }
+
+  private get fullRows(): number {
+    return this.info.batchable ? this.options.batching.maxBatchSize : 1;
   }
 
   private async move(servable: BatchServable, toThread: boolean): Promise<void> {

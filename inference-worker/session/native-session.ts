@@ -4,9 +4,12 @@
  * and an execution thread has no event loop to wait for. The package is pinned to the exact version this was read from,
  * and a test runs every element type through it.
  */
-import type { InferenceSession, Tensor } from 'onnxruntime-node';
+import { env, type InferenceSession, type Tensor } from 'onnxruntime-node';
 import { type Binding, binding, initOrt } from 'onnxruntime-node/dist/binding.js';
 import type { TensorData } from '../batching/batcher.ts';
+
+/** onnxruntime's own log lines are left out: what goes wrong comes as an error, and bad input must not fill the log. */
+const FATAL = 4;
 
 /** One thread per session: batches are the parallelism, and a sidecar shares its cores. */
 const SESSION_OPTIONS: InferenceSession.SessionOptions = {
@@ -15,9 +18,11 @@ const SESSION_OPTIONS: InferenceSession.SessionOptions = {
   interOpNumThreads: 1,
   executionMode: 'sequential',
   graphOptimizationLevel: 'all',
+  logSeverityLevel: FATAL,
 };
 
 // Once per thread, here and not in the constructor, so that it does not count as some model's loading time.
+env.logLevel = 'fatal';
 initOrt();
 
 /** onnxruntime's names of its ONNX element type numbers, for metadata. */

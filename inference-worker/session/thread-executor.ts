@@ -25,6 +25,7 @@ export class ThreadExecutor implements Executor, ThreadEvents {
   /** Batches of lost threads that wait for a replacement. */
   private orphans: Batch[] = [];
   private replacing: Promise<void> = Promise.resolve();
+  private closing = false;
 
   constructor(options: ThreadOptions, log: Logger) {
     this.options = options;
@@ -59,6 +60,7 @@ export class ThreadExecutor implements Executor, ThreadEvents {
 
   async close(): Promise<void> {
     await this.replacing;
+    this.closing = true;
     await Promise.all(this.threads.map((thread) => thread.stop()));
   }
 
@@ -77,8 +79,10 @@ export class ThreadExecutor implements Executor, ThreadEvents {
   lost(thread: ExecutionThreadHandle, error: Error, begun: Batch[], waiting: Batch[]): void {
     this.log.error('execution_thread_lost', { error, batches: begun.length });
     this.threads.splice(this.threads.indexOf(thread), 1);
+    const hopeless = this.closing ? [...begun, ...waiting] : begun;
+    for (const batch of hopeless) this.sink.batchFailed(batch, executionThreadLost(error.message), false);
+    if (this.closing) return;
     this.orphans.push(...waiting);
-    for (const batch of begun) this.sink.batchFailed(batch, executionThreadLost(error.message), false);
     this.replacing = this.replacing.then(() => this.replace());
   }
 

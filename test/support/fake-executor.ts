@@ -105,7 +105,11 @@ export class ManualPacer implements Pacer {
 
   /** Ends this turn, and following ones that it asks for. */
   endTurn(): void {
-    while (this.turnEnds.length > 0) for (const run of this.turnEnds.splice(0)) run();
+    while (this.turnEnds.length > 0) this.endOneTurn();
+  }
+
+  endOneTurn(): void {
+    for (const run of this.turnEnds.splice(0)) run();
   }
 
   /** Runs the timers that are due by now, each in a turn of its own. */

@@ -59,7 +59,7 @@ class Trial {
   private nextValue = 1;
 
   constructor(options: {
-    allowedBatchSizes: number[];
+    allowedBatchSizes: readonly number[];
     batchTimeoutMicros: number;
     maxEnqueuedBatches: number;
     places: number;

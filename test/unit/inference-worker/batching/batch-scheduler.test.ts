@@ -400,3 +400,15 @@ t.test('slabs are reused once their answers are written', async (t) => {
   }
   t.equal(ids.size, 1);
 });
+
+t.test('a size to probe is run once, padded, within the slab and the allowed sizes', async (t) => {
+  const bench = new BatchingBench({ maxBatchSize: 16, allowedBatchSizes: [2, 8, 16] });
+  bench.servable.scheduler.probeRows = 5;
+  const call = submit(bench.servable, rows(1));
+  bench.pacer.endTurn();
+  bench.finish();
+  submit(bench.servable, rows(1));
+  bench.pacer.endTurn();
+  t.match(bench.executor.started, [{ executedRows: 8 }, { executedRows: 2 }]);
+  t.same(call.values(), [2, 4]);
+});

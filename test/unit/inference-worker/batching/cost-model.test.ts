@@ -39,3 +39,11 @@ t.test('a larger batch is never expected to be cheaper beyond what ran', async (
   cost.record(16, 2);
   t.equal(cost.estimateMs(1000), 2);
 });
+
+t.test('names the largest size and the costliest run', async (t) => {
+  const cost = new CostModel();
+  t.same([cost.largestRows, cost.worstMs], [0, 0]);
+  cost.record(4, 3);
+  cost.record(64, 2);
+  t.same([cost.largestRows, cost.worstMs], [64, 3]);
+});

@@ -1,0 +1,72 @@
+/** Who is pumped at the end of a turn, in which order, and for how long. */
+import t from 'tap';
+import { TurnLoop, type TurnWork } from '../../../../inference-worker/batching/turn-loop.ts';
+import { ManualPacer } from '../../../support/fake-executor.ts';
+import { VirtualClock } from '../../../support/virtual-clock.ts';
+
+/** Batches that take time, by lane. */
+class Work implements TurnWork {
+  inTurn = false;
+  private readonly name: string;
+  private readonly batches: number[][];
+  private readonly clock: VirtualClock;
+  private readonly log: string[];
+
+  constructor(name: string, batches: number[][], clock: VirtualClock, log: string[]) {
+    this.name = name;
+    this.batches = batches;
+    this.clock = clock;
+    this.log = log;
+  }
+
+  pump(lane: number, endMs: number): boolean {
+    while (this.batches[lane].length > 0) {
+      if (this.clock.nowMs() >= endMs) return true;
+      this.clock.advance(this.batches[lane].shift()!);
+      this.log.push(`${this.name}${lane}`);
+    }
+    return false;
+  }
+}
+
+function bench() {
+  const clock = new VirtualClock();
+  const pacer = new ManualPacer(clock);
+  const log: string[] = [];
+  return {
+    pacer,
+    log,
+    loop: new TurnLoop(clock, pacer),
+    work: (name: string, batches: number[][]) => new Work(name, batches, clock, log),
+  };
+}
+
+t.test('primary work of all servables goes before shadow work of any', async (t) => {
+  const { loop, pacer, log, work } = bench();
+  loop.add(work('a', [[0], [0, 0]]));
+  loop.add(work('b', [[0], [0]]));
+  pacer.endTurn();
+  t.same(log, ['a0', 'b0', 'a1', 'a1', 'b1']);
+});
+
+t.test('a turn begins nothing after its budget, and shadow work waits for primary work that is left', async (t) => {
+  const { loop, pacer, log, work } = bench();
+  loop.add(work('a', [[0.6, 0.6, 0.1], [0]]));
+  loop.add(work('b', [[0.2], [0]]));
+  pacer.endOneTurn();
+  t.same(log.splice(0), ['a0', 'a0']);
+  pacer.endOneTurn();
+  t.same(log.splice(0), ['a0', 'b0', 'a1', 'b1']);
+  pacer.endOneTurn();
+  t.same(log, []);
+});
+
+t.test('work asked for twice in a turn is pumped once', async (t) => {
+  const { loop, pacer, log, work } = bench();
+  const once = work('a', [[0], []]);
+  loop.add(once);
+  loop.add(once);
+  pacer.endOneTurn();
+  t.same(log, ['a0']);
+  t.equal(once.inTurn, false);
+});

@@ -1,0 +1,158 @@
+/** What loading makes of a model file: signature, batch axis, place, and refusals. */
+import t from 'tap';
+import type { WorkerError } from '../../../../inference-worker/worker-error.ts';
+import { OnnxModel } from '../../../support/onnx-writer.ts';
+import { float32, submit } from '../../../support/predict-tasks.ts';
+import { anyLength, heavy, mlp, TestModels, wave } from '../../../support/test-models.ts';
+
+const models = new TestModels();
+t.teardown(() => models.close());
+
+t.test('a signature is made from the graph', async (t) => {
+  const servable = await models.load(
+    new OnnxModel('two')
+      .input('b', 'int64', ['batch', 'words'])
+      .input('a', 'float32', ['batch', 2])
+      .output('sum', 'float32', ['batch'])
+      .node('ReduceSum', ['a', 'one'], ['s'], { keepdims: 0 })
+      .initializer('one', 'int64', [1], [1])
+      .node('Cast', ['b'], ['bf'], { to: 1 })
+      .node('ReduceSum', ['bf', 'one'], ['t'], { keepdims: 0 })
+      .node('Add', ['s', 't'], ['sum'])
+      .build(),
+  );
+  t.same(
+    [...servable.signatures],
+    [
+      [
+        'serving_default',
+        {
+          name: 'serving_default',
+          methodName: 'tensorflow/serving/predict',
+          inputs: [
+            { name: 'b', dtype: 9, ortType: 'int64', shape: [-1, -1] },
+            { name: 'a', dtype: 1, ortType: 'float32', shape: [-1, 2] },
+          ],
+          outputs: [{ name: 'sum', dtype: 1, ortType: 'float32', shape: [-1] }],
+        },
+      ],
+    ],
+  );
+});
+
+t.test('a cheap model runs in the front thread, an expensive one in a thread of its own', async (t) => {
+  const cheap = await models.load(mlp());
+  t.equal(cheap.stats.place, 'front');
+  t.ok(cheap.stats.fullBatchMs < 1);
+  const expensive = await models.load(heavy(40), { maxBatchSize: 256 });
+  t.equal(expensive.stats.place, 'thread');
+  t.ok(expensive.stats.fullBatchMs > 1);
+});
+
+t.test('a model that cannot be measured beforehand starts in a thread and moves when it proves cheap', async (t) => {
+  const servable = await models.load(anyLength());
+  t.equal(servable.stats.place, 'thread');
+  const tasks: Promise<unknown>[] = [];
+  for (let i = 0; i < 2000 && servable.stats.place === 'thread'; i++) {
+    const call = submit(servable, { x: float32([1, 4], [i, 1, 2, 3]) });
+    tasks.push(call.settled);
+    await call.settled;
+    t.same(call.values(), [i * 2, 2, 4, 6]) || t.bailout();
+  }
+  t.equal(servable.stats.place, 'front');
+  const call = submit(servable, { x: float32([1, 2], [5, 6]) });
+  await call.settled;
+  t.same(call.values(), [10, 12]);
+});
+
+t.test('a batch axis that is open only on paper is found out', async (t) => {
+  // The graph says [batch, 2], but reshapes to one row inside.
+  const servable = await models.load(
+    new OnnxModel('one_row')
+      .input('x', 'float32', ['batch', 2])
+      .output('y', 'float32', ['batch', 2])
+      .initializer('shape', 'int64', [2], [1, 2])
+      .node('Reshape', ['x', 'shape'], ['y'])
+      .build(),
+  );
+  const calls = [1, 3, 5].map((from) => submit(servable, { x: float32([1, 2], [from, from + 1]) }));
+  await Promise.all(calls.map((call) => call.settled));
+  t.same(
+    calls.map((call) => call.values()),
+    [
+      [1, 2],
+      [3, 4],
+      [5, 6],
+    ],
+  );
+  t.equal(servable.stats.executedBatches, 3, 'one call at a time');
+});
+
+t.test('an output that does not follow the batch axis keeps calls apart', async (t) => {
+  const servable = await models.load(
+    new OnnxModel('total')
+      .input('x', 'float32', ['batch', 2])
+      .output('y', 'float32', ['batch', 2])
+      .initializer('zero', 'int64', [1], [0])
+      .node('ReduceSum', ['x', 'zero'], ['y'], { keepdims: 1 })
+      .build(),
+  );
+  const calls = [1, 3].map((from) => submit(servable, { x: float32([2, 2], [from, from, from, from]) }));
+  await Promise.all(calls.map((call) => call.settled));
+  t.same(
+    calls.map((call) => call.outputs),
+    [[{ name: 'y', dims: [1, 2], values: [2, 2] }], [{ name: 'y', dims: [1, 2], values: [6, 6] }]],
+  );
+});
+
+t.test('a fixed first dimension means one call at a time, answered whole', async (t) => {
+  for (const place of ['front', 'thread'] as const) {
+    const servable = await models.load(
+      new OnnxModel('fixed')
+        .input('x', 'float32', [2, 2])
+        .output('y', 'float32', [2, 2])
+        .node('Neg', ['x'], ['y'])
+        .build(),
+      { place },
+    );
+    const calls = [1, 2].map((value) => submit(servable, { x: float32([2, 2], [value, 0, 0, value]) }));
+    await Promise.all(calls.map((call) => call.settled));
+    t.same(calls[1].outputs, [{ name: 'y', dims: [2, 2], values: [-2, -0, -0, -2] }]);
+    t.equal(servable.stats.executedBatches, 2);
+  }
+});
+
+t.test('a file that is no model is refused clearly, and harms nothing', async (t) => {
+  const sound = await models.load(mlp());
+  const truncated = mlp().subarray(0, 300);
+  const unknownOp = new OnnxModel('odd')
+    .input('x', 'float32', [1])
+    .output('y', 'float32', [1])
+    .node('Frobnicate', ['x'], ['y'])
+    .build();
+  const bad: [string, Buffer, RegExp][] = [
+    ['garbage', Buffer.from('not a model at all, just text'), /failed:Protobuf parsing failed/],
+    ['truncated', truncated, /./],
+    ['empty', Buffer.alloc(0), /does not have a graph/],
+    ['unknown operator', unknownOp, /Frobnicate/],
+  ];
+  for (const place of ['front', 'thread', 'auto'] as const) {
+    for (const [what, bytes, text] of bad) {
+      const error = (await models.load(bytes, { place }).catch((caught: unknown) => caught)) as WorkerError;
+      t.match(error.message, /^Could not load .*model-\d+\.onnx: /, `${what}, ${place}`);
+      t.match(error.message, text);
+      t.same([error.code, error.reason], [3, 'model_load_failed']);
+    }
+  }
+  const call = submit(sound, { x: float32([1, 8], wave(8)) });
+  await call.settled;
+  t.equal(call.values().length, 3);
+});
+
+t.test('a missing file and impossible options are refused', async (t) => {
+  await t.rejects(models.load(mlp(), {}, { path: '/nowhere/model.onnx' }), {
+    message: /doesn't exist/,
+    reason: 'model_load_failed',
+  });
+  await t.rejects(models.load(mlp(), { allowedBatchSizes: [4], maxBatchSize: 8 }), { message: /allowedBatchSizes/ });
+});
