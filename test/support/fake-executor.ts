@@ -10,6 +10,7 @@ import type { Executor } from '../../inference-worker/batching/executor.ts';
 import { type Pacer, TurnLoop } from '../../inference-worker/batching/turn-loop.ts';
 import type { Signature } from '../../inference-worker/session/signature.ts';
 import { executionFailed, type WorkerError } from '../../inference-worker/worker-error.ts';
+import { float32, type TestTensor } from './predict-tasks.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 /** `x` float32 [-1, 2] to `y` of the same shape. */
@@ -171,4 +172,14 @@ export class BatchingBench {
     this.servable.scheduler.placeFreed();
     this.pacer.endTurn();
   }
+}
+
+/** An input for DOUBLING: `count` rows of consecutive values. */
+export function rows(count: number, from = 1): { x: TestTensor } {
+  return {
+    x: float32(
+      [count, 2],
+      Array.from({ length: count * 2 }, (_, i) => from + i),
+    ),
+  };
 }

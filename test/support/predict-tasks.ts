@@ -111,3 +111,13 @@ export function submit(
   if (refusal !== null) throw refusal;
   return call;
 }
+
+/** What `act` is refused with. */
+export function refusalOf(act: () => unknown): WorkerError {
+  try {
+    act();
+  } catch (error) {
+    return error as WorkerError;
+  }
+  throw new Error('expected a refusal');
+}
