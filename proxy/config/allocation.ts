@@ -11,8 +11,12 @@
  */
 export type AllocationKind = 'cluster' | 'shadow' | 'breaker';
 
-/** The place of this name: the same for the same kind and name for ever. Throws where there is no room for a new one. */
-export type Allocate = (kind: AllocationKind, name: string) => number;
+/**
+ * The place of this name: the same for the same kind and name for ever. Throws where there is no room for a new one.
+ * `labels` say in metrics what the place is for: cluster, model and version of a cluster; model, cluster and version of
+ * a shadow.
+ */
+export type Allocate = (kind: AllocationKind, name: string, labels: readonly string[]) => number;
 
 /** Places of one kind: the first, the distance to the next, and how many there are. */
 export interface PlaceRange {

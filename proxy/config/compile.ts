@@ -127,8 +127,8 @@ function placeCluster(draft: ClusterDraft, allocate: Allocate): ClusterSnapshot 
     version,
     endpoints,
     ...policy,
-    statsBase: allocate('cluster', name),
-    breakerIndex: allocate('breaker', name),
+    statsBase: allocate('cluster', name, [name, draft.model, draft.version]),
+    breakerIndex: allocate('breaker', name, [name]),
   };
 }
 
@@ -143,7 +143,7 @@ function placeModel(draft: ModelDraft, indexOf: (draft: ClusterDraft) => number,
       percentHundredths,
       maxConcurrent,
       maxBytes,
-      statsBase: allocate('shadow', `${rest.name}/${cluster.name}`),
+      statsBase: allocate('shadow', `${rest.name}/${cluster.name}`, [rest.name, cluster.name, cluster.version]),
     })),
   };
 }

@@ -1,7 +1,16 @@
 /** What can be wrong with an answer, as bits: an answer, or a row of it, has a set of faults. */
 
 /** In the order of their bits; the names appear in the admin API. */
-export const FAULT_KINDS = ['nan', 'inf', 'missing_output', 'dtype', 'shape', 'malformed', 'too_large'] as const;
+export const FAULT_KINDS = [
+  'nan',
+  'inf',
+  'missing_output',
+  'dtype',
+  'shape',
+  'malformed',
+  'too_large',
+  'no_message',
+] as const;
 
 export type FaultKind = (typeof FAULT_KINDS)[number];
 
@@ -19,4 +28,6 @@ export const Fault = {
   MALFORMED: 1 << 5,
   /** More bytes or elements than are compared. */
   TOO_LARGE: 1 << 6,
+  /** Status OK, but no message: none was sent, or it was too large to be kept. */
+  NO_MESSAGE: 1 << 7,
 } as const;

@@ -70,14 +70,15 @@ export function createCohortSums(name: string, evidence: EvidenceSums): CohortSu
 }
 
 /**
- * Counts a pair. `cohortOfRow[r]` is the cohort of row r and `cohort` the one counted here; -1 counts every row. A pair
- * with several rows of one cohort is one pair, whose distance is their mean.
+ * Counts a pair, or the part of it that belongs to one cohort: its rows are `order[from .. to)`. Several rows of one pair
+ * are one pair, whose distance is their mean.
  */
 export function addComparison(
   sums: CohortSums,
   comparison: Comparison,
-  cohortOfRow: Int32Array,
-  cohort: number,
+  order: Int32Array,
+  from: number,
+  to: number,
   test: EvidenceTest,
 ): void {
   sums.pairs++;
@@ -90,8 +91,8 @@ export function addComparison(
   let primaryFaults = comparison.primaryFaults;
   let distance = 0;
   let judged = 0;
-  for (let row = 0; row < comparison.rows; row++) {
-    if (cohort >= 0 && cohortOfRow[row] !== cohort) continue;
+  for (let i = from; i < to; i++) {
+    const row = order[i]!;
     shadowFaults |= comparison.rowShadowFaults[row]!;
     primaryFaults |= comparison.rowPrimaryFaults[row]!;
     addRow(sums, comparison, row);

@@ -57,6 +57,8 @@ export interface FromAnalysis {
   readonly type: 'figures';
   /** The question answered, or -1 for an unasked report. */
   readonly request: number;
+  /** `changed` is all there is: what is not in it was given up. */
+  readonly complete: boolean;
   readonly changed: readonly ComparisonSums[];
   readonly counts: AnalysisCounts;
 }
@@ -67,8 +69,8 @@ export interface AnalysisCounts {
   readonly pairs: number;
   /** Pairs that name a model without a policy: the configuration changed while they were under way. */
   readonly unknownModel: number;
-  /** Pairs of one comparison more than are kept. */
-  readonly tooManyComparisons: number;
+  /** Comparisons forgotten because more were needed than are kept. */
+  readonly givenUp: number;
   /** Batches whose records could not be read to the end; the rest of such a batch is lost. */
   readonly unreadable: number;
 }

@@ -328,7 +328,7 @@ t.test('places are stable by name, asked for only by valid configurations, and b
   const allocator = new NameAllocator({ cluster: { first: 100, stride: 10, count: 4 } });
   const allocate: Allocate = (kind, name) => {
     asked.push(`${kind} ${name}`);
-    return allocator.allocate(kind, name);
+    return allocator.allocate(kind, name, []);
   };
   compile({}, 'models: [{name: m}]', allocate);
   t.same(asked, [], 'a refused configuration uses nothing up');

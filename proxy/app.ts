@@ -1,0 +1,275 @@
+/**
+ * The proxy put together, on the control thread: configuration in, snapshots out to the data threads, figures back, the
+ * admin address, and the order in which everything starts and drains.
+ *
+ * Start: configuration (all mistakes at once) ▸ statistics and breaker memory ▸ analysis ▸ data threads ▸ admin.
+ * Drain: `shutdownDelay` in which everything still works ▸ data threads finish what is open ▸ analysis and admin end.
+ * One deadline holds for all of it, counted from the signal.
+ */
+import { MessageChannel } from 'node:worker_threads';
+import { systemClock } from '../base/clock.ts';
+import type { Logger } from '../base/logger.ts';
+import { AdminServer, jsonAnswer, textAnswer } from './admin/admin-server.ts';
+import { modelsView } from './admin/models-view.ts';
+import { formatAddress } from './config/address.ts';
+import type { AllocationKind } from './config/allocation.ts';
+import type { EnvironmentVariables } from './config/env.ts';
+import { describeConfiguration } from './config/redact.ts';
+import type { ClusterSnapshot, EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
+import { ConfigSource, type Configuration } from './config/source.ts';
+import { DataThreads } from './data-threads.ts';
+import { AnalysisClient } from './mirror/analysis-client.ts';
+import type { ComparisonPolicy } from './mirror/messages.ts';
+import { BreakerCells } from './policy/breaker-cells.ts';
+import { describeBreaker } from './policy/breaker-view.ts';
+import { ReadinessProbe } from './readiness.ts';
+import { gaugeSlots } from './stats/catalogue.ts';
+import { MetricsExposition } from './stats/exposition.ts';
+import { StatsLayout } from './stats/layout.ts';
+import { StatsRegions } from './stats/region.ts';
+
+/** Breakers one run can hand out; names are never forgotten within a run. */
+const MAX_BREAKERS = 1024;
+
+export class App {
+  private readonly log: Logger;
+  private readonly source: ConfigSource;
+  private readonly layout: StatsLayout;
+  private readonly regions: StatsRegions;
+  private readonly breakerCells: BreakerCells;
+  private readonly exposition: MetricsExposition;
+  private readonly analysis: AnalysisClient;
+  private readonly threads: DataThreads;
+  private readonly admin: AdminServer;
+  private readonly readiness = new ReadinessProbe();
+  private readonly breakerPlaces = new Map<string, number>();
+  private draining = false;
+
+  /** Reads the configuration; throws a `ConfigError` with every mistake. Starts nothing. */
+  constructor(env: EnvironmentVariables, log: Logger) {
+    this.log = log;
+    const slots = StatsLayout.slotsFor();
+    // The number of threads is a setting, and settings are read with the allocator: memory is made for the most.
+    let regions: StatsRegions | null = null;
+    this.layout = new StatsLayout({ clearBlock: (first, count) => regions?.clear(first, count) });
+    this.source = ConfigSource.open({
+      env,
+      allocate: (kind, name, labels) => this.allocate(kind, name, labels),
+      log,
+      onChange: (configuration) => this.publish(configuration),
+    });
+    const { settings, mesh } = this.source.current;
+    log.level = settings.logLevel;
+    regions = new StatsRegions(settings.concurrency, slots);
+    this.regions = regions;
+    const breakerBuffer = BreakerCells.allocate(MAX_BREAKERS, settings.concurrency);
+    this.breakerCells = new BreakerCells(breakerBuffer);
+    this.exposition = new MetricsExposition({ layout: this.layout, regions });
+    this.observe();
+    this.analysis = new AnalysisClient({
+      policies: comparisonPolicies(mesh),
+      log,
+      onRestart: () => this.connectAnalysis(),
+    });
+    this.threads = new DataThreads({
+      settings,
+      snapshot: mesh,
+      statsBuffers: regions.buffers,
+      breakerBuffer,
+      log,
+      onStarted: (thread) => this.threads.sendAnalysisPort(thread, this.analysisPort()),
+      onDied: (thread) => this.regions.clearSlots(thread, gaugeSlots(this.layout)),
+    });
+    this.admin = new AdminServer(this.adminRoutes());
+  }
+
+  /** Starts everything; resolves when the proxy listens. */
+  async start(): Promise<void> {
+    await this.threads.start();
+    this.source.start();
+    for (const address of this.source.current.settings.adminListen)
+      this.announceAdmin(await this.admin.listen(address));
+  }
+
+  /** Drains and ends everything within the configured deadline. */
+  async stop(): Promise<void> {
+    if (this.draining) return;
+    this.draining = true;
+    const { shutdownDelayMs, shutdownGracePeriodMs } = this.source.current.settings;
+    const deadlineMs = systemClock.nowMs() + shutdownGracePeriodMs;
+    this.log.info('draining', { delayMs: shutdownDelayMs, graceMs: shutdownGracePeriodMs });
+    await new Promise((resolve) => setTimeout(resolve, Math.min(shutdownDelayMs, shutdownGracePeriodMs)));
+    const cut = await this.threads.drain(Math.max(0, deadlineMs - systemClock.nowMs()));
+    this.source.close();
+    await this.analysis.stop();
+    this.admin.close();
+    this.log.info('stopped', { requestsCut: cut });
+  }
+
+  private announceAdmin(address: EndpointAddress): void {
+    this.log.info('listening', { role: 'admin', address: formatAddress(address) });
+  }
+
+  private publish(configuration: Configuration): void {
+    const { mesh } = configuration;
+    this.retainSeries(mesh);
+    this.analysis.setPolicies(comparisonPolicies(mesh));
+    this.threads.publish(mesh);
+  }
+
+  private allocate(kind: AllocationKind, name: string, labels: readonly string[]): number {
+    if (kind !== 'breaker') return this.layout.allocate(kind, labels, systemClock.nowMs()).base;
+    const known = this.breakerPlaces.get(name);
+    if (known !== undefined) return known;
+    const place = this.breakerPlaces.size;
+    if (place >= MAX_BREAKERS) throw new RangeError(`at most ${MAX_BREAKERS} clusters in one run`);
+    this.breakerPlaces.set(name, place);
+    return place;
+  }
+
+  private retainSeries(mesh: MeshSnapshot): void {
+    const nowMs = systemClock.nowMs();
+    const clusters = mesh.clusters.map((cluster) => [cluster.name, cluster.model, cluster.version]);
+    const shadows = mesh.models.flatMap((model) =>
+      model.shadows.map((shadow) => {
+        const { name, version } = mesh.clusters[shadow.cluster]!;
+        return [model.name, name, version];
+      }),
+    );
+    this.layout.retain('cluster', clusters, nowMs);
+    this.layout.retain('shadow', shadows, nowMs);
+  }
+
+  // ---- what is shown -------------------------------------------------------------------------------------------
+
+  private adminRoutes() {
+    return [
+      { method: 'GET', path: '/livez', help: 'the process is alive', handle: () => textAnswer('ok\n') },
+      { method: 'GET', path: '/readyz', help: 'the proxy should get traffic', handle: () => this.answerReady() },
+      { method: 'GET', path: '/metrics', help: 'Prometheus metrics', handle: () => this.answerMetrics() },
+      {
+        method: 'GET',
+        path: '/models',
+        help: 'models, weights, breakers, comparisons',
+        handle: () => this.answerModels(),
+      },
+      { method: 'GET', path: '/config', help: 'what is running, secrets hidden', handle: () => this.answerConfig() },
+      {
+        method: 'POST',
+        path: '/breaker',
+        help: '?cluster=NAME&action=open|close|release: hold a breaker',
+        handle: (query: URLSearchParams) => this.holdBreaker(query),
+      },
+    ] as const;
+  }
+
+  private async answerReady() {
+    const missing = this.draining ? ['draining'] : this.threads.missing();
+    const readiness = await this.readiness.check(this.source.current.mesh, missing, systemClock.nowMs());
+    return jsonAnswer(readiness, readiness.ready ? 200 : 503);
+  }
+
+  private async answerMetrics() {
+    return textAnswer(await this.exposition.render(), 200, this.exposition.registry.contentType);
+  }
+
+  private answerModels() {
+    const sums = new Float64Array(this.layout.slots);
+    this.regions.sumInto(sums);
+    return jsonAnswer(
+      modelsView({
+        snapshot: this.source.current.mesh,
+        sums,
+        breakerOf: (cluster) => this.describe(cluster),
+        comparisons: this.analysis.figures(),
+      }),
+    );
+  }
+
+  private answerConfig() {
+    return jsonAnswer(describeConfiguration(this.source));
+  }
+
+  private holdBreaker(query: URLSearchParams) {
+    const cluster = query.get('cluster') ?? '';
+    const action = query.get('action');
+    const known = this.source.current.mesh.clusters.some((candidate) => candidate.name === cluster);
+    if (!known) return jsonAnswer({ error: `no cluster ${JSON.stringify(cluster)}` }, 404);
+    if (action !== 'open' && action !== 'close' && action !== 'release') {
+      return jsonAnswer({ error: 'action must be open, close or release' }, 400);
+    }
+    this.log.info('breaker_hold', { cluster, action });
+    this.threads.hold(cluster, action);
+    return jsonAnswer({ cluster, action });
+  }
+
+  private describe(cluster: ClusterSnapshot) {
+    return describeBreaker(this.breakerCells, cluster.breakerIndex, cluster.breaker, systemClock.nowMs());
+  }
+
+  private observe(): void {
+    const mesh = () => this.source.current.mesh;
+    this.exposition.observe('configRevision', () => [{ labels: [], value: mesh().revision }]);
+    this.exposition.observe('breakerState', () =>
+      mesh().clusters.flatMap((cluster) => {
+        const { state } = this.describe(cluster);
+        return BREAKER_STATES.map((name) => ({
+          labels: [cluster.name, cluster.model, cluster.version, name],
+          value: name === state ? 1 : 0,
+        }));
+      }),
+    );
+    this.exposition.observe('splitFraction', () =>
+      mesh().models.flatMap((model) =>
+        model.split.map((share) => {
+          const { name, version } = mesh().clusters[share.cluster]!;
+          return { labels: [model.name, name, version], value: share.weightHundredths / 10_000 };
+        }),
+      ),
+    );
+    this.exposition.observe('comparisonPairs', () => this.comparisonRows((figures) => figures.pairs));
+    this.exposition.observe('comparisonAgreement', () => this.comparisonRows((figures) => figures.agreement));
+    this.exposition.observe('comparisonDifference', () => this.comparisonRows((figures) => figures.maxAbsDifference));
+    this.exposition.observe('comparisonFaults', () =>
+      this.comparisonRows((figures) =>
+        Object.values(figures.faults).reduce<number>((sum, count) => sum + (count as number), 0),
+      ),
+    );
+  }
+
+  /** One row for each cohort of each comparison; rows without a value are left out. */
+  private comparisonRows(
+    read: (figures: ReturnType<AnalysisClient['figures']>[number]['byCohort'][string]) => number | null,
+  ) {
+    const rows: { labels: string[]; value: number }[] = [];
+    for (const figures of this.analysis.figures()) {
+      const cluster = this.source.current.mesh.clusters.find((candidate) => candidate.name === figures.shadow);
+      const version = cluster?.version ?? '';
+      for (const [cohort, cohortFigures] of Object.entries(figures.byCohort)) {
+        const value = read(cohortFigures);
+        if (value !== null) rows.push({ labels: [figures.model, figures.shadow, version, cohort], value });
+      }
+    }
+    return rows;
+  }
+
+  // ---- threads -------------------------------------------------------------------------------------------------
+
+  private analysisPort() {
+    const { port1, port2 } = new MessageChannel();
+    this.analysis.addPort(port1);
+    return port2;
+  }
+
+  private connectAnalysis(): void {
+    for (const thread of this.threads.running()) this.threads.sendAnalysisPort(thread, this.analysisPort());
+  }
+}
+
+const BREAKER_STATES = ['closed', 'open', 'half_open', 'held_open', 'held_closed'] as const;
+
+function comparisonPolicies(mesh: MeshSnapshot): ComparisonPolicy[] {
+  return mesh.models
+    .filter((model) => model.shadows.length > 0)
+    .map((model) => ({ model: model.name, cohort: model.cohort }));
+}

@@ -1,0 +1,687 @@
+/**
+ * The request path of one data thread, top to bottom:
+ *
+ *   accept stream ▸ head ▸ (model's name from the message) ▸ version ▸ admission ▸ breaker ▸ forward ▸ mirror
+ *   ▸ answer ▸ fallback if it may and must ▸ respond ▸ record
+ *
+ * Nothing here waits: every step is an event of a stream, a pool or the timer wheel, and moves the exchange on. Rules:
+ * an exchange ends exactly once, in `finish`; an attempt is settled exactly once, in `settle`, which alone tells the
+ * breaker and the statistics; nothing is sent elsewhere after a byte of the answer was committed.
+ */
+import type { Clock } from '../base/clock.ts';
+import { GrpcStatus, grpcStatusForHttp } from '../base/grpc-status.ts';
+import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
+import type { TimerWheel } from '../base/timer-wheel.ts';
+import type { Http2Connection } from '../proto/http2/connection.ts';
+import { ErrorCode } from '../proto/http2/frames.ts';
+import { HeaderList } from '../proto/http2/header-list.ts';
+import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
+import { acquireBody, type BodyBuffer, releaseBody } from './body-buffer.ts';
+import type { EndpointAddress } from './config/snapshot.ts';
+import { Attempt, Exchange, Stage } from './exchange.ts';
+import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
+import type { Mirroring } from './mirroring.ts';
+import { Outcome, Verdict } from './policy/circuit-breaker.ts';
+import { respondError, stopBody } from './respond.ts';
+import { hashHundredths } from './routing/murmur3.ts';
+import { ModelMethod, RequestTraits } from './routing/request-traits.ts';
+import { ResponseTraits } from './routing/response-traits.ts';
+import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
+import { chooseShare } from './routing/version-choice.ts';
+import { recordLatency } from './stats/histogram.ts';
+import {
+  AnswerReason,
+  ClusterRefusal,
+  ClusterSlot,
+  GRPC_STATUS_OTHER,
+  LocalReply,
+  MirrorDrop,
+  ProcessSlot,
+  RequestOutcome,
+} from './stats/slots.ts';
+import { Unavailable } from './upstream/endpoint-pool.ts';
+
+/** Where a downstream connection's caller meant to go, kept in `Http2Connection.context`. */
+export interface DownstreamContext {
+  /** Original destination of a redirected connection; null when the proxy was dialled. */
+  readonly destination: EndpointAddress | null;
+  /** Its name among the dynamic clusters. */
+  readonly key: string;
+}
+
+export interface DataPlaneOptions {
+  readonly clock: Clock;
+  readonly wheel: TimerWheel;
+  readonly mesh: Mesh;
+  readonly mirroring: Mirroring;
+  readonly cells: Float64Array;
+  /** Longest message kept in order to find its model's name, bytes. */
+  readonly maxScanBytes: number;
+  /** Uniform in 0..1, for splits without a sticky key. */
+  readonly random: () => number;
+}
+
+/** Answers up to this size are kept back so that a failure at their end can still be replaced, bytes. */
+const MAX_HELD_BYTES = 1024 * 1024;
+/** A request the upstream refused unprocessed is sent again this often. */
+const MAX_REFUSALS = 2;
+
+const REASON_CODES: readonly string[] = [
+  '',
+  'breaker_open',
+  'overflow',
+  'connect_failed',
+  'reset',
+  'deadline_budget',
+  'status',
+  'bad_output',
+  'hedge',
+];
+
+export class DataPlane {
+  readonly mesh: Mesh;
+  /** Exchanges in flight. */
+  active = 0;
+  private readonly clock: Clock;
+  private readonly wheel: TimerWheel;
+  private readonly mirroring: Mirroring;
+  private readonly cells: Float64Array;
+  private readonly maxScanBytes: number;
+  private readonly random: () => number;
+  private spec = new SpecReader();
+  private replayBytes = 0;
+
+  constructor(options: DataPlaneOptions) {
+    this.clock = options.clock;
+    this.wheel = options.wheel;
+    this.mesh = options.mesh;
+    this.mirroring = options.mirroring;
+    this.cells = options.cells;
+    this.maxScanBytes = options.maxScanBytes;
+    this.random = options.random;
+  }
+
+  // ---- the request comes in ------------------------------------------------------------------------------------
+
+  acceptStream(stream: Http2Stream): StreamHandler {
+    this.active++;
+    this.cells[ProcessSlot.STREAMS] = this.active;
+    this.cells[ProcessSlot.STREAMS_TOTAL]! += 1;
+    return new Exchange(this, stream, this.clock.nowMs());
+  }
+
+  onRequestHead(exchange: Exchange, head: HeaderList, endStream: boolean): void {
+    const traits = RequestTraits.of(head);
+    exchange.head = head;
+    exchange.traits = traits;
+    exchange.bodyEnded = endStream;
+    if (traits.timeoutMs > 0) {
+      exchange.deadlineMs = exchange.startedMs + traits.timeoutMs;
+      this.wheel.arm(exchange, exchange.deadlineMs);
+    }
+    if (traits.method === ModelMethod.NONE) {
+      this.passThrough(exchange);
+      return;
+    }
+    exchange.stage = Stage.AWAITING_SPEC;
+    exchange.body = acquireBody();
+    if (endStream) this.fail(exchange, ProxyErrors.missingModel);
+  }
+
+  onRequestData(exchange: Exchange, buffer: Buffer, start: number, end: number, endStream: boolean): void {
+    const { down, attempt } = exchange;
+    if (exchange.stage === Stage.DONE) {
+      down.consume(end - start);
+      return;
+    }
+    exchange.bodyBytes += end - start;
+    if (endStream) exchange.bodyEnded = true;
+    if (exchange.stage === Stage.AWAITING_SPEC) {
+      this.append(exchange.body!, buffer, start, end);
+      this.readSpec(exchange);
+      return;
+    }
+    const stream = attempt!.stream;
+    if (exchange.watch !== null && !exchange.watch.watch(buffer, start, end)) {
+      this.contradicted(exchange);
+      return;
+    }
+    if (exchange.body !== null) this.keepBody(exchange, buffer, start, end, stream === null);
+    if (stream !== null) down.consume(stream.sendData(buffer, start, end, endStream));
+    if (endStream && exchange.mirrored !== null) this.mirroring.send(exchange);
+  }
+
+  onRequestTrailers(exchange: Exchange, trailers: HeaderList): void {
+    exchange.bodyEnded = true;
+    const stream = exchange.attempt?.stream ?? null;
+    if (exchange.stage === Stage.AWAITING_SPEC) this.readSpec(exchange);
+    else if (stream !== null) stream.sendHeaders(trailers, true);
+  }
+
+  // ---- where it goes -------------------------------------------------------------------------------------------
+
+  /** Looks for the model's name in what has arrived of the message. */
+  private readSpec(exchange: Exchange): void {
+    const { spec } = this;
+    const body = exchange.body!;
+    const traits = exchange.traits!;
+    const verdict = spec.read(body.buffer, body.length, exchange.bodyEnded, traits.method, traits.encoding);
+    switch (verdict) {
+      case SpecVerdict.FOUND:
+        this.route(exchange);
+        return;
+      case SpecVerdict.NEED_MORE:
+        if (body.length > this.maxScanBytes) this.fail(exchange, ProxyErrors.requestTooLarge);
+        else exchange.down.consume(exchange.down.outstanding);
+        return;
+      case SpecVerdict.ABSENT:
+        this.fail(exchange, ProxyErrors.missingModel);
+        return;
+      case SpecVerdict.UNKNOWN_ENCODING:
+        this.fail(exchange, ProxyErrors.unknownEncoding);
+        return;
+      case SpecVerdict.TOO_LARGE:
+        this.fail(exchange, ProxyErrors.requestTooLarge);
+        return;
+      default:
+        this.fail(exchange, ProxyErrors.badRequest);
+    }
+  }
+
+  /** The model is known: its policy, its version, and whether the request is mirrored. */
+  private route(exchange: Exchange): void {
+    const { spec, mesh } = this;
+    const model = mesh.models.get(spec.name);
+    exchange.stage = Stage.FORWARDING;
+    if (model === undefined) {
+      this.routeUnknownModel(exchange);
+      return;
+    }
+    exchange.model = model;
+    exchange.keepsBody = true;
+    if (spec.early) {
+      exchange.watch = spec;
+      this.spec = new SpecReader();
+    }
+    const cluster = this.chooseVersion(exchange, model);
+    const infers = exchange.traits!.method !== ModelMethod.ABOUT;
+    exchange.holds =
+      exchange.governed &&
+      infers &&
+      (model.fallbacks.length > 0 || model.shadows.length > 0 || model.config.checkOutputs);
+    this.limitTime(exchange, cluster, infers);
+    if (exchange.governed && infers && model.shadows.length > 0) {
+      exchange.mirrored = this.mirroring.select(exchange, model);
+    }
+    this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
+    if (exchange.bodyEnded && exchange.mirrored !== null) this.mirroring.send(exchange);
+  }
+
+  /** A pinned version goes where that version is served; otherwise the split decides. */
+  private chooseVersion(exchange: Exchange, model: MeshModel): MeshCluster {
+    const { spec } = this;
+    if (spec.pinned) {
+      const pinned = spec.version === '' ? undefined : this.mesh.byVersion.get(`${spec.name}@${spec.version}`);
+      exchange.governed = pinned !== undefined && model.split.includes(pinned);
+      return pinned ?? model.split[0]!;
+    }
+    exchange.governed = !spec.mixed;
+    if (model.split.length === 1 || spec.mixed) return model.split[0]!;
+    const { stickyHeader, salt } = model.config;
+    const key = stickyHeader === '' ? undefined : exchange.head!.get(stickyHeader);
+    const point = key === undefined ? Math.floor(this.random() * 10_000) : hashHundredths(salt, key);
+    return model.split[chooseShare(model.bounds, point)]!;
+  }
+
+  /** A long message named its model again after it was on its way: whatever the upstream would make of it, not this. */
+  private contradicted(exchange: Exchange): void {
+    const { attempt } = exchange;
+    if (attempt !== null && !attempt.settled) {
+      this.settle(exchange, attempt, RequestOutcome.CANCELLED, Outcome.IGNORED, -1);
+      attempt.stream?.reset(ErrorCode.CANCEL);
+    }
+    this.fail(exchange, ProxyErrors.badRequest);
+  }
+
+  /** A model no entry names: on to where the caller meant, untouched, or to the default cluster. */
+  private routeUnknownModel(exchange: Exchange): void {
+    const context = exchange.down.connection.context as DownstreamContext;
+    const { mesh } = this;
+    const cluster =
+      mesh.defaultModelCluster ??
+      (context.destination === null ? mesh.passthrough : mesh.dynamicCluster(context.destination, context.key));
+    if (cluster === null) this.fail(exchange, ProxyErrors.routeNotFound);
+    else this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
+  }
+
+  /** Not a model call: on to where the caller meant, or to the configured upstream. */
+  private passThrough(exchange: Exchange): void {
+    const context = exchange.down.connection.context as DownstreamContext;
+    const { mesh } = this;
+    exchange.stage = Stage.FORWARDING;
+    const cluster =
+      context.destination === null ? mesh.passthrough : mesh.dynamicCluster(context.destination, context.key);
+    if (cluster === null) {
+      this.fail(exchange, ProxyErrors.routeNotFound);
+      return;
+    }
+    // What arrives before there is a connection has to be kept; after that it streams.
+    if (!exchange.bodyEnded) exchange.body = acquireBody();
+    this.limitTime(exchange, cluster, false);
+    this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
+  }
+
+  /** Arms the deadline: the caller's or the cluster's, and before it the primary's share when a fallback waits. */
+  private limitTime(exchange: Exchange, cluster: MeshCluster, replaceable: boolean): void {
+    const { requestTimeoutMs } = cluster.config;
+    if (exchange.deadlineMs === 0 && requestTimeoutMs > 0) exchange.deadlineMs = exchange.startedMs + requestTimeoutMs;
+    if (exchange.deadlineMs === 0) return;
+    const { model } = exchange;
+    let due = exchange.deadlineMs;
+    if (replaceable && exchange.governed && model !== null && model.fallbacks.length > 0) {
+      due = exchange.startedMs + (due - exchange.startedMs) * model.config.primaryBudgetFraction;
+    }
+    this.wheel.arm(exchange, due);
+  }
+
+  // ---- one attempt ---------------------------------------------------------------------------------------------
+
+  /** Admission, breaker, connection. A refusal goes to the next fallback or to the caller. */
+  private attemptWith(exchange: Exchange, cluster: MeshCluster, reason: number): void {
+    const nowMs = this.clock.nowMs();
+    const { statsBase } = cluster.config;
+    if (cluster.inFlight >= cluster.config.maxConcurrentRequests) {
+      this.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.CONCURRENCY]! += 1;
+      this.refused(exchange, AnswerReason.OVERFLOW, ProxyErrors.admissionOverflow);
+      return;
+    }
+    if (cluster.pools.length === 0) {
+      this.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.NO_ENDPOINT]! += 1;
+      this.refused(exchange, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
+      return;
+    }
+    const verdict = cluster.breaker.tryAcquire(nowMs, exchange.deadlineMs);
+    if (verdict === Verdict.REJECT) {
+      this.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.BREAKER_OPEN]! += 1;
+      this.refused(exchange, AnswerReason.BREAKER_OPEN, ProxyErrors.breakerOpen);
+      return;
+    }
+    const attempt = new Attempt(exchange, cluster, reason, verdict, cluster.breaker.epoch, nowMs);
+    exchange.attempt = attempt;
+    cluster.inFlight++;
+    this.cells[statsBase + ClusterSlot.IN_FLIGHT] = cluster.inFlight;
+    cluster.request(attempt);
+  }
+
+  /** A connection has room: the head and what has arrived of the body go out. */
+  forward(exchange: Exchange, attempt: Attempt, connection: Http2Connection): void {
+    const { body, traits } = exchange;
+    const rewrites = exchange.governed && body !== null && this.needsRewrite(exchange, attempt.cluster);
+    const head = rewrites ? traits!.rewritten : exchange.head!;
+    const empty = body === null || body.length === 0;
+    const stream = connection.openStream(attempt, head, exchange.bodyEnded && empty);
+    if (stream === null) {
+      attempt.cluster.request(attempt);
+      return;
+    }
+    attempt.stream = stream;
+    if (rewrites) {
+      const { spec } = this;
+      stream.sendData(spec.prefix, 0, spec.prefixLength, false);
+      stream.sendData(spec.tail, spec.tailStart, spec.tailEnd, exchange.bodyEnded);
+    } else if (!empty) {
+      stream.sendData(body.buffer, 0, body.length, exchange.bodyEnded);
+    }
+    const { down } = exchange;
+    if (down.outstanding > stream.queuedBytes) down.consume(down.outstanding - stream.queuedBytes);
+    if (!exchange.keepsBody) this.dropBody(exchange);
+  }
+
+  /** Rewrites the spec when the cluster asks for another model or version than the caller wrote. */
+  private needsRewrite(exchange: Exchange, cluster: MeshCluster): boolean {
+    const { spec } = this;
+    const body = exchange.body!;
+    const traits = exchange.traits!;
+    // The reader may have read another request since: read again, it costs less than keeping the result.
+    const verdict = spec.read(body.buffer, body.length, exchange.bodyEnded, traits.method, traits.encoding);
+    if (verdict !== SpecVerdict.FOUND) return false;
+    return spec.rewrite(cluster.config.model, cluster.config.version, cluster.target);
+  }
+
+  onUnavailable(exchange: Exchange, attempt: Attempt, reason: number): void {
+    if (attempt.settled) return;
+    const { statsBase } = attempt.cluster.config;
+    if (reason === Unavailable.PENDING_FULL) {
+      this.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.PENDING]! += 1;
+      this.settle(exchange, attempt, RequestOutcome.OVERLOADED, Outcome.IGNORED, -1);
+      this.refused(exchange, AnswerReason.OVERFLOW, ProxyErrors.pendingOverflow);
+    } else {
+      this.settle(exchange, attempt, RequestOutcome.CONNECT_FAILED, Outcome.FAILURE, -1);
+      this.refused(exchange, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
+    }
+  }
+
+  // ---- the answer ----------------------------------------------------------------------------------------------
+
+  onAnswerHead(exchange: Exchange, attempt: Attempt, head: HeaderList, endStream: boolean): void {
+    if (!attempt.stream!.headReceived) return; // 1xx: we asked for none and pass none on
+    attempt.responseHead = head;
+    if (endStream) this.onAnswerEnd(exchange, attempt, head);
+    else if (!exchange.holds) this.commit(exchange, attempt);
+  }
+
+  onAnswerData(
+    exchange: Exchange,
+    attempt: Attempt,
+    buffer: Buffer,
+    start: number,
+    end: number,
+    endStream: boolean,
+  ): void {
+    const stream = attempt.stream!;
+    if (exchange.committed) {
+      stream.consume(exchange.down.sendData(buffer, start, end, endStream));
+    } else {
+      exchange.held ??= acquireBody();
+      exchange.held.append(buffer, start, end);
+      stream.consume(end - start);
+      if (exchange.held.length > MAX_HELD_BYTES) this.commit(exchange, attempt);
+    }
+    if (endStream) this.onAnswerEnd(exchange, attempt, null);
+  }
+
+  /** The answer is complete: `last` is its trailers, its only header section, or null when it ended with DATA. */
+  onAnswerEnd(exchange: Exchange, attempt: Attempt, last: HeaderList | null): void {
+    const status = answerStatus(attempt.responseHead!, last, exchange.traits!.grpc);
+    const reason = last === null ? '' : ResponseTraits.of(last).reason;
+    const nowMs = this.clock.nowMs();
+    if (status === GrpcStatus.OK) {
+      this.settle(exchange, attempt, RequestOutcome.OK, Outcome.SUCCESS, status);
+      recordLatency(this.cells, attempt.cluster.config.statsBase + ClusterSlot.LATENCY, nowMs - attempt.startedMs);
+      this.deliver(exchange, attempt, last);
+      return;
+    }
+    const fault = judgeStatus(status, reason);
+    this.settle(exchange, attempt, fault, breakerOutcome(fault), status);
+    const { model } = exchange;
+    const replaceable = model !== null && status < 32 && (model.fallbackStatusBits & (1 << status)) !== 0;
+    if (replaceable && this.canFallBack(exchange)) {
+      if (exchange.failure === null && last !== null) exchange.failedAnswer = last;
+      this.fallBack(exchange, AnswerReason.STATUS);
+    } else if (attempt.reason !== AnswerReason.PRIMARY && !exchange.committed) {
+      this.failAsPrimary(exchange, ProxyErrors.upstreamStatus);
+    } else {
+      this.deliver(exchange, attempt, last);
+    }
+  }
+
+  onAnswerReset(exchange: Exchange, attempt: Attempt, refused: boolean, errorCode: number): void {
+    if (refused && attempt.stream!.connection.established && this.canResend(exchange, attempt)) {
+      // The upstream promises that it did not look at it (GOAWAY, REFUSED_STREAM): the same attempt, elsewhere.
+      attempt.refusals++;
+      attempt.stream = null;
+      attempt.cluster.request(attempt);
+      return;
+    }
+    if (refused && !attempt.stream!.connection.established) {
+      this.settle(exchange, attempt, RequestOutcome.CONNECT_FAILED, Outcome.FAILURE, -1);
+      this.refused(exchange, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
+      return;
+    }
+    this.settle(exchange, attempt, RequestOutcome.UPSTREAM_RESET, Outcome.FAILURE, -1);
+    if (exchange.model === null && !exchange.committed && exchange.traits!.method === ModelMethod.NONE) {
+      // Traffic we only relay: the caller hears what the upstream said.
+      exchange.down.reset(errorCode === ErrorCode.NO_ERROR ? ErrorCode.CANCEL : errorCode);
+      this.finish(exchange);
+      return;
+    }
+    this.refused(exchange, AnswerReason.RESET, ProxyErrors.upstreamReset);
+  }
+
+  /** Nothing of the answer is out and the request can be sent again as it is. */
+  private canResend(exchange: Exchange, attempt: Attempt): boolean {
+    if (exchange.committed || attempt.refusals >= MAX_REFUSALS) return false;
+    return exchange.body !== null || exchange.bodyBytes === 0;
+  }
+
+  // ---- stepping in ---------------------------------------------------------------------------------------------
+
+  /** This cluster gave no answer: the next fallback, or the failure itself. */
+  private refused(exchange: Exchange, reason: number, error: ProxyError): void {
+    if (error.fallback && this.canFallBack(exchange)) {
+      if (exchange.failedAnswer === null) exchange.failure ??= error;
+      this.fallBack(exchange, reason);
+    } else {
+      this.failAsPrimary(exchange, error);
+    }
+  }
+
+  /** No fallback answered either: the caller gets the primary's failure, which came first. */
+  private failAsPrimary(exchange: Exchange, error: ProxyError): void {
+    const answer = exchange.failedAnswer;
+    if (answer === null || exchange.committed) {
+      this.fail(exchange, exchange.failure ?? error);
+      return;
+    }
+    exchange.committed = true;
+    if (answer.get(':status') === undefined) exchange.down.sendHeaders(GRPC_HEAD, false);
+    exchange.down.sendHeaders(answer, true);
+    this.finish(exchange);
+  }
+
+  private canFallBack(exchange: Exchange): boolean {
+    const { model } = exchange;
+    if (model === null || !exchange.governed || exchange.committed || exchange.traits!.method === ModelMethod.ABOUT) {
+      return false;
+    }
+    return exchange.body !== null && exchange.nextFallback < model.fallbacks.length;
+  }
+
+  private fallBack(exchange: Exchange, reason: number): void {
+    const model = exchange.model!;
+    const step = exchange.nextFallback++;
+    if (exchange.held !== null) exchange.held.length = 0;
+    if (exchange.deadlineMs > 0) {
+      const nowMs = this.clock.nowMs();
+      const last = exchange.nextFallback === model.fallbacks.length;
+      const share = last ? 1 : model.config.fallbacks[step]!.budgetFraction;
+      this.wheel.arm(exchange, nowMs + (exchange.deadlineMs - nowMs) * share);
+    }
+    // A second fallback still answers for what the primary did.
+    const { attempt } = exchange;
+    const again = attempt !== null && attempt.reason !== AnswerReason.PRIMARY;
+    this.attemptWith(exchange, model.fallbacks[step]!, again ? attempt.reason : reason);
+  }
+
+  onDeadline(exchange: Exchange, nowMs: number): void {
+    const { attempt } = exchange;
+    if (exchange.stage === Stage.DONE) return;
+    const early = nowMs < exchange.deadlineMs;
+    if (attempt !== null && !attempt.settled) {
+      this.settle(exchange, attempt, RequestOutcome.DEADLINE, Outcome.FAILURE, -1);
+      attempt.stream?.reset(ErrorCode.CANCEL);
+    }
+    if (early) this.refused(exchange, AnswerReason.DEADLINE_BUDGET, ProxyErrors.deadlineBudget);
+    else this.fail(exchange, ProxyErrors.deadlineUpstream);
+  }
+
+  onCallerGone(exchange: Exchange): void {
+    if (exchange.stage === Stage.DONE) return;
+    const { attempt } = exchange;
+    if (attempt !== null && !attempt.settled) {
+      this.settle(exchange, attempt, RequestOutcome.CANCELLED, Outcome.IGNORED, -1);
+      attempt.stream?.reset(ErrorCode.CANCEL);
+    }
+    this.finish(exchange);
+  }
+
+  // ---- the answer goes out -------------------------------------------------------------------------------------
+
+  /** Sends the head and what was held: from here on this attempt is the answer. */
+  private commit(exchange: Exchange, attempt: Attempt): void {
+    exchange.committed = true;
+    this.sendHead(exchange, attempt, false);
+    const { held } = exchange;
+    if (held !== null && held.length > 0) exchange.down.sendData(held.buffer, 0, held.length, false);
+    if (exchange.mirrored === null) this.dropBody(exchange);
+  }
+
+  private sendHead(exchange: Exchange, attempt: Attempt, endStream: boolean): void {
+    let head = attempt.responseHead!;
+    if (exchange.model !== null) {
+      const { cluster, reason } = attempt;
+      const key = cluster.id * REASON_CODES.length + reason;
+      head = ResponseTraits.of(head).decorate(key, cluster.name, cluster.config.version, REASON_CODES[reason]!);
+    }
+    exchange.down.sendHeaders(head, endStream);
+  }
+
+  /** The attempt's answer, complete, to the caller. */
+  private deliver(exchange: Exchange, attempt: Attempt, last: HeaderList | null): void {
+    const { down } = exchange;
+    if (last !== null && last === attempt.responseHead) {
+      exchange.committed = true;
+      this.sendHead(exchange, attempt, true);
+    } else {
+      if (!exchange.committed) this.commit(exchange, attempt);
+      if (last !== null) down.sendHeaders(last, true);
+      else if (!down.localEnded && !down.endQueued) down.sendEnd();
+    }
+    this.cells[attempt.cluster.config.statsBase + ClusterSlot.ANSWERS + attempt.reason]! += 1;
+    this.finish(exchange);
+  }
+
+  /** Answers with a failure of our own. */
+  private fail(exchange: Exchange, error: ProxyError): void {
+    this.cells[ProcessSlot.LOCAL_REPLIES + localReplySlot(error)]! += 1;
+    respondError(exchange.down, error, exchange.traits!.grpc);
+    this.finish(exchange);
+  }
+
+  // ---- accounts ------------------------------------------------------------------------------------------------
+
+  /** Closes the books of one attempt: in-flight, breaker, statistics, and the shadow's other half. */
+  private settle(exchange: Exchange, attempt: Attempt, result: number, outcome: number, status: number): void {
+    attempt.settled = true;
+    const { cluster, stream } = attempt;
+    const { cells } = this;
+    const { statsBase } = cluster.config;
+    const nowMs = this.clock.nowMs();
+    cluster.inFlight--;
+    cells[statsBase + ClusterSlot.IN_FLIGHT] = cluster.inFlight;
+    cells[statsBase + ClusterSlot.REQUESTS + result]! += 1;
+    if (status >= 0) cells[statsBase + ClusterSlot.STATUSES + Math.min(status, GRPC_STATUS_OTHER)]! += 1;
+    cluster.breaker.record(attempt.verdict, attempt.epoch, outcome, nowMs);
+    if (attempt.waitingIn !== null) attempt.waitingIn.forget(attempt);
+    if (stream !== null && stream.outstanding > 0 && exchange.committed === false) stream.consume(stream.outstanding);
+    if (exchange.mirrored !== null && attempt.reason === AnswerReason.PRIMARY) {
+      const answer = exchange.committed ? null : exchange.held;
+      this.mirroring.primaryDone(exchange.mirrored, cluster.name, answer, status, nowMs - attempt.startedMs);
+    }
+  }
+
+  /** Ends the exchange: nothing of it is used again. */
+  private finish(exchange: Exchange): void {
+    const { down } = exchange;
+    exchange.stage = Stage.DONE;
+    this.wheel.disarm(exchange);
+    stopBody(down);
+    const stream = exchange.attempt?.stream ?? null;
+    if (stream !== null && !stream.closed) stream.reset(stream.remoteEnded ? ErrorCode.NO_ERROR : ErrorCode.CANCEL);
+    if (down.outstanding > 0) down.consume(down.outstanding);
+    if (exchange.mirrored !== null) this.mirroring.release(exchange.mirrored);
+    exchange.mirrored = null;
+    this.dropBody(exchange);
+    if (exchange.held !== null) releaseBody(exchange.held);
+    exchange.held = null;
+    this.active--;
+    this.cells[ProcessSlot.STREAMS] = this.active;
+  }
+
+  /** Adds to the kept body; gives the copy up where a bound is reached, unless the bytes are needed to be sent at all. */
+  private keepBody(exchange: Exchange, buffer: Buffer, start: number, end: number, unsent: boolean): void {
+    const body = exchange.body!;
+    const { model } = exchange;
+    const limit = model === null ? 0 : model.config.maxReplayBytes;
+    const tooMuch = body.length + end - start > limit || this.replayBytes > this.mesh.snapshot.maxReplayBytesTotal;
+    if (!unsent && tooMuch) {
+      if (model !== null) this.cells[exchange.attempt!.cluster.config.statsBase + ClusterSlot.NOT_REPLAYABLE]! += 1;
+      if (exchange.mirrored !== null) this.mirroring.drop(exchange.mirrored, MirrorDrop.TOO_LARGE);
+      this.dropBody(exchange);
+      return;
+    }
+    this.append(body, buffer, start, end);
+  }
+
+  private append(body: BodyBuffer, buffer: Buffer, start: number, end: number): void {
+    body.append(buffer, start, end);
+    this.replayBytes += end - start;
+    this.cells[ProcessSlot.REPLAY_BYTES] = this.replayBytes;
+  }
+
+  private dropBody(exchange: Exchange): void {
+    const { body } = exchange;
+    if (body === null) return;
+    this.replayBytes -= body.length;
+    this.cells[ProcessSlot.REPLAY_BYTES] = this.replayBytes;
+    releaseBody(body);
+    exchange.body = null;
+  }
+}
+
+/** Head of an answer of which only the trailers were kept. */
+const GRPC_HEAD = HeaderList.of([':status', '200'], ['content-type', 'application/grpc']);
+
+/** The gRPC status of a complete answer, from its last header section or, without one, from its HTTP status. */
+function answerStatus(head: HeaderList, last: HeaderList | null, grpc: boolean): number {
+  if (last !== null) {
+    const { grpcStatus } = ResponseTraits.of(last);
+    if (grpcStatus >= 0) return grpcStatus;
+  }
+  const { httpStatus } = ResponseTraits.of(head);
+  if (!grpc) return httpStatus >= 500 ? GrpcStatus.UNAVAILABLE : GrpcStatus.OK;
+  return grpcStatusForHttp(httpStatus);
+}
+
+/** What a status says about whom: `RequestOutcome`. */
+function judgeStatus(status: number, reason: string): number {
+  if (reason === 'batch_queue_full') return RequestOutcome.OVERLOADED;
+  switch (status) {
+    case GrpcStatus.UNAVAILABLE:
+    case GrpcStatus.INTERNAL:
+    case GrpcStatus.UNKNOWN:
+    case GrpcStatus.DATA_LOSS:
+    case GrpcStatus.DEADLINE_EXCEEDED:
+      return RequestOutcome.UPSTREAM_ERROR;
+    case GrpcStatus.RESOURCE_EXHAUSTED:
+      return reason === 'device_out_of_memory' ? RequestOutcome.UPSTREAM_ERROR : RequestOutcome.CALLER_ERROR;
+    default:
+      return RequestOutcome.CALLER_ERROR;
+  }
+}
+
+/** Caller errors prove that the upstream works; its own shedding proves nothing. */
+function breakerOutcome(result: number): number {
+  if (result === RequestOutcome.UPSTREAM_ERROR) return Outcome.FAILURE;
+  return result === RequestOutcome.OVERLOADED ? Outcome.IGNORED : Outcome.SUCCESS;
+}
+
+const LOCAL_REPLY_SLOTS: ReadonlyMap<ProxyError, number> = new Map([
+  [ProxyErrors.routeNotFound, LocalReply.ROUTE_NOT_FOUND],
+  [ProxyErrors.badRequest, LocalReply.BAD_REQUEST],
+  [ProxyErrors.missingModel, LocalReply.BAD_REQUEST],
+  [ProxyErrors.requestTooLarge, LocalReply.TOO_LARGE],
+  [ProxyErrors.unknownEncoding, LocalReply.UNIMPLEMENTED],
+  [ProxyErrors.breakerOpen, LocalReply.BREAKER_OPEN],
+  [ProxyErrors.admissionOverflow, LocalReply.OVERFLOW],
+  [ProxyErrors.pendingOverflow, LocalReply.OVERFLOW],
+  [ProxyErrors.connectFailed, LocalReply.CONNECT_FAILED],
+  [ProxyErrors.upstreamReset, LocalReply.RESET],
+  [ProxyErrors.deadlineUpstream, LocalReply.DEADLINE],
+  [ProxyErrors.deadlineBudget, LocalReply.DEADLINE],
+  [ProxyErrors.draining, LocalReply.DRAINING],
+]);
+
+function localReplySlot(error: ProxyError): number {
+  return LOCAL_REPLY_SLOTS.get(error) ?? LocalReply.INTERNAL;
+}

@@ -1,0 +1,141 @@
+/**
+ * A data thread: puts the stages of the request path together for one event loop and runs them. It loads nothing that
+ * requests do not need; configuration, admin and exposition live on the control thread.
+ */
+import { parentPort, workerData } from 'node:worker_threads';
+import { assert } from '../base/assert.ts';
+import { systemClock } from '../base/clock.ts';
+import { Logger } from '../base/logger.ts';
+import { TimerWheel } from '../base/timer-wheel.ts';
+import { HTTP2_COUNTER_SLOTS } from '../proto/http2/counters.ts';
+import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from '../proto/http2/limits.ts';
+import { DataPlane } from './data-plane.ts';
+import { Listener } from './listener/listener.ts';
+import { Mesh } from './mesh.ts';
+import { PairSender } from './mirror/pair-sender.ts';
+import { Mirroring } from './mirroring.ts';
+import { BreakerCells } from './policy/breaker-cells.ts';
+import { LoopWatch } from './stats/loop-watch.ts';
+import { StatsRegion } from './stats/region.ts';
+import type { DataThreadData, FromData, ListenRequest, ToData } from './thread-messages.ts';
+
+/** Longest wait for an opaque connection's upstream, milliseconds. */
+const OPAQUE_CONNECT_TIMEOUT_MS = 10_000;
+const DRAIN_POLL_MS = 10;
+
+assert(parentPort !== null, 'the data thread runs as a worker thread');
+const control = parentPort;
+const data = workerData as DataThreadData;
+const { settings } = data;
+
+const clock = systemClock;
+const log = new Logger(settings.logLevel, { thread: data.index });
+const region = new StatsRegion(data.statsBuffer);
+const { cells } = region;
+const wheel = new TimerWheel(clock);
+const upstreamCounters = new Float64Array(HTTP2_COUNTER_SLOTS);
+const downstreamCounters = new Float64Array(HTTP2_COUNTER_SLOTS);
+
+const downstreamLimits: Http2Limits = {
+  ...DEFAULT_HTTP2_LIMITS,
+  maxConcurrentStreams: settings.outboundMaxConcurrentStreams,
+  maxHeaderListBytes: settings.outboundMaxHeaderListBytes,
+};
+/** One upstream connection carries many callers' streams, so its window is the larger. */
+const upstreamLimits: Http2Limits = { ...DEFAULT_HTTP2_LIMITS, connectionWindowBytes: 16 * 1024 * 1024 };
+
+const sender = new PairSender();
+const mirroring = new Mirroring({ clock, wheel, cells, sender, random: Math.random });
+const mesh = new Mesh(data.snapshot, {
+  clock,
+  breakerCells: new BreakerCells(data.breakerBuffer, data.index),
+  statsCells: cells,
+  upstreamLimits,
+  upstreamCounters,
+  onBreaker: (cluster, transition) => tell({ type: 'breaker', cluster, transition }),
+});
+const plane = new DataPlane({
+  clock,
+  wheel,
+  mesh,
+  mirroring,
+  cells,
+  maxScanBytes: settings.outboundMaxBufferedMessageBytes,
+  random: Math.random,
+});
+const opaquePorts = new Set(settings.outboundOpaquePorts);
+const listeners = data.listen.map(createListener);
+const loopWatch = new LoopWatch(region, clock);
+
+function tell(message: FromData): void {
+  control.postMessage(message);
+}
+
+function createListener({ address }: ListenRequest): Listener {
+  return new Listener({
+    address,
+    reusePort: data.threads > 1 && address.kind === 'tcp',
+    maxConnections: settings.outboundMaxConnections,
+    detectTimeoutMs: settings.outboundDetectTimeoutMs,
+    connectTimeoutMs: OPAQUE_CONNECT_TIMEOUT_MS,
+    opaquePorts,
+    limits: downstreamLimits,
+    clock,
+    cells,
+    counters: downstreamCounters,
+    log,
+    acceptStream: (stream) => plane.acceptStream(stream),
+    opaqueUpstream: () => settings.outboundUpstreamAddress,
+  });
+}
+
+async function listen(): Promise<void> {
+  loopWatch.start();
+  for (const [index, listener] of listeners.entries()) {
+    const { role } = data.listen[index]!;
+    try {
+      const address = await listener.listen();
+      tell({ type: 'listening', role, address });
+    } catch (error) {
+      tell({ type: 'listen_failed', role, message: (error as Error).message });
+      return;
+    }
+  }
+  tell({ type: 'ready' });
+}
+
+async function drain(deadlineMs: number): Promise<void> {
+  for (const listener of listeners) listener.drain();
+  const end = clock.nowMs() + deadlineMs;
+  while (openConnections() > 0 && clock.nowMs() < end)
+    await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
+  const cut = plane.active;
+  for (const listener of listeners) listener.destroy();
+  mesh.pools.destroy();
+  loopWatch.stop();
+  tell({ type: 'drained', cut });
+}
+
+function openConnections(): number {
+  return listeners.reduce((sum, listener) => sum + listener.open, 0);
+}
+
+control.on('message', (message: ToData) => {
+  switch (message.type) {
+    case 'snapshot':
+      mesh.apply(message.snapshot);
+      tell({ type: 'applied', revision: message.snapshot.revision });
+      break;
+    case 'analysis':
+      sender.connect(message.port);
+      break;
+    case 'hold':
+      mesh.hold(message.cluster, message.action);
+      break;
+    case 'drain':
+      void drain(message.deadlineMs);
+      break;
+  }
+});
+
+void listen();

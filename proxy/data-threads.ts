@@ -1,0 +1,231 @@
+/**
+ * The data threads as the control thread sees them: started, told of snapshots, replaced when they die, drained.
+ * A thread that dies loses its own connections and nothing else: the others listen on the same port, and what threads
+ * share (breakers, statistics) lives in memory that outlives them.
+ */
+
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { MessagePort } from 'node:worker_threads';
+import { Worker } from 'node:worker_threads';
+import type { Logger } from '../base/logger.ts';
+import type { PortRange } from '../base/units.ts';
+import { formatAddress } from './config/address.ts';
+import type { ProcessSettings } from './config/process-fields.ts';
+import type { EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
+import type { DataThreadData, FromData, ListenRequest, ToData } from './thread-messages.ts';
+
+export interface DataThreadsOptions {
+  readonly settings: ProcessSettings;
+  readonly snapshot: MeshSnapshot;
+  readonly statsBuffers: readonly SharedArrayBuffer[];
+  readonly breakerBuffer: SharedArrayBuffer;
+  readonly log: Logger;
+  /** A thread is ready for messages. */
+  readonly onStarted: (thread: number) => void;
+  /** A thread ended by itself; another takes its place. */
+  readonly onDied: (thread: number) => void;
+}
+
+interface Running {
+  readonly worker: Worker;
+  ready: boolean;
+  appliedRevision: number;
+  drained: ((cut: number) => void) | null;
+}
+
+/** A thread that dies at once is not started again faster than this, milliseconds. */
+const RESTART_DELAY_MS = 200;
+/** Heap of a data thread: its lasting state is small, bodies live outside of it. */
+const DATA_THREAD_LIMITS = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 256 };
+
+export class DataThreads {
+  private readonly options: DataThreadsOptions;
+  private readonly threads: (Running | null)[] = [];
+  private snapshot: MeshSnapshot;
+  private listen: ListenRequest[];
+  private stopping = false;
+
+  constructor(options: DataThreadsOptions) {
+    this.options = options;
+    this.snapshot = options.snapshot;
+    this.listen = listenRequests(options.settings);
+  }
+
+  /** Starts all threads; rejects when one cannot listen. The first chooses ports that were left open (0). */
+  async start(): Promise<void> {
+    const { concurrency } = this.options.settings;
+    await this.spawn(0);
+    for (let thread = 1; thread < concurrency; thread++) await this.spawn(thread);
+  }
+
+  /** What keeps the proxy from being ready. */
+  missing(): string[] {
+    const missing: string[] = [];
+    for (const [thread, running] of this.threads.entries()) {
+      if (running === null || !running.ready) missing.push(`data thread ${thread} does not listen`);
+      else if (running.appliedRevision < this.snapshot.revision) missing.push(`data thread ${thread} is reconfiguring`);
+    }
+    return missing;
+  }
+
+  /** Threads that can be talked to. */
+  running(): number[] {
+    return [...this.threads.keys()].filter((thread) => this.threads[thread] != null);
+  }
+
+  publish(snapshot: MeshSnapshot): void {
+    this.snapshot = snapshot;
+    this.broadcast({ type: 'snapshot', snapshot });
+  }
+
+  /** Holds live in shared memory, so one thread is told. */
+  hold(cluster: string, action: 'open' | 'close' | 'release'): void {
+    const [first] = this.running();
+    if (first !== undefined) this.post(first, { type: 'hold', cluster, action });
+  }
+
+  sendAnalysisPort(thread: number, port: MessagePort): void {
+    this.threads[thread]?.worker.postMessage({ type: 'analysis', port } satisfies ToData, [port]);
+  }
+
+  /** Ends all threads gracefully; resolves with the requests that had to be cut at the deadline. */
+  async drain(deadlineMs: number): Promise<number> {
+    this.stopping = true;
+    const cuts = this.running().map((thread) => this.drainOne(thread, deadlineMs));
+    const cut = (await Promise.all(cuts)).reduce((sum, count) => sum + count, 0);
+    await Promise.all(this.threads.map((running) => running?.worker.terminate()));
+    return cut;
+  }
+
+  private drainOne(thread: number, deadlineMs: number): Promise<number> {
+    const running = this.threads[thread]!;
+    const answered = new Promise<number>((resolve) => {
+      running.drained = resolve;
+    });
+    this.post(thread, { type: 'drain', deadlineMs });
+    // A thread that does not answer at all is not waited for.
+    return Promise.race([answered, sleep(deadlineMs + 1000, 0, { ref: false })]);
+  }
+
+  private spawn(thread: number): Promise<void> {
+    const { options } = this;
+    const { settings } = options;
+    const workerData: DataThreadData = {
+      index: thread,
+      threads: settings.concurrency,
+      settings: {
+        outboundOpaquePorts: settings.outboundOpaquePorts.flatMap(expandRange),
+        outboundUpstreamAddress: settings.outboundUpstreamAddress,
+        outboundDetectTimeoutMs: settings.outboundDetectTimeoutMs,
+        outboundMaxConnections: settings.outboundMaxConnections,
+        outboundMaxConcurrentStreams: settings.outboundMaxConcurrentStreams,
+        outboundMaxHeaderListBytes: settings.outboundMaxHeaderListBytes,
+        outboundMaxBufferedMessageBytes: settings.outboundMaxBufferedMessageBytes,
+        logLevel: settings.logLevel,
+      },
+      snapshot: this.snapshot,
+      listen: this.listen,
+      statsBuffer: options.statsBuffers[thread]!,
+      breakerBuffer: options.breakerBuffer,
+    };
+    const worker = new Worker(new URL('./data-thread.ts', import.meta.url), {
+      workerData,
+      name: `data-${thread}`,
+      resourceLimits: DATA_THREAD_LIMITS,
+    });
+    const running: Running = { worker, ready: false, appliedRevision: this.snapshot.revision, drained: null };
+    this.threads[thread] = running;
+    return new Promise((resolve, reject) => {
+      worker.on('message', (message: FromData) => this.receive(thread, running, message, resolve, reject));
+      worker.on('error', (error) => {
+        options.log.error('data_thread_error', { thread, error, stack: (error as Error).stack });
+        reject(error);
+      });
+      worker.on('exit', () => this.exited(thread, running));
+    });
+  }
+
+  private receive(
+    thread: number,
+    running: Running,
+    message: FromData,
+    resolve: () => void,
+    reject: (error: Error) => void,
+  ): void {
+    const { log } = this.options;
+    switch (message.type) {
+      case 'listening':
+        this.listening(thread, message.role, message.address);
+        return;
+      case 'listen_failed':
+        reject(new Error(`cannot listen (${message.role}): ${message.message}`));
+        return;
+      case 'ready':
+        running.ready = true;
+        this.options.onStarted(thread);
+        resolve();
+        return;
+      case 'applied':
+        running.appliedRevision = message.revision;
+        return;
+      case 'breaker': {
+        const { from, to, reason, openForMs } = message.transition;
+        log.warn('breaker', { cluster: message.cluster, from, to, reason, openForMs: Math.round(openForMs) });
+        return;
+      }
+      case 'drained':
+        running.drained?.(message.cut);
+        return;
+    }
+  }
+
+  /** The first thread's ports are everybody's: one left open is now fixed. */
+  private listening(thread: number, role: ListenRequest['role'], address: EndpointAddress): void {
+    if (thread !== 0) return;
+    this.options.log.info('listening', { role, address: formatAddress(address) });
+    const open = this.listen.findIndex(
+      (request) => request.role === role && request.address.kind === 'tcp' && request.address.port === 0,
+    );
+    const fixed = this.listen.some((request) => formatAddress(request.address) === formatAddress(address));
+    if (!fixed && open >= 0) this.listen = this.listen.with(open, { role, address });
+  }
+
+  private exited(thread: number, running: Running): void {
+    if (this.stopping || this.threads[thread] !== running) return;
+    this.threads[thread] = null;
+    running.drained?.(0);
+    if (!running.ready) return; // it never listened: `spawn` has rejected and the start has failed
+    this.options.log.error('data_thread_died', { thread });
+    this.options.onDied(thread);
+    setTimeout(() => {
+      if (!this.stopping) this.spawn(thread).catch(() => undefined);
+    }, RESTART_DELAY_MS);
+  }
+
+  private broadcast(message: ToData): void {
+    for (const thread of this.running()) this.post(thread, message);
+  }
+
+  private post(thread: number, message: ToData): void {
+    this.threads[thread]?.worker.postMessage(message);
+  }
+}
+
+function listenRequests(settings: ProcessSettings): ListenRequest[] {
+  const requests: ListenRequest[] = [];
+  for (const address of settings.outboundListen) {
+    requests.push({ role: 'outbound', address });
+    if (address.kind !== 'tcp') continue;
+    for (const port of settings.outboundExplicitPorts.flatMap(expandRange)) {
+      requests.push({ role: 'outbound', address: { kind: 'tcp', host: address.host, port } });
+    }
+  }
+  for (const address of settings.inboundListen) requests.push({ role: 'inbound', address });
+  return requests;
+}
+
+function expandRange(range: PortRange): number[] {
+  const ports: number[] = [];
+  for (let port = range.first; port <= range.last; port++) ports.push(port);
+  return ports;
+}

@@ -1,0 +1,203 @@
+/**
+ * One listening address of a data thread: accepts, finds out where the caller meant to go, detects the protocol, and
+ * hands the connection to the data plane or to an opaque relay. It owns every connection until it is closed.
+ */
+import { createServer, type Server, type Socket } from 'node:net';
+import type { Clock } from '../../base/clock.ts';
+import type { Logger } from '../../base/logger.ts';
+import { type ConnectionOwner, Http2Connection } from '../../proto/http2/connection.ts';
+import { ErrorCode } from '../../proto/http2/frames.ts';
+import type { Http2Limits } from '../../proto/http2/limits.ts';
+import type { Http2Stream, StreamHandler } from '../../proto/http2/stream.ts';
+import { adoptAccepted } from '../../proto/io/adopt.ts';
+import type { ByteSocket } from '../../proto/io/byte-socket.ts';
+import { formatAddress } from '../config/address.ts';
+import type { EndpointAddress } from '../config/snapshot.ts';
+import { ProcessSlot } from '../stats/slots.ts';
+import { OpaqueRelay } from './opaque-relay.ts';
+import { type OriginalDestination, readDestination } from './original-destination.ts';
+import { ProtocolDetection } from './protocol-detection.ts';
+
+/** Where a connection's caller meant to go. `destination` is null when it dialled the proxy itself. */
+export interface Destination {
+  readonly destination: EndpointAddress | null;
+  readonly key: string;
+}
+
+const DIRECT: Destination = Object.freeze({ destination: null, key: '' });
+
+export interface ListenerOptions {
+  readonly address: EndpointAddress;
+  /** Several data threads listen on the same port. */
+  readonly reusePort: boolean;
+  readonly maxConnections: number;
+  readonly detectTimeoutMs: number;
+  readonly connectTimeoutMs: number;
+  /** Original destination ports relayed without a look. */
+  readonly opaquePorts: ReadonlySet<number>;
+  readonly limits: Http2Limits;
+  readonly clock: Clock;
+  readonly cells: Float64Array;
+  readonly counters: Float64Array;
+  readonly log: Logger;
+  readonly acceptStream: (stream: Http2Stream) => StreamHandler;
+  /** Where opaque bytes of a caller that dialled the proxy itself go; null to close such connections. */
+  readonly opaqueUpstream: () => EndpointAddress | null;
+}
+
+export class Listener implements ConnectionOwner {
+  private readonly options: ListenerOptions;
+  private readonly server: Server;
+  private readonly connections = new Set<Http2Connection>();
+  private readonly relays = new Set<OpaqueRelay>();
+  private readonly detecting = new Set<ByteSocket>();
+  private boundPort = 0;
+  private draining = false;
+
+  constructor(options: ListenerOptions) {
+    this.options = options;
+    this.server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
+    this.server.maxConnections = options.maxConnections;
+    this.server.on('connection', (socket) => this.accept(socket));
+  }
+
+  /** Starts listening; resolves with the address in force (a port of 0 is replaced by the one chosen). */
+  listen(): Promise<EndpointAddress> {
+    const { address, reusePort } = this.options;
+    return new Promise((resolve, reject) => {
+      this.server.once('error', reject);
+      const target =
+        address.kind === 'unix'
+          ? { path: address.path }
+          : { host: address.host, port: address.port, backlog: 4096, reusePort };
+      this.server.listen(target, () => {
+        this.server.off('error', reject);
+        this.server.on('error', (error) => this.options.log.error('listener_error', { error }));
+        const bound = this.server.address();
+        if (address.kind === 'unix' || bound === null || typeof bound === 'string') {
+          resolve(address);
+          return;
+        }
+        this.boundPort = bound.port;
+        resolve({ kind: 'tcp', host: address.host, port: bound.port });
+      });
+    });
+  }
+
+  /** Connections that are open, of any kind. */
+  get open(): number {
+    return this.connections.size + this.relays.size + this.detecting.size;
+  }
+
+  /** No new connections from now on; open HTTP/2 connections are told to go elsewhere and finish. */
+  drain(): void {
+    this.draining = true;
+    this.server.close();
+    for (const connection of this.connections) connection.drain();
+  }
+
+  /** Cuts everything. */
+  destroy(): void {
+    this.drain();
+    for (const connection of this.connections) {
+      connection.close(ErrorCode.NO_ERROR);
+      connection.io.destroy();
+    }
+    for (const relay of this.relays) relay.destroy();
+    for (const io of this.detecting) io.destroy();
+  }
+
+  acceptStream(stream: Http2Stream): StreamHandler {
+    return this.options.acceptStream(stream);
+  }
+
+  onDraining(): void {}
+
+  onCapacity(): void {}
+
+  onClosed(connection: Http2Connection): void {
+    this.connections.delete(connection);
+    this.countConnections(0);
+  }
+
+  private accept(socket: Socket): void {
+    const reading = readDestination(socket);
+    const destination = reading.verdict === 'redirected' ? this.judge(reading.destination) : DIRECT;
+    if (destination === null) {
+      socket.destroy();
+      return;
+    }
+    const detection = new ProtocolDetection(
+      {
+        onHttp2: (io, first, length) => this.serveHttp2(io, first, length, destination),
+        onOpaque: (io, first, length) => this.serveOpaque(io, first, length, destination),
+        onGone: () => this.forget(io),
+      },
+      this.options.detectTimeoutMs,
+    );
+    const io = adoptAccepted(socket, detection);
+    this.detecting.add(io);
+    this.countConnections(1);
+    detection.begin(io);
+    const to = destination.destination;
+    if (to !== null && to.kind === 'tcp' && this.options.opaquePorts.has(to.port)) detection.giveUp();
+  }
+
+  /** A redirected connection's destination; null when it is this listener itself, which would loop. */
+  private judge(destination: OriginalDestination): Destination | null {
+    const { address } = this.options;
+    if (destination.port === this.boundPort && address.kind === 'tcp' && destination.host === address.host) return null;
+    const to: EndpointAddress = { kind: 'tcp', host: destination.host, port: destination.port };
+    return { destination: to, key: formatAddress(to) };
+  }
+
+  private serveHttp2(io: ByteSocket, first: Buffer, length: number, destination: Destination): void {
+    const { limits, clock, counters } = this.options;
+    this.detecting.delete(io);
+    const connection = new Http2Connection(io, { client: false, limits, clock, owner: this, counters });
+    connection.context = destination;
+    this.connections.add(connection);
+    this.countConnections(0);
+    if (this.draining) connection.drain();
+    connection.onBytes(first, length);
+  }
+
+  private serveOpaque(io: ByteSocket, first: Buffer, length: number, destination: Destination): void {
+    this.detecting.delete(io);
+    const address = destination.destination ?? this.options.opaqueUpstream();
+    if (address === null) {
+      io.reader = IGNORING;
+      io.destroy();
+      this.countConnections(0);
+      return;
+    }
+    const { cells, connectTimeoutMs } = this.options;
+    const relay = new OpaqueRelay(io, first, length, address, connectTimeoutMs, () => {
+      this.relays.delete(relay);
+      cells[ProcessSlot.OPAQUE_CONNECTIONS]! -= 1;
+      this.countConnections(0);
+    });
+    this.relays.add(relay);
+    cells[ProcessSlot.OPAQUE_CONNECTIONS]! += 1;
+    cells[ProcessSlot.OPAQUE_CONNECTIONS_TOTAL]! += 1;
+    this.countConnections(0);
+  }
+
+  private forget(io: ByteSocket): void {
+    this.detecting.delete(io);
+    this.countConnections(0);
+  }
+
+  private lastOpen = 0;
+
+  /** The gauge is shared by all listeners of the thread, so each moves it by its own change. */
+  private countConnections(opened: number): void {
+    const { cells } = this.options;
+    const now = this.open;
+    cells[ProcessSlot.CONNECTIONS]! += now - this.lastOpen;
+    this.lastOpen = now;
+    cells[ProcessSlot.CONNECTIONS_TOTAL]! += opened;
+  }
+}
+
+const IGNORING = { onBytes(): void {}, onEnd(): void {}, onDrained(): void {}, onClosed(): void {} };

@@ -1,0 +1,240 @@
+/**
+ * A snapshot as one data thread runs it: models resolved to clusters, clusters with their breakers and pools.
+ *
+ * `apply` builds the new view aside and swaps it in one assignment; a request keeps the `MeshModel` it began with.
+ * Clusters, breakers and pools live on across snapshots under their names, since their state is theirs and not the
+ * configuration's.
+ */
+import type { Clock } from '../base/clock.ts';
+import type { Http2Limits } from '../proto/http2/limits.ts';
+import { SpecTarget } from '../proto/tensor/spec-rewrite.ts';
+import type {
+  ClusterSnapshot,
+  EndpointAddress,
+  MeshSnapshot,
+  ModelSnapshot,
+  ShadowSnapshot,
+} from './config/snapshot.ts';
+import type { BreakerCells } from './policy/breaker-cells.ts';
+import type { BreakerTransition } from './policy/breaker-verdict.ts';
+import { CircuitBreaker } from './policy/circuit-breaker.ts';
+import { cumulativeWeights } from './routing/version-choice.ts';
+import { ClusterSlot } from './stats/slots.ts';
+import { Cluster, PoolTable } from './upstream/cluster.ts';
+import type { EndpointPool } from './upstream/endpoint-pool.ts';
+
+/** A cluster with its breaker, as the data plane uses it. */
+export class MeshCluster extends Cluster {
+  readonly breaker: CircuitBreaker;
+  /** The model and version to write into requests, with its bytes ready. A cluster's name stands for both. */
+  target: SpecTarget;
+
+  constructor(id: number, config: ClusterSnapshot, breaker: CircuitBreaker) {
+    super(id, config);
+    this.breaker = breaker;
+    this.target = new SpecTarget(config.model, config.version);
+  }
+}
+
+/** A shadow with what this thread holds for it now. */
+export class MeshShadow {
+  config: ShadowSnapshot;
+  readonly cluster: MeshCluster;
+  inFlight = 0;
+  heldBytes = 0;
+
+  constructor(config: ShadowSnapshot, cluster: MeshCluster) {
+    this.config = config;
+    this.cluster = cluster;
+  }
+}
+
+/** A model's policy with its references resolved. Immutable. */
+export class MeshModel {
+  readonly config: ModelSnapshot;
+  readonly split: readonly MeshCluster[];
+  readonly bounds: Int32Array;
+  readonly fallbacks: readonly MeshCluster[];
+  readonly shadows: readonly MeshShadow[];
+  /** Bit n is set when gRPC status n of the primary is answered by the fallback. */
+  readonly fallbackStatusBits: number;
+
+  constructor(config: ModelSnapshot, clusters: readonly MeshCluster[], shadows: readonly MeshShadow[]) {
+    this.config = config;
+    this.split = config.split.map((share) => clusters[share.cluster]!);
+    this.bounds = cumulativeWeights(config.split.map((share) => share.weightHundredths));
+    this.fallbacks = config.fallbacks.map((step) => clusters[step.cluster]!);
+    this.shadows = shadows;
+    this.fallbackStatusBits = config.fallbackStatuses.reduce((bits, status) => bits | (1 << status), 0);
+  }
+}
+
+export interface MeshOptions {
+  readonly clock: Clock;
+  readonly breakerCells: BreakerCells;
+  readonly statsCells: Float64Array;
+  readonly upstreamLimits: Http2Limits;
+  readonly upstreamCounters: Float64Array;
+  readonly onBreaker: (cluster: string, transition: BreakerTransition) => void;
+}
+
+/** Addresses that are not configured (original destinations) kept with a cluster of their own; the oldest goes first. */
+const MAX_DYNAMIC_CLUSTERS = 256;
+
+export class Mesh {
+  snapshot: MeshSnapshot;
+  models: ReadonlyMap<string, MeshModel> = new Map();
+  defaultModelCluster: MeshCluster | null = null;
+  passthrough: MeshCluster | null = null;
+  /** Clusters that a version pinned by the caller may name: `model@version`. */
+  byVersion: ReadonlyMap<string, MeshCluster> = new Map();
+  readonly pools: PoolTable;
+  private readonly options: MeshOptions;
+  private readonly clusters = new Map<string, MeshCluster>();
+  private readonly dynamic = new Map<string, MeshCluster>();
+  private shadows = new Map<string, MeshShadow>();
+  private nextId = 0;
+
+  constructor(snapshot: MeshSnapshot, options: MeshOptions) {
+    this.options = options;
+    this.snapshot = snapshot;
+    const { clock, upstreamLimits, statsCells, upstreamCounters } = options;
+    this.pools = new PoolTable(clock, upstreamLimits, statsCells, upstreamCounters);
+    this.apply(snapshot);
+  }
+
+  apply(snapshot: MeshSnapshot): void {
+    const clusters = snapshot.clusters.map((config) => this.cluster(config));
+    const models = new Map<string, MeshModel>();
+    const shadowsInUse = new Map<string, MeshShadow>();
+    for (const config of snapshot.models) {
+      const shadows = config.shadows.map((shadow) => {
+        const cluster = clusters[shadow.cluster]!;
+        const key = `${config.name}\n${cluster.name}`;
+        // A shadow's bounds hold over reloads: what it has in flight is its own and goes on counting.
+        const before = this.shadows.get(key);
+        const kept = before !== undefined && before.cluster === cluster ? before : null;
+        const made = kept ?? new MeshShadow(shadow, cluster);
+        made.config = shadow;
+        shadowsInUse.set(key, made);
+        return made;
+      });
+      models.set(config.name, new MeshModel(config, clusters, shadows));
+    }
+    this.forgetOthers(new Set(clusters));
+    const byVersion = new Map<string, MeshCluster>();
+    for (const cluster of clusters) {
+      const { model, version } = cluster.config;
+      if (model !== '' && version !== '') byVersion.set(`${model}@${version}`, cluster);
+    }
+    this.byVersion = byVersion;
+    this.models = models;
+    this.shadows = shadowsInUse;
+    this.defaultModelCluster = clusters[snapshot.defaultModelCluster] ?? null;
+    this.passthrough = clusters[snapshot.passthroughCluster] ?? null;
+    this.snapshot = snapshot;
+  }
+
+  /** An operator's hold on a breaker. Unknown names are ignored: the cluster may have left with a reload. */
+  hold(name: string, action: 'open' | 'close' | 'release'): void {
+    const breaker = this.clusters.get(name)?.breaker;
+    if (action === 'open') breaker?.holdOpen();
+    else if (action === 'close') breaker?.holdClosed();
+    else breaker?.release();
+  }
+
+  /** A cluster for an original destination that no configuration names. It has no breaker and shares statistics. */
+  dynamicCluster(address: EndpointAddress, key: string): MeshCluster {
+    let cluster = this.dynamic.get(key);
+    if (cluster === undefined) {
+      if (this.dynamic.size >= MAX_DYNAMIC_CLUSTERS) this.forgetOldestDynamic();
+      const base = this.passthrough?.config ?? this.snapshot.clusters[0];
+      const config: ClusterSnapshot = { ...DYNAMIC, ...pick(base), name: key, endpoints: [address] };
+      cluster = this.make(config);
+      this.dynamic.set(key, cluster);
+    }
+    return cluster;
+  }
+
+  private cluster(config: ClusterSnapshot): MeshCluster {
+    let cluster = this.clusters.get(config.name);
+    if (cluster === undefined) {
+      cluster = this.make(config);
+      this.clusters.set(config.name, cluster);
+    } else {
+      cluster.config = config;
+      cluster.target = new SpecTarget(config.model, config.version);
+      cluster.breaker.updatePolicy(config.breaker);
+      cluster.pools = this.poolsOf(config);
+    }
+    return cluster;
+  }
+
+  private make(config: ClusterSnapshot): MeshCluster {
+    const { clock, breakerCells, statsCells, onBreaker } = this.options;
+    const breaker = new CircuitBreaker(config.breaker, breakerCells, config.breakerIndex, clock, Math.random, {
+      onTransition: (transition) => {
+        statsCells[config.statsBase + ClusterSlot.BREAKER_EVENTS + transition.event]! += 1;
+        onBreaker(config.name, transition);
+      },
+    });
+    const cluster = new MeshCluster(this.nextId++, config, breaker);
+    cluster.pools = this.poolsOf(config);
+    return cluster;
+  }
+
+  private poolsOf(config: ClusterSnapshot): EndpointPool[] {
+    return config.endpoints.map((address) => this.pools.get(address, config));
+  }
+
+  private forgetOthers(used: ReadonlySet<MeshCluster>): void {
+    for (const [name, cluster] of this.clusters) {
+      if (used.has(cluster)) continue;
+      this.clusters.delete(name);
+      cluster.breaker.close();
+    }
+    this.retainPools();
+  }
+
+  private forgetOldestDynamic(): void {
+    const [oldest] = this.dynamic.keys();
+    if (oldest === undefined) return;
+    this.dynamic.get(oldest)!.breaker.close();
+    this.dynamic.delete(oldest);
+    this.retainPools();
+  }
+
+  private retainPools(): void {
+    const pools = new Set<EndpointPool>();
+    for (const cluster of this.clusters.values()) for (const pool of cluster.pools) pools.add(pool);
+    for (const cluster of this.dynamic.values()) for (const pool of cluster.pools) pools.add(pool);
+    this.pools.retain(pools);
+  }
+}
+
+/** Defaults of a cluster made on the fly. Its breaker is off: one place in the cells is shared by all of them. */
+const DYNAMIC: Omit<ClusterSnapshot, 'name' | 'endpoints'> = {
+  model: '',
+  version: '',
+  breaker: {
+    enabled: false,
+    windowMs: 10_000,
+    minimumRequests: 20,
+    errorFraction: 0.5,
+    consecutiveFailures: 0,
+    openMs: 1000,
+    maxOpenMs: 60_000,
+    jitterFraction: 0.5,
+  },
+  connectTimeoutMs: 5000,
+  requestTimeoutMs: 0,
+  maxConcurrentRequests: 10_000,
+  maxPendingRequests: 1000,
+  statsBase: 0,
+  breakerIndex: 0,
+};
+
+function pick(base: ClusterSnapshot | undefined): Partial<ClusterSnapshot> {
+  if (base === undefined) return {};
+  return { statsBase: base.statsBase, breakerIndex: base.breakerIndex, connectTimeoutMs: base.connectTimeoutMs };
+}

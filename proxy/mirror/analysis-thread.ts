@@ -1,0 +1,60 @@
+/**
+ * The analysis thread's entry: ports in, reports out. What is decided is decided in analysis.ts.
+ *
+ * A batch's buffer goes back to its sender as soon as its records are read, whatever they held. The thread ends when it is
+ * told to, after a last report; it never ends the process.
+ */
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
+import { assert } from '../../base/assert.ts';
+import { Analysis } from './analysis.ts';
+import type { AnalysisWorkerData, FreeBuffer, FromAnalysis, PairBatch, ToAnalysis } from './messages.ts';
+
+assert(parentPort !== null, 'the analysis runs in a worker thread');
+const control: MessagePort = parentPort;
+const start = workerData as AnalysisWorkerData;
+const analysis = new Analysis(start.policies, start.initial, start.counts);
+const ports = new Set<MessagePort>();
+const timer = setInterval(() => report(-1), start.reportEveryMs);
+
+control.on('message', (message: ToAnalysis) => {
+  switch (message.type) {
+    case 'policies':
+      analysis.setPolicies(message.policies);
+      break;
+    case 'port':
+      adopt(message.port);
+      break;
+    case 'figures':
+      report(message.request);
+      break;
+    case 'stop':
+      stop();
+      break;
+  }
+});
+
+function adopt(port: MessagePort): void {
+  ports.add(port);
+  port.on('close', () => ports.delete(port));
+  port.on('message', (message: PairBatch) => {
+    if (message.type !== 'pairs') return;
+    const { buffer } = message;
+    analysis.process(Buffer.from(buffer), Math.min(message.length, buffer.byteLength));
+    port.postMessage({ type: 'free', buffer } satisfies FreeBuffer, [buffer]);
+  });
+}
+
+/** Answers a request with everything; unasked, tells what changed, if anything did. */
+function report(request: number): void {
+  const changes = analysis.report(request >= 0);
+  if (changes === null) return;
+  const message: FromAnalysis = { type: 'figures', request, ...changes, counts: analysis.counts };
+  control.postMessage(message);
+}
+
+function stop(): void {
+  clearInterval(timer);
+  report(-1);
+  for (const port of ports) port.close();
+  control.close();
+}

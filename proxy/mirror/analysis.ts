@@ -1,0 +1,199 @@
+/**
+ * The analysis itself, without its thread: batches of pair records in, sums of what they show out.
+ *
+ * No batch can end it: a record that cannot be read ends its batch and is counted. Comparisons and cohorts are bounded;
+ * when a comparison more is needed than are kept, the one that has been quiet longest is given up.
+ */
+
+import { CohortRows } from './cohort.ts';
+import { ALL, CohortBudget, CohortTable } from './cohort-table.ts';
+import { Comparator, type ComparisonRules, DEFAULT_RULES } from './comparator.ts';
+import { Comparison } from './comparison.ts';
+import { DEFAULT_EVIDENCE, EvidenceTest } from './evidence.ts';
+import { addComparison, type CohortSums, type ComparisonSums, createCohortSums } from './figures.ts';
+import type { AnalysisCounts, ComparisonPolicy } from './messages.ts';
+import { type PairRecord, readRecords } from './pair-record.ts';
+
+/** Model, primary and shadow cluster that are compared at a time. */
+export const MAX_COMPARISONS = 64;
+/** Cohorts of all comparisons together; with their sums about 2 KiB each. */
+export const MAX_COHORTS = 8192;
+
+/** How a model's pairs are compared, ready for use. */
+interface Judge {
+  readonly policy: ComparisonPolicy;
+  readonly rules: ComparisonRules;
+  readonly test: EvidenceTest;
+}
+
+/** The running state of one comparison. */
+class Entry {
+  readonly sums: ComparisonSums;
+  readonly table: CohortTable;
+  readonly changed = new Set<number>();
+  lastBatch = 0;
+
+  constructor(sums: ComparisonSums, table: CohortTable) {
+    this.sums = sums;
+    this.table = table;
+  }
+}
+
+export class Analysis {
+  private readonly comparator = new Comparator();
+  private readonly comparison = new Comparison();
+  private readonly rows = new CohortRows();
+  private readonly budget = new CohortBudget(MAX_COHORTS);
+  private readonly judges = new Map<string, Judge>();
+  private readonly entries = new Map<string, Entry>();
+  private readonly tally: { pairs: number; unknownModel: number; givenUp: number; unreadable: number };
+  private batches = 0;
+  private changed = false;
+  /** An entry was given up since the last report. */
+  private forgot = false;
+
+  /** Goes on from `initial` and `counts`, which an earlier analysis had reported. */
+  constructor(policies: readonly ComparisonPolicy[], initial: readonly ComparisonSums[], counts: AnalysisCounts) {
+    this.setPolicies(policies);
+    this.tally = { ...counts };
+    for (const sums of initial) this.restore(sums);
+  }
+
+  get counts(): AnalysisCounts {
+    return { ...this.tally };
+  }
+
+  /** Replaces all policies. Sums of models that have none any more are forgotten. */
+  setPolicies(policies: readonly ComparisonPolicy[]): void {
+    this.judges.clear();
+    for (const policy of policies) {
+      const rules = {
+        labelOutput: policy.labelOutput ?? DEFAULT_RULES.labelOutput,
+        absoluteTolerance: policy.absoluteTolerance ?? DEFAULT_RULES.absoluteTolerance,
+        relativeTolerance: policy.relativeTolerance ?? DEFAULT_RULES.relativeTolerance,
+      };
+      this.judges.set(policy.model, { policy, rules, test: evidenceTest(policy) });
+    }
+    for (const [key, entry] of this.entries) {
+      const judge = this.judges.get(entry.sums.model);
+      if (judge === undefined) this.forget(key, entry);
+      else entry.table.apply(judge.policy.cohort);
+    }
+  }
+
+  /** Compares the pairs in `buffer[0 .. length)`. */
+  process(buffer: Buffer, length: number): void {
+    this.batches++;
+    this.changed = true;
+    try {
+      for (const pair of readRecords(buffer, length)) this.add(pair);
+    } catch {
+      this.tally.unreadable++;
+    }
+  }
+
+  /** What changed since the last call (everything if `all`), or null where nothing did. */
+  report(all: boolean): { complete: boolean; changed: ComparisonSums[] } | null {
+    if (!all && !this.changed) return null;
+    const complete = all || this.forgot;
+    const changed: ComparisonSums[] = [];
+    for (const { sums, changed: places } of this.entries.values()) {
+      if (complete) changed.push(sums);
+      else if (places.size > 0) changed.push({ ...sums, cohorts: [...places].map((place) => sums.cohorts[place]!) });
+      places.clear();
+    }
+    this.changed = false;
+    this.forgot = false;
+    return { complete, changed };
+  }
+
+  private add(pair: PairRecord): void {
+    const judge = this.judges.get(pair.model);
+    if (judge === undefined) {
+      this.tally.unknownModel++;
+      return;
+    }
+    this.tally.pairs++;
+    const entry = this.entryOf(pair, judge);
+    const { comparison, rows } = this;
+    this.comparator.compare(pair, judge.rules, comparison);
+    rows.resolve(pair, judge.policy.cohort, comparison.rows, entry.table);
+    if (comparison.rule !== 'none') entry.sums.rule = comparison.rule;
+    addComparison(entry.sums.total, comparison, rows.order, 0, comparison.rows, judge.test);
+    for (let part = 0; part < rows.cohorts.length; part++) {
+      const place = rows.cohorts[part]!;
+      const cohort = cohortAt(entry, place, judge);
+      addComparison(cohort, comparison, rows.order, rows.starts[part]!, rows.starts[part + 1]!, judge.test);
+      entry.changed.add(place);
+    }
+  }
+
+  private entryOf(pair: PairRecord, judge: Judge): Entry {
+    const key = `${pair.model}\n${pair.primary}\n${pair.shadow}`;
+    let entry = this.entries.get(key);
+    if (entry === undefined) {
+      if (this.entries.size >= MAX_COMPARISONS) this.giveUpQuietest();
+      const { model, primary, shadow } = pair;
+      const total = createCohortSums(ALL, judge.test.createSums());
+      entry = new Entry({ model, primary, shadow, rule: 'none', total, cohorts: [] }, new CohortTable(this.budget));
+      entry.table.apply(judge.policy.cohort);
+      this.entries.set(key, entry);
+    }
+    entry.lastBatch = this.batches;
+    return entry;
+  }
+
+  private restore(sums: ComparisonSums): void {
+    const judge = this.judges.get(sums.model);
+    if (judge === undefined || this.entries.size >= MAX_COMPARISONS) return;
+    const table = new CohortTable(this.budget);
+    table.apply({ ...judge.policy.cohort, maxCohorts: sums.cohorts.length + judge.policy.cohort.maxCohorts });
+    for (const cohort of sums.cohorts) table.indexOf(cohort.name);
+    table.apply(judge.policy.cohort);
+    // Sums and table must stay in step; more cohorts than there is room for means starting anew.
+    if (table.names.length !== sums.cohorts.length) {
+      table.release();
+      return;
+    }
+    this.entries.set(`${sums.model}\n${sums.primary}\n${sums.shadow}`, new Entry(sums, table));
+  }
+
+  private giveUpQuietest(): void {
+    let quietest = '';
+    let lastBatch = Number.POSITIVE_INFINITY;
+    for (const [key, entry] of this.entries) {
+      if (entry.lastBatch >= lastBatch) continue;
+      quietest = key;
+      lastBatch = entry.lastBatch;
+    }
+    this.tally.givenUp++;
+    this.forget(quietest, this.entries.get(quietest)!);
+  }
+
+  private forget(key: string, entry: Entry): void {
+    entry.table.release();
+    this.entries.delete(key);
+    this.forgot = true;
+    this.changed = true;
+  }
+}
+
+/** Cohorts and the table fill in step, so a new place is always the next one. */
+function cohortAt(entry: Entry, place: number, judge: Judge): CohortSums {
+  const { cohorts } = entry.sums;
+  for (let next = cohorts.length; next <= place; next++) {
+    cohorts.push(createCohortSums(entry.table.names[next]!, judge.test.createSums()));
+  }
+  return cohorts[place]!;
+}
+
+/** The test of a policy; unless it says otherwise, alpha is shared by all cohorts there may be and their total. */
+export function evidenceTest(policy: ComparisonPolicy): EvidenceTest {
+  return new EvidenceTest(policy.evidence ?? { ...DEFAULT_EVIDENCE, streams: streamsOf(policy) });
+}
+
+function streamsOf({ cohort }: ComparisonPolicy): number {
+  if (cohort.source.kind === 'none') return 1;
+  // Beside the cohorts kept: `other`, `unknown`, and all pairs together.
+  return Math.max(cohort.maxCohorts, new Set(Object.values(cohort.names)).size) + 3;
+}

@@ -1,0 +1,65 @@
+/** Turning a failure's row into an answer: the one place where the proxy speaks to a caller in its own name. */
+import { httpStatusFor } from '../base/grpc-status.ts';
+import type { ProxyError } from '../base/proxy-error.ts';
+import { ErrorCode } from '../proto/http2/frames.ts';
+import { HeaderList } from '../proto/http2/header-list.ts';
+import type { Http2Stream } from '../proto/http2/stream.ts';
+
+interface Answers {
+  /** Trailers-only response (gRPC over HTTP/2, "Responses"). */
+  readonly grpc: HeaderList;
+  /** After a head has been sent. */
+  readonly trailers: HeaderList;
+  readonly http: HeaderList;
+}
+
+const made = new Map<ProxyError, Answers>();
+
+function answersFor(error: ProxyError): Answers {
+  let answers = made.get(error);
+  if (answers === undefined) {
+    const status: [string, string][] = [
+      ['grpc-status', String(error.grpcStatus)],
+      ['grpc-message', encodeURI(error.message)],
+      ['x-understudy-reason', error.code],
+    ];
+    const head: [string, string][] = [
+      [':status', '200'],
+      ['content-type', 'application/grpc'],
+    ];
+    if (error.code === 'unknown_encoding') status.push(['grpc-accept-encoding', 'identity,deflate,gzip']);
+    answers = {
+      grpc: HeaderList.of(...head, ...status),
+      trailers: HeaderList.of(...status),
+      http: HeaderList.of(
+        [':status', String(error.httpStatus || httpStatusFor(error.grpcStatus))],
+        ['content-type', 'text/plain'],
+        ['x-understudy-reason', error.code],
+      ),
+    };
+    made.set(error, answers);
+  }
+  return answers;
+}
+
+/** Answers a request with a failure, whatever was sent of its answer before, and stops its body. */
+export function respondError(stream: Http2Stream, error: ProxyError, grpc: boolean): void {
+  if (stream.dead) return;
+  const answers = answersFor(error);
+  if (stream.headSent) {
+    if (grpc) stream.sendHeaders(answers.trailers, true);
+    else stream.reset(ErrorCode.INTERNAL_ERROR);
+  } else if (grpc) {
+    stream.sendHeaders(answers.grpc, true);
+  } else {
+    const body = Buffer.from(`${error.message}\n`);
+    stream.sendHeaders(answers.http, false);
+    stream.sendData(body, 0, body.length, true);
+  }
+  stopBody(stream);
+}
+
+/** The answer is complete: a caller that still sends its request is told to stop (RFC 9113, section 8.1). */
+export function stopBody(stream: Http2Stream): void {
+  if (stream.localEnded && !stream.remoteEnded && !stream.dead) stream.reset(ErrorCode.NO_ERROR);
+}

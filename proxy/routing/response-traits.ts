@@ -1,0 +1,63 @@
+/**
+ * What an upstream's head or trailers say, remembered on the header list like request traits, and the head as the
+ * caller gets it: with the fields that say which model answered and why.
+ */
+import type { HeaderList } from '../../proto/http2/header-list.ts';
+import { withFields } from './request-traits.ts';
+
+const NO_STATUS = -1;
+
+export class ResponseTraits {
+  readonly httpStatus: number;
+  /** grpc-status, -1 when absent or not a number. */
+  readonly grpcStatus: number;
+  /** `x-understudy-reason` of a worker: `batch_queue_full`, `device_out_of_memory`; '' otherwise. */
+  readonly reason: string;
+  private readonly list: HeaderList;
+  private lastKey = NO_STATUS;
+  private lastDecorated: HeaderList | null = null;
+  private decorated: Map<number, HeaderList> | null = null;
+
+  constructor(list: HeaderList) {
+    this.list = list;
+    this.httpStatus = Number(list.get(':status') ?? '0');
+    const status = list.get('grpc-status');
+    this.grpcStatus = status !== undefined && /^[0-9]{1,2}$/.test(status) ? Number(status) : NO_STATUS;
+    this.reason = list.get('x-understudy-reason') ?? '';
+  }
+
+  static of(list: HeaderList): ResponseTraits {
+    const known = list.memo;
+    if (known instanceof ResponseTraits) return known;
+    const traits = new ResponseTraits(list);
+    list.memo = traits;
+    return traits;
+  }
+
+  /**
+   * The head with `x-understudy-served-by`, `-model-version` and, for other than the primary, `-reason`. `key` stands
+   * for the combination (cluster and reason); the same key must always come with the same values.
+   */
+  decorate(key: number, servedBy: string, version: string, reason: string): HeaderList {
+    if (key === this.lastKey) return this.lastDecorated!;
+    let list = this.decorated?.get(key);
+    if (list === undefined) {
+      const names = ['x-understudy-served-by'];
+      const values = [servedBy];
+      if (version !== '') {
+        names.push('x-understudy-model-version');
+        values.push(version);
+      }
+      if (reason !== '') {
+        names.push('x-understudy-reason');
+        values.push(reason);
+      }
+      list = withFields(this.list, names, values);
+      this.decorated ??= new Map();
+      this.decorated.set(key, list);
+    }
+    this.lastKey = key;
+    this.lastDecorated = list;
+    return list;
+  }
+}

@@ -1,0 +1,116 @@
+/**
+ * Reading and rewriting the model spec of a request for the data plane: which model, which version, and the bytes to
+ * send instead when a cluster serves another one. One reader serves request after request; its results are good until
+ * the next `read`.
+ *
+ * Long messages are decided early: after `EARLY_SETTLE_BYTES` a spec that names a model is taken as it stands, and the
+ * reader, handed over to that request, goes on watching (`watch`) for a second spec that would change the meaning.
+ */
+import { EARLY_SETTLE_BYTES, ModelSpecScanner, ScanKind, ScanResult } from '../../proto/tensor/model-spec.ts';
+import { VersionChoice } from '../../proto/tensor/model-spec-view.ts';
+import { SpecRewrite, type SpecTarget } from '../../proto/tensor/spec-rewrite.ts';
+import { inflateFramed } from './inflate-framed.ts';
+import { ModelMethod } from './request-traits.ts';
+
+export const SpecVerdict = {
+  FOUND: 0,
+  NEED_MORE: 1,
+  ABSENT: 2,
+  MALFORMED: 3,
+  TOO_LARGE: 4,
+  UNKNOWN_ENCODING: 5,
+} as const;
+
+/** Any length a gRPC prefix can hold: what is kept of a message is bounded elsewhere. */
+const ANY_LENGTH = 0xffffffff;
+
+export class SpecReader {
+  /** Model the request names. */
+  name = '';
+  /** The caller chose a version or a label itself. */
+  pinned = false;
+  /** The version it chose as decimal digits; '' for none or a label. */
+  version = '';
+  /** Tasks of one request name different models; no policy of one model can apply. */
+  mixed = false;
+  /** The verdict was reached before the end of the message: feed the rest to `watch`. */
+  early = false;
+  /** After `rewrite`: the new beginning, and where the unchanged rest of the message lies. */
+  prefix: Buffer = Buffer.allocUnsafeSlow(1024);
+  prefixLength = 0;
+  tail: Buffer = this.prefix;
+  tailStart = 0;
+  tailEnd = 0;
+  private readonly scanner = new ModelSpecScanner();
+  private readonly plan = new SpecRewrite();
+  private source: Buffer = this.prefix;
+  private sourceEnd = 0;
+
+  /** Reads what has arrived of a request's first message, `body[0..length)`. */
+  read(body: Buffer, length: number, ended: boolean, method: number, encoding: string): number {
+    const { scanner } = this;
+    const kind = method === ModelMethod.MULTI_INFER ? ScanKind.tasks : ScanKind.specAt1;
+    this.early = false;
+    this.source = body;
+    this.sourceEnd = length;
+    scanner.begin(kind, ANY_LENGTH);
+    let result = scanner.push(body, 0, length);
+    if (result === ScanResult.compressed) {
+      const verdict = this.readCompressed(body, length, ended, kind, encoding);
+      if (verdict !== SpecVerdict.FOUND) return verdict;
+      result = scanner.result;
+    }
+    if (result === ScanResult.needMore) {
+      if (ended) return SpecVerdict.MALFORMED;
+      if (length < EARLY_SETTLE_BYTES || scanner.settleEarly() !== ScanResult.found) return SpecVerdict.NEED_MORE;
+      this.early = true;
+      result = ScanResult.found;
+    }
+    if (result === ScanResult.found) return this.takeFields();
+    if (result === ScanResult.absent) return SpecVerdict.ABSENT;
+    return result === ScanResult.tooLarge ? SpecVerdict.TOO_LARGE : SpecVerdict.MALFORMED;
+  }
+
+  /** Takes more of a message that was decided early; false when what follows contradicts the decision. */
+  watch(buffer: Buffer, start: number, end: number): boolean {
+    const result = this.scanner.push(buffer, start, end);
+    return result === ScanResult.found || result === ScanResult.needMore;
+  }
+
+  /** Plans the message for another model or version; false when it already asks for just that. */
+  rewrite(model: string, version: string, target: SpecTarget): boolean {
+    const same = model === this.name && (version === '' ? !this.pinned : version === this.version);
+    if (same || model === '') return false;
+    const { plan } = this;
+    plan.plan(this.scanner, target);
+    if (plan.headBytes > this.prefix.length) this.prefix = Buffer.allocUnsafeSlow(plan.headBytes * 2);
+    this.prefixLength = plan.writeHead(this.source, 0, this.prefix, 0);
+    this.tail = this.source;
+    this.tailStart = plan.tailStart;
+    this.tailEnd = this.sourceEnd;
+    return true;
+  }
+
+  /** A compressed message has to be whole before it can be read; it is scanned, and rewritten, as plain bytes. */
+  private readCompressed(body: Buffer, length: number, ended: boolean, kind: number, encoding: string): number {
+    const { scanner } = this;
+    if (length < scanner.messageEnd) return ended ? SpecVerdict.MALFORMED : SpecVerdict.NEED_MORE;
+    const plain = inflateFramed(body, scanner.messageEnd, encoding);
+    if (typeof plain === 'number') return plain;
+    this.source = plain;
+    this.sourceEnd = plain.length;
+    scanner.begin(kind, ANY_LENGTH);
+    scanner.push(plain, 0, plain.length);
+    return SpecVerdict.FOUND;
+  }
+
+  private takeFields(): number {
+    const { fields } = this.scanner;
+    if (fields.modelName === '') return SpecVerdict.ABSENT;
+    this.name = fields.modelName;
+    this.pinned = fields.versionChoice !== VersionChoice.none;
+    this.version = fields.versionChoice === VersionChoice.version ? fields.versionText() : '';
+    this.mixed = fields.mixed;
+    return SpecVerdict.FOUND;
+  }
+}

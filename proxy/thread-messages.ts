@@ -1,0 +1,51 @@
+/** What the control thread and the data threads say to each other. Plain data: it crosses by structured clone. */
+import type { MessagePort } from 'node:worker_threads';
+import type { LogLevel } from '../base/logger.ts';
+import type { EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
+import type { BreakerTransition } from './policy/breaker-verdict.ts';
+
+export type ListenerRole = 'outbound' | 'inbound';
+
+/** The settings a data thread needs; a part of `ProcessSettings` with the same meanings. */
+export interface DataThreadSettings {
+  readonly outboundOpaquePorts: readonly number[];
+  readonly outboundUpstreamAddress: EndpointAddress | null;
+  readonly outboundDetectTimeoutMs: number;
+  readonly outboundMaxConnections: number;
+  readonly outboundMaxConcurrentStreams: number;
+  readonly outboundMaxHeaderListBytes: number;
+  readonly outboundMaxBufferedMessageBytes: number;
+  readonly logLevel: LogLevel;
+}
+
+export interface ListenRequest {
+  readonly role: ListenerRole;
+  readonly address: EndpointAddress;
+}
+
+export interface DataThreadData {
+  readonly index: number;
+  readonly threads: number;
+  readonly settings: DataThreadSettings;
+  readonly snapshot: MeshSnapshot;
+  readonly listen: readonly ListenRequest[];
+  readonly statsBuffer: SharedArrayBuffer;
+  readonly breakerBuffer: SharedArrayBuffer;
+}
+
+/** Control thread to data thread. */
+export type ToData =
+  | { readonly type: 'snapshot'; readonly snapshot: MeshSnapshot }
+  | { readonly type: 'analysis'; readonly port: MessagePort }
+  | { readonly type: 'hold'; readonly cluster: string; readonly action: 'open' | 'close' | 'release' }
+  /** Stop accepting, finish what is open, cut the rest after `deadlineMs`, answer `drained`. */
+  | { readonly type: 'drain'; readonly deadlineMs: number };
+
+/** Data thread to control thread. */
+export type FromData =
+  | { readonly type: 'listening'; readonly role: ListenerRole; readonly address: EndpointAddress }
+  | { readonly type: 'listen_failed'; readonly role: ListenerRole; readonly message: string }
+  | { readonly type: 'ready' }
+  | { readonly type: 'applied'; readonly revision: number }
+  | { readonly type: 'breaker'; readonly cluster: string; readonly transition: BreakerTransition }
+  | { readonly type: 'drained'; readonly cut: number };
