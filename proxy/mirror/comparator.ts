@@ -5,6 +5,7 @@
  * The primary's answer is the measure: outputs that only the shadow has are not looked at.
  */
 import { PredictResponseView, parsePredictResponse, type TensorView } from '../../proto/tensor/tensor-view.ts';
+import { WireError } from '../../proto/tensor/wire-error.ts';
 import { ClassVectors, topClass } from './class-vector.ts';
 import { type Comparison, MAX_ROWS } from './comparison.ts';
 import { ElementReader, type Floats, isFloat, MAX_READ_ELEMENTS } from './element-reader.ts';
@@ -130,7 +131,9 @@ export class Comparator {
     if (other.rank !== tensor.rank) return Fault.SHAPE;
     for (let i = 0; i < tensor.rank; i++) if (other.dims[i] !== tensor.dims[i]) return Fault.SHAPE;
     this.elements += tensor.elementCount;
-    return this.elements > MAX_ANSWER_ELEMENTS ? Fault.TOO_LARGE : Fault.NONE;
+    if (this.elements <= MAX_ANSWER_ELEMENTS) return Fault.NONE;
+    // Both answers are as large, so this is not held against the shadow: the pair is not judged.
+    throw new WireError('too_large', 'PredictResponse', `more than ${MAX_ANSWER_ELEMENTS} elements`);
   }
 
   private compareLabels(out: Comparison, tensor: TensorView, other: TensorView): void {
