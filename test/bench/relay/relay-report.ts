@@ -1,0 +1,156 @@
+/** The relay bench's report: a table with ratios to haproxy, the bars of DESIGN.md section 8, and one line of JSON. */
+import { median, rounded } from '../measure/statistics.ts';
+import { renderTable } from '../measure/text-table.ts';
+import { DIRECT, OURS, REFERENCE } from './proxies.ts';
+import { LOAD_CORE_LIMIT, type RelayRun } from './relay-run.ts';
+import type { Workload } from './workloads.ts';
+
+export interface TargetRuns {
+  readonly name: string;
+  readonly runs: readonly RelayRun[];
+  /** Requests that failed, warm-up and close check included. */
+  readonly failed: number;
+}
+
+export interface WorkloadRuns {
+  readonly workload: Workload;
+  readonly targets: readonly TargetRuns[];
+}
+
+export interface RelayReport {
+  readonly workloads: readonly WorkloadRuns[];
+  /** Highest resident set seen after a run, MiB, by proxy. */
+  readonly residents: ReadonlyMap<string, number>;
+  readonly skipped: readonly string[];
+}
+
+/** Medians over the rounds. */
+interface Figures {
+  readonly name: string;
+  readonly cpuUs: number;
+  readonly p50Us: number;
+  readonly p99Us: number;
+  readonly requestsPerSecond: number;
+  readonly loadCoreBusy: number;
+  readonly failed: number;
+  readonly disturbed: number;
+  readonly rounds: number;
+}
+
+/** With fewer undisturbed runs than this, all runs count. */
+const LEAST_UNDISTURBED = 3;
+
+function figuresOf({ name, runs, failed }: TargetRuns): Figures {
+  const quiet = runs.filter((run) => !run.disturbed);
+  const used = quiet.length >= LEAST_UNDISTURBED ? quiet : runs;
+  const over = (pick: (run: RelayRun) => number): number => median(used.map(pick));
+  return {
+    name,
+    cpuUs: over((run) => run.cpuUsPerRequest),
+    p50Us: over((run) => run.p50Us),
+    p99Us: over((run) => run.p99Us),
+    requestsPerSecond: over((run) => run.requestsPerSecond),
+    loadCoreBusy: over((run) => run.loadCoreBusy),
+    failed,
+    disturbed: runs.length - quiet.length,
+    rounds: runs.length,
+  };
+}
+
+/** Prints the table and the bars, and with `json` the JSON as the last line. */
+export function printRelayReport(report: RelayReport, json: boolean): void {
+  const all = report.workloads.map(({ workload, targets }) => ({ workload, figures: targets.map(figuresOf) }));
+  const rows = all.flatMap(({ workload, figures }) => figures.map((one) => tableRow(workload, one, figures)));
+  const head = [
+    'workload',
+    'proxy',
+    'CPU us/req',
+    `/ ${REFERENCE}`,
+    'p50 us',
+    'added',
+    'p99 us',
+    'req/s',
+    'load core',
+    '',
+  ];
+  process.stdout.write(`\n${renderTable(head, rows)}\n`);
+  const residents = [...report.residents].map(([name, mebibytes]) => `${name} ${mebibytes.toFixed(0)}`);
+  process.stdout.write(`resident, MiB: ${residents.join(', ')}\n`);
+  for (const name of report.skipped) process.stdout.write(`skipped: ${name} is not installed\n`);
+  for (const { workload, figures } of all) printBars(workload, figures);
+  if (json) process.stdout.write(`${JSON.stringify(jsonReport(report, all))}\n`);
+}
+
+function tableRow(workload: Workload, one: Figures, figures: readonly Figures[]): string[] {
+  const reference = find(figures, REFERENCE);
+  const direct = find(figures, DIRECT);
+  const notes: string[] = [];
+  if (one.failed > 0) notes.push(`${one.failed} FAILED`);
+  if (one.loadCoreBusy > LOAD_CORE_LIMIT) notes.push('load core full: req/s invalid');
+  if (one.disturbed > 0) notes.push(`${one.disturbed} of ${one.rounds} runs disturbed`);
+  return [
+    workload.name,
+    one.name,
+    text(one.cpuUs, 2),
+    text(one.cpuUs / (reference?.cpuUs ?? Number.NaN), 2),
+    text(one.p50Us, 0),
+    direct === undefined || one === direct ? '' : text(one.p50Us - direct.p50Us, 0),
+    text(one.p99Us, 0),
+    text(one.requestsPerSecond, 0),
+    `${text(one.loadCoreBusy * 100, 0)} %`,
+    notes.join('; '),
+  ];
+}
+
+function printBars(workload: Workload, figures: readonly Figures[]): void {
+  const ours = find(figures, OURS);
+  const reference = find(figures, REFERENCE);
+  if (ours === undefined || reference === undefined) return;
+  if (workload.cpuBar !== null) {
+    printBar(`${workload.name}: CPU per request, of ${REFERENCE}'s`, ours.cpuUs / reference.cpuUs, workload.cpuBar, 2);
+  }
+  const direct = find(figures, DIRECT);
+  if (direct === undefined) return;
+  const added = ours.p50Us - direct.p50Us;
+  printBar(`${workload.name}: added p50 in us, ${REFERENCE}'s being the bar`, added, reference.p50Us - direct.p50Us, 0);
+}
+
+function printBar(what: string, value: number, bar: number, digits: number): void {
+  const verdict = value <= bar ? 'met' : `MISSED by ${text((value / bar - 1) * 100, 0)} %`;
+  process.stdout.write(`bar ${what}: ${text(value, digits)} (at most ${text(bar, digits)}): ${verdict}\n`);
+}
+
+function jsonReport(
+  report: RelayReport,
+  all: readonly { workload: Workload; figures: readonly Figures[] }[],
+): Record<string, unknown> {
+  const workload = Object.fromEntries(all.map((one) => [one.workload.name, jsonWorkload(one.figures)]));
+  const rssMiB = Object.fromEntries([...report.residents].map(([name, value]) => [name, rounded(value, 1)]));
+  return { workload, rssMiB, ...(report.skipped.length > 0 && { skipped: report.skipped }) };
+}
+
+function jsonWorkload(figures: readonly Figures[]): Record<string, unknown> {
+  const by = (pick: (one: Figures) => number, digits: number, names = figures): Record<string, number | null> =>
+    Object.fromEntries(names.map((one) => [one.name, rounded(pick(one), digits)]));
+  const proxies = figures.filter((one) => one.name !== DIRECT);
+  const direct = find(figures, DIRECT);
+  return {
+    cpuUsPerRequest: by((one) => one.cpuUs, 3, proxies),
+    p50Us: by((one) => one.p50Us, 1),
+    p99Us: by((one) => one.p99Us, 1),
+    ...(direct !== undefined && { addedP50Us: by((one) => one.p50Us - direct.p50Us, 1, proxies) }),
+    // Null where the load generator was the limit.
+    requestsPerSecond: by((one) => (one.loadCoreBusy > LOAD_CORE_LIMIT ? Number.NaN : one.requestsPerSecond), 0),
+    loadCoreBusy: by((one) => one.loadCoreBusy, 2),
+    disturbedRuns: by((one) => one.disturbed, 0),
+    failed: figures.reduce((sum, one) => sum + one.failed, 0),
+  };
+}
+
+function find(figures: readonly Figures[], name: string): Figures | undefined {
+  return figures.find((one) => one.name === name);
+}
+
+function text(value: number, digits: number): string {
+  return Number.isFinite(value) ? value.toFixed(digits) : '-';
+}

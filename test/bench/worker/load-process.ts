@@ -1,0 +1,18 @@
+/**
+ * Process entry: the load generator of the worker bench. Arguments: `NAME=FILE` for each model. Over IPC it announces
+ * `{ ready: true }` and answers each `{ model, plan }` with a LoadSummary.
+ */
+import { LARGE, SMALL } from './models.ts';
+import { makeCases, type PredictCase } from './predict-cases.ts';
+import { type LoadPlan, runPredictLoad } from './predict-load.ts';
+
+const cases = new Map<string, PredictCase[]>();
+for (const argument of process.argv.slice(2)) {
+  const [name, file] = argument.split('=') as [string, string];
+  cases.set(name, await makeCases(name === SMALL.name ? SMALL : LARGE, file));
+}
+process.on('message', async ({ model, plan }: { model: string; plan: LoadPlan }) => {
+  process.send?.(await runPredictLoad(plan, cases.get(model)!));
+});
+process.on('disconnect', () => process.exit(0));
+process.send?.({ ready: true });

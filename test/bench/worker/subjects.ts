@@ -1,0 +1,82 @@
+/** The servers of the worker bench: how each is started, and what it is called in the report. */
+import { join } from 'node:path';
+import { AskedProgram } from '../programs/asked-program.ts';
+import { freePort } from '../programs/free-port.ts';
+import { PinnedProgram } from '../programs/pinned-program.ts';
+import type { BenchModel } from './models.ts';
+
+export const OURS = 'understudy';
+export const PER_REQUEST = 'grpcjsPerRequest';
+export const BARE_LOOP = 'bareLoop';
+
+/** A server that answers Predict calls. */
+export interface Subject {
+  readonly name: string;
+  readonly program: PinnedProgram;
+  readonly port: number;
+}
+
+/** A model and where its file lies. */
+export interface ModelFile {
+  readonly model: BenchModel;
+  readonly file: string;
+  /** Directory of its versions. */
+  readonly basePath: string;
+}
+
+export type BareLoop = AskedProgram<object, { model: string; seconds: number }, BareLoopRate>;
+
+export interface BareLoopRate {
+  readonly itemsPerSecond: number;
+  /** Batch size that carried most. */
+  readonly batch: number;
+}
+
+const ROOT = join(import.meta.dirname, '../../..');
+const PEERS = join(import.meta.dirname, '../peers');
+
+/** Our worker, everything at its defaults. */
+export async function startOurs(
+  core: number,
+  models: readonly ModelFile[],
+  nodeFlags: readonly string[],
+): Promise<Subject> {
+  const port = await freePort();
+  let isReady = false;
+  const program = new PinnedProgram({
+    name: OURS,
+    command: process.execPath,
+    args: [
+      ...nodeFlags,
+      join(ROOT, 'inference-worker/main.ts'),
+      '--host=127.0.0.1',
+      `--port=${port}`,
+      ...models.map(({ model, basePath }) => `--model=${model.name}:${basePath}`),
+    ],
+    core,
+    onLine: (line) => {
+      isReady ||= line.includes('"worker_ready"');
+    },
+  });
+  await program.ready(() => isReady);
+  return { name: OURS, program, port };
+}
+
+export async function startPerRequest(core: number, models: readonly ModelFile[]): Promise<Subject> {
+  const { program, announcement } = await AskedProgram.start<{ port: number }, object, object>({
+    name: PER_REQUEST,
+    core,
+    script: join(PEERS, 'grpc-js-server.ts'),
+    args: models.map(({ model, file }) => `${model.name}=${file}`),
+  });
+  return { name: PER_REQUEST, program, port: announcement.port };
+}
+
+export function startBareLoop(core: number, models: readonly ModelFile[]): Promise<BareLoop> {
+  return AskedProgram.start({
+    name: BARE_LOOP,
+    core,
+    script: join(PEERS, 'bare-loop.ts'),
+    args: models.map(({ model, file }) => `${model.name}=${file}=${model.inputs}`),
+  });
+}

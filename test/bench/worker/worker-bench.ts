@@ -1,0 +1,122 @@
+/**
+ * `bench worker`: our worker beside a grpc-js server that calls `session.run` per request, and a bare loop of
+ * `session.run` at its best batch size. They take turns on one core, run by run; every status and answer is checked.
+ */
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { busyFraction, readCoreTimes } from '../measure/core-times.ts';
+import { cpuMicroseconds } from '../measure/process-tree.ts';
+import { type BenchOptions, chosen, readOptions } from '../options.ts';
+import { AskedProgram } from '../programs/asked-program.ts';
+import { type BenchModel, LARGE, SMALL, writeModel } from './models.ts';
+import type { LoadPlan, LoadSummary } from './predict-load.ts';
+import {
+  type BareLoop,
+  type BareLoopRate,
+  type ModelFile,
+  type Subject,
+  startBareLoop,
+  startOurs,
+  startPerRequest,
+} from './subjects.ts';
+import { printWorkerReport, type ScenarioRuns, type WorkerRun } from './worker-report.ts';
+
+/** A model under closed-loop load. */
+export interface Scenario {
+  readonly model: BenchModel;
+  readonly name: string;
+  readonly connections: number;
+  readonly streams: number;
+}
+
+const SCENARIOS: readonly Scenario[] = [
+  { model: SMALL, name: 'small.8x32', connections: 8, streams: 32 },
+  { model: SMALL, name: 'small.32x1', connections: 32, streams: 1 },
+  { model: LARGE, name: 'large.8x32', connections: 8, streams: 32 },
+];
+
+const DEFAULTS = { rounds: 5, seconds: 3 };
+const WARM_UP_SECONDS = 1;
+/** Above this, other programs on the tested core disturbed a run. */
+const FOREIGN_LIMIT = 0.05;
+
+type LoadProcess = AskedProgram<object, { model: string; plan: LoadPlan }, LoadSummary>;
+
+/** Runs the bench and prints its report. Returns the exit code: 1 if any call failed. */
+export async function runWorkerBench(args: readonly string[]): Promise<number> {
+  const options = readOptions(args, DEFAULTS);
+  const scenarios = chosen('workload', SCENARIOS, (scenario) => scenario.name, options.only);
+  const folder = mkdtempSync(join(tmpdir(), 'understudy-bench-'));
+  const models = [SMALL, LARGE].map((model): ModelFile => {
+    const file = writeModel(folder, model);
+    return { model, file, basePath: dirname(dirname(file)) };
+  });
+  const load: LoadProcess = await AskedProgram.start({
+    name: 'load',
+    core: options.loadCore,
+    script: join(import.meta.dirname, 'load-process.ts'),
+    args: models.map(({ model, file }) => `${model.name}=${file}`),
+  });
+  const subjects = [
+    await startOurs(options.testedCore, models, profilerFlags(options)),
+    await startPerRequest(options.testedCore, models),
+  ];
+  const bareLoop = await startBareLoop(options.testedCore, models);
+  const results: ScenarioRuns[] = [];
+  for (const scenario of scenarios) results.push(await measure(options, scenario, load, subjects, bareLoop));
+  for (const { program } of [...subjects, load, bareLoop]) await program.stop();
+  rmSync(folder, { recursive: true, force: true });
+  printWorkerReport(results, options.json);
+  return results.some(({ subjects: all }) => all.some(({ runs }) => runs.some((run) => run.failed > 0))) ? 1 : 0;
+}
+
+async function measure(
+  options: BenchOptions,
+  scenario: Scenario,
+  load: LoadProcess,
+  subjects: readonly Subject[],
+  bareLoop: BareLoop,
+): Promise<ScenarioRuns> {
+  const runs = new Map(subjects.map((subject) => [subject, [] as WorkerRun[]]));
+  const bare: BareLoopRate[] = [];
+  for (const subject of subjects) await runOnce(options, scenario, load, subject, WARM_UP_SECONDS);
+  for (let round = 1; round <= options.rounds; round++) {
+    for (const [subject, list] of runs) list.push(await runOnce(options, scenario, load, subject, options.seconds));
+    bare.push(await bareLoop.ask({ model: scenario.model.name, seconds: options.seconds }));
+    process.stderr.write(`${scenario.name}: round ${round} of ${options.rounds}\n`);
+  }
+  return { scenario, subjects: [...runs].map(([{ name }, list]) => ({ name, runs: list })), bare };
+}
+
+async function runOnce(
+  options: BenchOptions,
+  scenario: Scenario,
+  load: LoadProcess,
+  subject: Subject,
+  seconds: number,
+): Promise<WorkerRun> {
+  subject.program.check();
+  const { connections, streams, model } = scenario;
+  const { pid } = subject.program;
+  const cpuBefore = cpuMicroseconds(pid);
+  const testedBefore = readCoreTimes(options.testedCore);
+  const loadBefore = readCoreTimes(options.loadCore);
+  const summary = await load.ask({ model: model.name, plan: { port: subject.port, connections, streams, seconds } });
+  const testedAfter = readCoreTimes(options.testedCore);
+  const loadCoreBusy = busyFraction(loadBefore, readCoreTimes(options.loadCore));
+  const cpuUs = cpuMicroseconds(pid) - cpuBefore;
+  const foreignUs = testedAfter.busyUs - testedBefore.busyUs - cpuUs;
+  return {
+    ...summary,
+    cpuUsPerCall: cpuUs / Math.max(1, summary.calls),
+    loadCoreBusy,
+    disturbed: foreignUs > FOREIGN_LIMIT * (testedAfter.totalUs - testedBefore.totalUs),
+  };
+}
+
+function profilerFlags(options: BenchOptions): string[] {
+  if (options.profileFolder === null) return [];
+  mkdirSync(options.profileFolder, { recursive: true });
+  return ['--cpu-prof', `--cpu-prof-dir=${options.profileFolder}`];
+}

@@ -1,0 +1,151 @@
+/** The worker bench's report: a table, the bars of DESIGN.md section 8, and one line of JSON. */
+import { median, rounded } from '../measure/statistics.ts';
+import { renderTable } from '../measure/text-table.ts';
+import type { LoadSummary } from './predict-load.ts';
+import { BARE_LOOP, type BareLoopRate, OURS, PER_REQUEST } from './subjects.ts';
+import type { Scenario } from './worker-bench.ts';
+
+export interface WorkerRun extends LoadSummary {
+  readonly cpuUsPerCall: number;
+  readonly loadCoreBusy: number;
+  /** Other programs used the tested core. */
+  readonly disturbed: boolean;
+}
+
+export interface ScenarioRuns {
+  readonly scenario: Scenario;
+  readonly subjects: readonly { readonly name: string; readonly runs: readonly WorkerRun[] }[];
+  readonly bare: readonly BareLoopRate[];
+}
+
+/** Medians over the rounds of one server under one load. */
+interface Figures {
+  readonly name: string;
+  readonly cpuUs: number;
+  readonly callsPerSecond: number;
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly loadCoreBusy: number;
+  readonly failed: number;
+  readonly disturbed: number;
+  readonly rounds: number;
+}
+
+interface ScenarioFigures {
+  readonly scenario: Scenario;
+  readonly figures: readonly Figures[];
+  readonly bareItemsPerSecond: number;
+  readonly bareBatch: number;
+}
+
+/** Most of the grpc-js server's CPU per call that ours may take. */
+const CPU_BARS: Readonly<Record<string, number>> = { 'small.8x32': 1 / 8, 'small.32x1': 1 / 3 };
+/** Least of the bare loop's throughput that ours must reach with the large model. */
+const THROUGHPUT_BAR = 0.9;
+const LOAD_CORE_LIMIT = 0.95;
+/** With fewer undisturbed runs than this, all runs count. */
+const LEAST_UNDISTURBED = 3;
+
+/** Prints the table and the bars, and with `json` the JSON as the last line. */
+export function printWorkerReport(results: readonly ScenarioRuns[], json: boolean): void {
+  const all = results.map(figuresOf);
+  const head = ['load', 'server', 'CPU us/call', '/ grpc-js', 'calls/s', '/ bare', 'p50 ms', 'p99 ms', 'load core', ''];
+  process.stdout.write(`\n${renderTable(head, all.flatMap(tableRows))}\n`);
+  for (const one of all) printBars(one);
+  if (json) process.stdout.write(`${JSON.stringify(jsonReport(all))}\n`);
+}
+
+function figuresOf({ scenario, subjects, bare }: ScenarioRuns): ScenarioFigures {
+  const figures = subjects.map(({ name, runs }): Figures => {
+    const quiet = runs.filter((run) => !run.disturbed);
+    const used = quiet.length >= LEAST_UNDISTURBED ? quiet : runs;
+    const over = (pick: (run: WorkerRun) => number): number => median(used.map(pick));
+    return {
+      name,
+      cpuUs: over((run) => run.cpuUsPerCall),
+      callsPerSecond: over((run) => run.callsPerSecond),
+      p50Ms: over((run) => run.p50Ms),
+      p99Ms: over((run) => run.p99Ms),
+      loadCoreBusy: over((run) => run.loadCoreBusy),
+      failed: runs.reduce((sum, run) => sum + run.failed, 0),
+      disturbed: runs.length - quiet.length,
+      rounds: runs.length,
+    };
+  });
+  const bareItemsPerSecond = median(bare.map((rate) => rate.itemsPerSecond));
+  return { scenario, figures, bareItemsPerSecond, bareBatch: bare[0]?.batch ?? 0 };
+}
+
+function tableRows({ scenario, figures, bareItemsPerSecond, bareBatch }: ScenarioFigures): string[][] {
+  const reference = find(figures, PER_REQUEST);
+  const rows = figures.map((one) => {
+    const notes: string[] = [];
+    if (one.failed > 0) notes.push(`${one.failed} FAILED`);
+    if (one.loadCoreBusy > LOAD_CORE_LIMIT) notes.push('load core full: calls/s invalid');
+    if (one.disturbed > 0) notes.push(`${one.disturbed} of ${one.rounds} runs disturbed`);
+    return [
+      scenario.name,
+      one.name,
+      text(one.cpuUs, 2),
+      text(one.cpuUs / (reference?.cpuUs ?? Number.NaN), 3),
+      text(one.callsPerSecond, 0),
+      text(one.callsPerSecond / bareItemsPerSecond, 3),
+      text(one.p50Ms, 2),
+      text(one.p99Ms, 2),
+      `${text(one.loadCoreBusy * 100, 0)} %`,
+      notes.join('; '),
+    ];
+  });
+  const note = `best batch ${bareBatch}`;
+  return [...rows, [scenario.name, BARE_LOOP, '', '', text(bareItemsPerSecond, 0), '1.000', '', '', '', note]];
+}
+
+function printBars({ scenario, figures, bareItemsPerSecond }: ScenarioFigures): void {
+  const ours = find(figures, OURS);
+  const reference = find(figures, PER_REQUEST);
+  if (ours === undefined || reference === undefined) return;
+  const bar = CPU_BARS[scenario.name];
+  if (bar !== undefined) {
+    const ratio = ours.cpuUs / reference.cpuUs;
+    const verdict = ratio <= bar ? 'met' : `MISSED by ${text((ratio / bar - 1) * 100, 0)} %`;
+    const what = `CPU per call, of grpc-js's`;
+    process.stdout.write(`bar ${scenario.name}: ${what}: ${text(ratio, 3)} (at most ${text(bar, 3)}): ${verdict}\n`);
+  } else {
+    const ratio = ours.callsPerSecond / bareItemsPerSecond;
+    const verdict = ratio >= THROUGHPUT_BAR ? 'met' : `MISSED by ${text((1 - ratio / THROUGHPUT_BAR) * 100, 0)} %`;
+    const what = `throughput, of the bare loop's`;
+    process.stdout.write(`bar ${scenario.name}: ${what}: ${text(ratio, 3)} (at least ${THROUGHPUT_BAR}): ${verdict}\n`);
+  }
+}
+
+/** `{ small: { '8x32': {...}, '32x1': {...} }, large: { itemsPerSecond: {...}, ... } }` */
+function jsonReport(all: readonly ScenarioFigures[]): Record<string, unknown> {
+  const small: Record<string, unknown> = {};
+  let large: Record<string, unknown> = {};
+  for (const one of all) {
+    const by = (pick: (figures: Figures) => number, digits: number): Record<string, number | null> =>
+      Object.fromEntries(one.figures.map((figures) => [figures.name, rounded(pick(figures), digits)]));
+    const [model, load] = one.scenario.name.split('.') as [string, string];
+    const rates = by((figures) => figures.callsPerSecond, 0);
+    const bare = { [BARE_LOOP]: rounded(one.bareItemsPerSecond, 0) };
+    const rest = {
+      p99Ms: by((figures) => figures.p99Ms, 3),
+      loadCoreBusy: by((figures) => figures.loadCoreBusy, 2),
+      disturbedRuns: by((figures) => figures.disturbed, 0),
+      failed: one.figures.reduce((sum, figures) => sum + figures.failed, 0),
+    };
+    const cpuUsPerCall = by((figures) => figures.cpuUs, 3);
+    if (model === 'small') small[load] = { cpuUsPerCall, callsPerSecond: { ...rates, ...bare }, ...rest };
+    else
+      large = { itemsPerSecond: { ...rates, ...bare }, bareBatch: one.bareBatch, cpuUsPerItem: cpuUsPerCall, ...rest };
+  }
+  return { small, large };
+}
+
+function find(figures: readonly Figures[], name: string): Figures | undefined {
+  return figures.find((one) => one.name === name);
+}
+
+function text(value: number, digits: number): string {
+  return Number.isFinite(value) ? value.toFixed(digits) : '-';
+}
