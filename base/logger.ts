@@ -9,6 +9,9 @@ const RANK: Readonly<Record<LogLevel, number>> = { debug: 10, info: 20, warn: 30
 
 export type LogSink = (line: string) => void;
 
+/** Whoever read our log may go away; that must not end the program, and there is nobody left to tell. */
+process.stderr.on('error', () => undefined);
+
 const stderrSink: LogSink = (line) => {
   process.stderr.write(line);
 };

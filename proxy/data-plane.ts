@@ -211,7 +211,7 @@ export class DataPlane {
       (model.fallbacks.length > 0 || model.shadows.length > 0 || model.config.checkOutputs);
     this.limitTime(exchange, cluster, infers);
     if (exchange.governed && infers && model.shadows.length > 0) {
-      exchange.mirrored = this.mirroring.select(exchange, model);
+      exchange.mirrored = this.mirroring.select(exchange, model, cluster);
     }
     this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
     if (exchange.bodyEnded && exchange.mirrored !== null) this.mirroring.send(exchange);

@@ -71,8 +71,9 @@ function tell(message: FromData): void {
   control.postMessage(message);
 }
 
-function createListener({ address }: ListenRequest): Listener {
+function createListener({ address, role }: ListenRequest): Listener {
   return new Listener({
+    direction: role,
     address,
     reusePort: data.threads > 1 && address.kind === 'tcp',
     maxConnections: settings.outboundMaxConnections,
@@ -97,11 +98,21 @@ async function listen(): Promise<void> {
       const address = await listener.listen();
       tell({ type: 'listening', role, address });
     } catch (error) {
+      if (isMissingIpv6(data.listen[index]!, error as NodeJS.ErrnoException)) {
+        log.warn('listen_skipped', { role, reason: 'this machine has no IPv6' });
+        continue;
+      }
       tell({ type: 'listen_failed', role, message: (error as Error).message });
       return;
     }
   }
   tell({ type: 'ready' });
+}
+
+/** The default listens on both loopback addresses; a machine without IPv6 has one of them. */
+function isMissingIpv6({ address }: ListenRequest, error: NodeJS.ErrnoException): boolean {
+  const missing = error.code === 'EADDRNOTAVAIL' || error.code === 'EAFNOSUPPORT';
+  return missing && address.kind === 'tcp' && address.host.includes(':');
 }
 
 async function drain(deadlineMs: number): Promise<void> {

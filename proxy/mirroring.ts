@@ -13,7 +13,7 @@ import type { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
 import { acquireBody, type BodyBuffer, releaseBody } from './body-buffer.ts';
 import type { Exchange } from './exchange.ts';
-import type { MeshModel, MeshShadow } from './mesh.ts';
+import type { MeshCluster, MeshModel, MeshShadow } from './mesh.ts';
 import type { PairSender } from './mirror/pair-sender.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { hashHundredths } from './routing/murmur3.ts';
@@ -74,13 +74,16 @@ export class Mirroring {
     this.random = options.random;
   }
 
-  /** Which shadows see this request; null when none does. */
-  select(exchange: Exchange, model: MeshModel): MirroredPair | null {
+  /** Which shadows see this request; null when none does. The cluster that answers it is no shadow of itself. */
+  select(exchange: Exchange, model: MeshModel, chosen: MeshCluster): MirroredPair | null {
     let all = true;
-    for (const shadow of model.shadows) if (shadow.config.percentHundredths < 10_000) all = false;
+    for (const shadow of model.shadows) {
+      if (shadow.config.percentHundredths < 10_000 || shadow.cluster === chosen) all = false;
+    }
     if (all) return new MirroredPair(model, model.shadows);
     const point = this.samplePoint(exchange, model);
     const selected = model.shadows.filter((shadow) => {
+      if (shadow.cluster === chosen) return false;
       if (point < shadow.config.percentHundredths) return true;
       this.countDrop(shadow, MirrorDrop.NOT_SAMPLED);
       return false;

@@ -46,7 +46,7 @@ export function adoptTls(socket: TLSSocket, reader: ByteReader): ByteSocket {
 
 /** Where to connect: a TCP host and port, or a Unix socket's path. */
 export type ConnectAddress =
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number; readonly localAddress?: string }
   | { readonly kind: 'unix'; readonly path: string };
 
 /**
@@ -59,7 +59,14 @@ export function openSocket(address: ConnectAddress, reader: ByteReader, onConnec
   const target =
     address.kind === 'unix'
       ? { path: address.path, allowHalfOpen: true, onread }
-      : { host: address.host, port: address.port, allowHalfOpen: true, noDelay: true, onread };
+      : {
+          host: address.host,
+          port: address.port,
+          allowHalfOpen: true,
+          noDelay: true,
+          localAddress: address.localAddress,
+          onread,
+        };
   const socket = netConnect(target as unknown as NetConnectOpts);
   io.attach(socket, false);
   socket.once('connect', onConnected);

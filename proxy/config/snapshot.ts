@@ -7,9 +7,12 @@
  * identity across snapshots is the `name`.
  */
 
-/** Where an endpoint listens. TCP hosts may be names; they are resolved when a connection is made. */
+/**
+ * Where an endpoint listens. TCP hosts may be names; they are resolved when a connection is made. `localAddress` is the
+ * source address to dial from, by which the interception rules know an inbound connection on its last step.
+ */
 export type EndpointAddress =
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number }
+  | { readonly kind: 'tcp'; readonly host: string; readonly port: number; readonly localAddress?: string }
   | { readonly kind: 'unix'; readonly path: string };
 
 /** When a cluster's breaker opens and how it closes again. Durations in milliseconds, fractions in 0..1. */

@@ -14,6 +14,8 @@ import type { ByteSocket } from '../../proto/io/byte-socket.ts';
 import { formatAddress } from '../config/address.ts';
 import type { EndpointAddress } from '../config/snapshot.ts';
 import { ProcessSlot } from '../stats/slots.ts';
+import { inboundSource } from './inbound-source.ts';
+import { isProbe, probeAnswer } from './interception-probe.ts';
 import { OpaqueRelay } from './opaque-relay.ts';
 import { type OriginalDestination, readDestination } from './original-destination.ts';
 import { ProtocolDetection } from './protocol-detection.ts';
@@ -27,6 +29,8 @@ export interface Destination {
 const DIRECT: Destination = Object.freeze({ destination: null, key: '' });
 
 export interface ListenerOptions {
+  /** Calls of the application go out; calls to the application come in and are delivered from a source address of ours. */
+  readonly direction: 'outbound' | 'inbound';
   readonly address: EndpointAddress;
   /** Several data threads listen on the same port. */
   readonly reusePort: boolean;
@@ -122,7 +126,12 @@ export class Listener implements ConnectionOwner {
 
   private accept(socket: Socket): void {
     const reading = readDestination(socket);
-    const destination = reading.verdict === 'redirected' ? this.judge(reading.destination) : DIRECT;
+    const redirected = reading.verdict === 'redirected';
+    if (redirected && isProbe(reading.destination.host)) {
+      socket.end(probeAnswer(reading.destination.host, reading.destination.port));
+      return;
+    }
+    const destination = redirected ? this.judge(reading.destination) : this.dialled(reading.verdict);
     if (destination === null) {
       socket.destroy();
       return;
@@ -148,7 +157,14 @@ export class Listener implements ConnectionOwner {
     const { address } = this.options;
     if (destination.port === this.boundPort && address.kind === 'tcp' && destination.host === address.host) return null;
     const to: EndpointAddress = { kind: 'tcp', host: destination.host, port: destination.port };
-    return { destination: to, key: formatAddress(to) };
+    if (this.options.direction === 'outbound') return { destination: to, key: formatAddress(to) };
+    const localAddress = inboundSource(destination.family);
+    return { destination: { ...to, localAddress }, key: `inbound ${formatAddress(to)}` };
+  }
+
+  /** A caller that dialled the listener itself: fine where callers may, but inbound there is nobody to hand it to. */
+  private dialled(verdict: 'direct' | 'unavailable'): Destination | null {
+    return this.options.direction === 'inbound' && verdict === 'direct' ? null : DIRECT;
   }
 
   private serveHttp2(io: ByteSocket, first: Buffer, length: number, destination: Destination): void {

@@ -55,7 +55,8 @@ export class PoolTable {
 
   /** The pool for an address, made on first use. Connection figures count for the cluster that made it. */
   get(address: EndpointAddress, config: ClusterSnapshot): EndpointPool {
-    const key = formatAddress(address);
+    const source = address.kind === 'tcp' ? (address.localAddress ?? '') : '';
+    const key = source === '' ? formatAddress(address) : `${formatAddress(address)} from ${source}`;
     let pool = this.pools.get(key);
     const { cells } = this;
     const { statsBase } = config;
