@@ -8,7 +8,7 @@
  */
 import { MessageChannel } from 'node:worker_threads';
 import { systemClock } from '../base/clock.ts';
-import type { Logger } from '../base/logger.ts';
+import { type Logger, setLogFormat } from '../base/logger.ts';
 import { AdminServer, jsonAnswer, textAnswer } from './admin/admin-server.ts';
 import { modelsView } from './admin/models-view.ts';
 import { formatAddress } from './config/address.ts';
@@ -60,6 +60,7 @@ export class App {
     });
     const { settings, mesh } = this.source.current;
     log.level = settings.logLevel;
+    setLogFormat(settings.logFormat);
     regions = new StatsRegions(settings.concurrency, slots);
     this.regions = regions;
     const breakerBuffer = BreakerCells.allocate(MAX_BREAKERS, settings.concurrency);

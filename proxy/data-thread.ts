@@ -5,7 +5,7 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
 import { systemClock } from '../base/clock.ts';
-import { Logger } from '../base/logger.ts';
+import { Logger, setLogFormat } from '../base/logger.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
 import { HTTP2_COUNTER_SLOTS } from '../proto/http2/counters.ts';
 import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from '../proto/http2/limits.ts';
@@ -28,6 +28,7 @@ const control = parentPort;
 const data = workerData as DataThreadData;
 const { settings } = data;
 
+setLogFormat(settings.logFormat);
 const clock = systemClock;
 const log = new Logger(settings.logLevel, { thread: data.index });
 const region = new StatsRegion(data.statsBuffer);

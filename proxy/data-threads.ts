@@ -122,6 +122,7 @@ export class DataThreads {
         outboundMaxHeaderListBytes: settings.outboundMaxHeaderListBytes,
         outboundMaxBufferedMessageBytes: settings.outboundMaxBufferedMessageBytes,
         logLevel: settings.logLevel,
+        logFormat: settings.logFormat,
       },
       snapshot: this.snapshot,
       listen: this.listen,

@@ -1,6 +1,6 @@
 /** What the control thread and the data threads say to each other. Plain data: it crosses by structured clone. */
 import type { MessagePort } from 'node:worker_threads';
-import type { LogLevel } from '../base/logger.ts';
+import type { LogFormat, LogLevel } from '../base/logger.ts';
 import type { EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
 import type { BreakerTransition } from './policy/breaker-verdict.ts';
 
@@ -16,6 +16,7 @@ export interface DataThreadSettings {
   readonly outboundMaxHeaderListBytes: number;
   readonly outboundMaxBufferedMessageBytes: number;
   readonly logLevel: LogLevel;
+  readonly logFormat: LogFormat;
 }
 
 export interface ListenRequest {

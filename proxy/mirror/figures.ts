@@ -4,9 +4,9 @@
  * Sums cross threads by structured clone and merge by addition (maxima by maximum), so several observers' make one.
  */
 import type { Comparison } from './comparison.ts';
+import type { CohortFigures, ComparisonFigures, FaultCounts } from './comparison-figures.ts';
 import type { EvidenceSums, EvidenceTest } from './evidence.ts';
 import { FAULT_KINDS } from './fault-kinds.ts';
-import type { CohortFigures, ComparisonFigures, FaultCounts } from './messages.ts';
 import { addScores, createScores, driftFigures, mergeScores, type ScoreSums } from './score-histogram.ts';
 
 /** Sums over the pairs of one cohort, or over all of a comparison. */
@@ -205,7 +205,8 @@ function cohortFigures(sums: CohortSums, test: EvidenceTest): CohortFigures {
 }
 
 function mean(sum: number, count: number): number | null {
-  return count === 0 ? null : sum / count;
+  // Doubles near their limit can overflow a sum, and JSON has no infinity.
+  return count === 0 || !Number.isFinite(sum) ? null : sum / count;
 }
 
 function faultCounts(counts: Float64Array): FaultCounts {

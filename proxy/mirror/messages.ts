@@ -1,5 +1,5 @@
 /**
- * What the threads around the shadow comparison say to each other, and the figures that come out of it.
+ * What the threads around the shadow comparison say to each other.
  *
  *   control thread --- ToAnalysis ---> analysis thread --- FromAnalysis ---> control thread
  *   data thread    --- PairBatch ----> analysis thread --- FreeBuffer -----> data thread      (a MessagePort each)
@@ -11,9 +11,10 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { CohortPolicy } from '../config/snapshot.ts';
-import type { EvidenceFigures, EvidencePolicy } from './evidence.ts';
+import type { EvidencePolicy } from './evidence.ts';
 import type { ComparisonSums } from './figures.ts';
-import type { DriftFigures } from './score-histogram.ts';
+
+export type { CohortFigures, ComparisonFigures, FaultCounts } from './comparison-figures.ts';
 
 /** Data thread to analysis thread, with `buffer` in the transfer list. `length` bytes of it are pair records. */
 export interface PairBatch {
@@ -83,46 +84,4 @@ export interface AnalysisWorkerData {
   readonly counts: AnalysisCounts;
   /** Milliseconds between two unasked reports. */
   readonly reportEveryMs: number;
-}
-
-/** Faults of answers by kind: see fault-kinds.ts. Kinds that did not occur are left out. */
-export type FaultCounts = Readonly<Record<string, number>>;
-
-/** Figures of all pairs of a comparison, or of one cohort of it, for the admin API. Fractions are 0..1, null without data. */
-export interface CohortFigures {
-  /** Requests whose two answers were looked at; one with rows of several cohorts counts in each. */
-  readonly pairs: number;
-  /** Rows whose class, label or value was compared. */
-  readonly rows: number;
-  /** Share of `rows` that agree, by the comparison's `rule`. */
-  readonly agreement: number | null;
-  /** Largest and mean |shadow - primary| over the elements of float outputs that are finite on both sides. */
-  readonly maxAbsDifference: number;
-  readonly meanAbsDifference: number | null;
-  /** Faults of the shadow's answers, and of the primary's own. */
-  readonly faults: FaultCounts;
-  readonly primaryFaults: FaultCounts;
-  /** Pairs of which one side answered and the other failed. */
-  readonly statusDifferences: number;
-  /** Mean of shadow minus primary latency, milliseconds, over pairs in which both sides answered. */
-  readonly latencyDifferenceMs: number | null;
-  /** Mean distance 0..1 over pairs whose primary answered: disagreement, and 1 for a failed or faulty shadow. */
-  readonly divergence: number | null;
-  /** Mean Jensen-Shannon divergence of the rows' class vectors, natural logarithm. */
-  readonly vectorJsDivergence: number | null;
-  /** How the two sides' scores are distributed and how far apart; null for models without scores. */
-  readonly scores: DriftFigures | null;
-  /** Evidence about `divergence` that holds however often one looks. */
-  readonly evidence: EvidenceFigures;
-}
-
-/** Figures of one model's shadow against one of its primary clusters. */
-export interface ComparisonFigures extends CohortFigures {
-  readonly model: string;
-  /** Cluster names, for example `credit-risk@1` and `credit-risk@2`. */
-  readonly primary: string;
-  readonly shadow: string;
-  /** What agreement means here: `labels`, `top_class`, `threshold`, `tolerance`, or `none` before the first answer. */
-  readonly rule: string;
-  readonly byCohort: Readonly<Record<string, CohortFigures>>;
 }

@@ -14,7 +14,10 @@ function mistakes(env: Variables): string[] {
 
 t.test('an empty environment gives every default', async (t) => {
   const { settings, shorthands } = readEnvironment({});
-  t.same(settings.outboundListen, [{ kind: 'tcp', host: '127.0.0.1', port: 15_001 }]);
+  t.same(settings.outboundListen, [
+    { kind: 'tcp', host: '127.0.0.1', port: 15_001 },
+    { kind: 'tcp', host: '::1', port: 15_001 },
+  ]);
   t.same(settings.inboundListen, []);
   t.same(settings.adminListen, [{ kind: 'tcp', host: '127.0.0.1', port: 15_000 }]);
   t.same(settings.outboundExplicitPorts, []);

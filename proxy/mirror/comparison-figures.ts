@@ -1,0 +1,45 @@
+/** The figures of a comparison as the admin API tells them: plain JSON, nothing that is not a number. */
+import type { EvidenceFigures } from './evidence.ts';
+import type { DriftFigures } from './score-histogram.ts';
+
+/** Faults of answers by kind: see fault-kinds.ts. Kinds that did not occur are left out. */
+export type FaultCounts = Readonly<Record<string, number>>;
+
+/** Figures of all pairs of a comparison, or of one cohort of it, for the admin API. Fractions are 0..1, null without data. */
+export interface CohortFigures {
+  /** Requests whose two answers were looked at; one with rows of several cohorts counts in each. */
+  readonly pairs: number;
+  /** Rows whose class, label or value was compared. */
+  readonly rows: number;
+  /** Share of `rows` that agree, by the comparison's `rule`. */
+  readonly agreement: number | null;
+  /** Largest and mean |shadow - primary| over the elements of float outputs that are finite on both sides. */
+  readonly maxAbsDifference: number;
+  readonly meanAbsDifference: number | null;
+  /** Faults of the shadow's answers, and of the primary's own. */
+  readonly faults: FaultCounts;
+  readonly primaryFaults: FaultCounts;
+  /** Pairs of which one side answered and the other failed. */
+  readonly statusDifferences: number;
+  /** Mean of shadow minus primary latency, milliseconds, over pairs in which both sides answered. */
+  readonly latencyDifferenceMs: number | null;
+  /** Mean distance 0..1 over pairs whose primary answered: disagreement, and 1 for a failed or faulty shadow. */
+  readonly divergence: number | null;
+  /** Mean Jensen-Shannon divergence of the rows' class vectors, natural logarithm. */
+  readonly vectorJsDivergence: number | null;
+  /** How the two sides' scores are distributed and how far apart; null for models without scores. */
+  readonly scores: DriftFigures | null;
+  /** Evidence about `divergence` that holds however often one looks. */
+  readonly evidence: EvidenceFigures;
+}
+
+/** Figures of one model's shadow against one of its primary clusters. */
+export interface ComparisonFigures extends CohortFigures {
+  readonly model: string;
+  /** Cluster names, for example `credit-risk@1` and `credit-risk@2`. */
+  readonly primary: string;
+  readonly shadow: string;
+  /** What agreement means here: `labels`, `top_class`, `threshold`, `tolerance`, or `none` before the first answer. */
+  readonly rule: string;
+  readonly byCohort: Readonly<Record<string, CohortFigures>>;
+}
