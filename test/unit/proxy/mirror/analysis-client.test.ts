@@ -5,6 +5,7 @@ import { Logger } from '../../../../base/logger.ts';
 import { AnalysisClient, type AnalysisClientOptions } from '../../../../proxy/mirror/analysis-client.ts';
 import type { ComparisonPolicy, FreeBuffer, PairBatch } from '../../../../proxy/mirror/messages.ts';
 import type { PairRecord } from '../../../../proxy/mirror/pair-record.ts';
+import { PairSender } from '../../../../proxy/mirror/pair-sender.ts';
 import { batch, floats, outputs } from './pairs.ts';
 
 const POLICY: ComparisonPolicy = {
@@ -60,6 +61,24 @@ t.test('pairs from several data threads become figures, and their buffers come b
   t.strictSame(Object.keys(figures!.byCohort).sort(), ['c0', 'c1', 'unknown']);
   t.equal(client.counts().pairs, 4);
   t.equal(client.figures(), client.figures(), 'one object until the next report');
+});
+
+t.test('what a sender takes is compared, over more buffers than it has', async (t) => {
+  const client = start(t);
+  const sender = new PairSender();
+  sender.connect(connect(t, client));
+  const large = { y: floats([2000, 2], new Array(4000).fill(0.5)) };
+  const record = outputs(large, large);
+  let taken = 0;
+  for (let i = 0; i < 150; i++) {
+    if (sender.send(record)) taken++;
+    if (i % 5 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  t.ok(taken > 0);
+  for (let i = 0; i < 100 && client.counts().pairs < taken; i++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  t.equal(client.counts().pairs, taken, 'every pair that was not refused');
+  t.match(client.figures()[0], { pairs: taken, rows: taken * 2000, agreement: 1 });
 });
 
 t.test('reports come unasked', async (t) => {
