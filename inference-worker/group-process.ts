@@ -14,6 +14,7 @@ import { HealthCheckMethod, HealthWatchMethod } from './api/health.ts';
 import { GetModelMetadataMethod } from './api/model-metadata.ts';
 import { GetModelStatusMethod } from './api/model-status.ts';
 import { PredictMethod } from './api/predict.ts';
+import { ServingService } from './api/serving-service.ts';
 import { ServingState } from './api/serving-state.ts';
 import type { Servable } from './batching/batcher.ts';
 import type { FoundVersion } from './repository/model-directory.ts';
@@ -31,6 +32,7 @@ class GroupProcess {
   private readonly log: Logger;
   private readonly state = new ServingState();
   private readonly repository: ModelRepository;
+  private readonly service: ServingService;
   private readonly watch = new HealthWatchMethod(this.state);
   private readonly server: GrpcServer;
   private ending = false;
@@ -48,11 +50,12 @@ class GroupProcess {
       load: (model, found) => this.load(model, found),
       log: this.log,
     });
+    this.service = new ServingService(this.repository);
     this.server = new GrpcServer({
       methods: [
-        new PredictMethod(this.repository),
-        new GetModelMetadataMethod(this.repository),
-        new GetModelStatusMethod(this.repository),
+        new PredictMethod(this.service),
+        new GetModelMetadataMethod(this.service),
+        new GetModelStatusMethod(this.service),
         new HealthCheckMethod(this.state),
         this.watch,
       ],

@@ -1,37 +1,25 @@
 /** GetModelStatus: the state of one version, or of all that are known. Labels in the request are ignored, as in TFS. */
 import { GrpcStatus } from '../../base/grpc-status.ts';
-import { VersionChoice } from '../../proto/tensor/model-spec-view.ts';
 import type { VersionStatus } from '../repository/model-repository.ts';
 import { STATE_NUMBERS } from '../repository/version-state.ts';
-import { emptyModelName, missingModelSpec, statusNotFound } from '../worker-error.ts';
 import type { GrpcCall, GrpcMethod } from './grpc-call.ts';
 import { MessageBuilder } from './message-builder.ts';
+import { readModelSpec } from './model-spec.ts';
 import { readModelSpecRequest } from './model-spec-request.ts';
-
-/** Who knows the states of versions, highest first. */
-export interface StatusSource {
-  statusOf(model: string): readonly VersionStatus[] | undefined;
-}
+import type { ServingService } from './serving-service.ts';
 
 export class GetModelStatusMethod implements GrpcMethod {
   readonly path = '/tensorflow.serving.ModelService/GetModelStatus';
-  private readonly source: StatusSource;
+  private readonly service: ServingService;
 
-  constructor(source: StatusSource) {
-    this.source = source;
+  constructor(service: ServingService) {
+    this.service = service;
   }
 
   handle(call: GrpcCall, buf: Buffer, start: number, end: number): void {
     const { spec } = readModelSpecRequest(buf, start, end, 'GetModelStatusRequest');
-    if (!spec.present) throw missingModelSpec();
-    const name = spec.name(buf);
-    if (name === '') throw emptyModelName();
-    const version = spec.versionChoice === VersionChoice.version ? spec.version() : null;
-    const known = this.source.statusOf(name) ?? [];
-    const statuses = version === null ? known : known.filter((status) => status.version === version);
-    if (statuses.length === 0) throw statusNotFound(name, version);
     const response = new MessageBuilder();
-    for (const status of statuses) response.message(1, versionStatus(status));
+    for (const status of this.service.status(readModelSpec(spec, buf))) response.message(1, versionStatus(status));
     call.reply(response.finish());
   }
 }

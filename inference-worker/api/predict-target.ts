@@ -2,7 +2,7 @@
 import { modelSpecField, tensorKey } from '../../proto/tensor/tensor-writer.ts';
 import type { Servable } from '../batching/batcher.ts';
 import { DEFAULT_SIGNATURE_NAME, type Signature } from '../session/signature.ts';
-import { predictSignatureNotFound, type WorkerError } from '../worker-error.ts';
+import { duplicateOutput, outputNotFound, predictSignatureNotFound, type WorkerError } from '../worker-error.ts';
 
 export interface PredictTarget {
   readonly servable: Servable;
@@ -38,4 +38,17 @@ export function predictTarget(servable: Servable, signatureName: string): Predic
   };
   known.set(name, made);
   return made;
+}
+
+/** Positions of the outputs that `output_filter` names, in its order; null when it is empty, which means all. */
+export function chooseOutputs(target: PredictTarget, filter: readonly string[]): number[] | null | WorkerError {
+  if (filter.length === 0) return null;
+  const chosen: number[] = [];
+  for (const name of filter) {
+    const index = target.outputNames.indexOf(name);
+    if (index < 0) return outputNotFound(name, target.outputNames);
+    if (chosen.includes(index)) return duplicateOutput(name);
+    chosen.push(index);
+  }
+  return chosen;
 }

@@ -9,19 +9,15 @@ import { PredictMessageWriter } from '../../proto/tensor/tensor-writer.ts';
 import { textEquals } from '../../proto/tensor/text.ts';
 import { type OutputView, PredictCall } from '../batching/batcher.ts';
 import type { ServableView } from '../repository/servable-view.ts';
-import { duplicateOutput, outputNotFound, WorkerError } from '../worker-error.ts';
+import { WorkerError } from '../worker-error.ts';
 import type { Cancellable, GrpcCall, GrpcMethod } from './grpc-call.ts';
-import { type PredictTarget, predictTarget } from './predict-target.ts';
-import { findServable } from './servable-lookup.ts';
-
-/** Where requests find the serving versions; the repository replaces `view` whole. */
-export interface ViewSource {
-  readonly view: ServableView;
-}
+import { readModelSpec } from './model-spec.ts';
+import { chooseOutputs, type PredictTarget } from './predict-target.ts';
+import type { ServingService } from './serving-service.ts';
 
 export class PredictMethod implements GrpcMethod {
   readonly path = '/tensorflow.serving.PredictionService/Predict';
-  private readonly source: ViewSource;
+  private readonly service: ServingService;
   private readonly request = new PredictRequestView();
   private readonly writer = new PredictMessageWriter('response');
   /** The last target found for a spec without label and signature, and what it was found by. */
@@ -31,8 +27,8 @@ export class PredictMethod implements GrpcMethod {
   private lastVersionLo = 0;
   private lastVersionHi = 0;
 
-  constructor(source: ViewSource) {
-    this.source = source;
+  constructor(service: ServingService) {
+    this.service = service;
   }
 
   handle(call: GrpcCall, buf: Buffer, start: number, end: number): void {
@@ -43,7 +39,7 @@ export class PredictMethod implements GrpcMethod {
       call.fail(target);
       return;
     }
-    const filter = request.filterCount === 0 ? null : outputFilter(request, buf, target);
+    const filter = request.filterCount === 0 ? null : chooseOutputs(target, filterNames(request, buf));
     if (filter instanceof WorkerError) {
       call.fail(filter);
       return;
@@ -59,7 +55,7 @@ export class PredictMethod implements GrpcMethod {
     const { lastTarget } = this;
     return (
       lastTarget !== null &&
-      this.lastView === this.source.view &&
+      this.lastView === this.service.view &&
       modelSpec.signatureStart === modelSpec.signatureEnd &&
       modelSpec.versionChoice === this.lastChoice &&
       modelSpec.versionLo === this.lastVersionLo &&
@@ -70,14 +66,10 @@ export class PredictMethod implements GrpcMethod {
 
   private resolve(buf: Buffer): PredictTarget | WorkerError {
     const { modelSpec } = this.request;
-    const { view } = this.source;
-    const servable = findServable(view, modelSpec, buf);
-    if (servable instanceof WorkerError) return servable;
-    const signatureName = modelSpec.signatureName(buf);
-    const target = predictTarget(servable, signatureName);
-    if (target instanceof WorkerError || signatureName !== '' || modelSpec.versionChoice === VersionChoice.label) {
-      return target;
-    }
+    const { view } = this.service;
+    const target = this.service.findTarget(readModelSpec(modelSpec, buf));
+    const named = modelSpec.signatureStart !== modelSpec.signatureEnd;
+    if (target instanceof WorkerError || named || modelSpec.versionChoice === VersionChoice.label) return target;
     this.lastView = view;
     this.lastTarget = target;
     this.lastChoice = modelSpec.versionChoice;
@@ -87,17 +79,10 @@ export class PredictMethod implements GrpcMethod {
   }
 }
 
-/** Indices of the outputs a request asks for, in the signature's order of names as asked. */
-function outputFilter(request: PredictRequestView, buf: Buffer, target: PredictTarget): number[] | WorkerError {
-  const chosen: number[] = [];
-  for (let i = 0; i < request.filterCount; i++) {
-    const name = request.filterAt(buf, i);
-    const index = target.outputNames.indexOf(name);
-    if (index < 0) return outputNotFound(name, target.outputNames);
-    if (chosen.includes(index)) return duplicateOutput(name);
-    chosen.push(index);
-  }
-  return chosen;
+function filterNames(request: PredictRequestView, buf: Buffer): string[] {
+  const names: string[] = [];
+  for (let i = 0; i < request.filterCount; i++) names.push(request.filterAt(buf, i));
+  return names;
 }
 
 /** One accepted Predict call, until the core answers it. */

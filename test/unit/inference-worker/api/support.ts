@@ -9,6 +9,7 @@ import { HealthCheckMethod, HealthWatchMethod } from '../../../../inference-work
 import { GetModelMetadataMethod } from '../../../../inference-worker/api/model-metadata.ts';
 import { GetModelStatusMethod } from '../../../../inference-worker/api/model-status.ts';
 import { PredictMethod } from '../../../../inference-worker/api/predict.ts';
+import { ServingService } from '../../../../inference-worker/api/serving-service.ts';
 import { ServingState } from '../../../../inference-worker/api/serving-state.ts';
 import type { OutputView, PredictCall, Servable } from '../../../../inference-worker/batching/batcher.ts';
 import type { VersionStatus } from '../../../../inference-worker/repository/model-repository.ts';
@@ -84,13 +85,19 @@ export async function openFront(t: Test, maxMessageBytes = 1_000_000): Promise<F
   const servables = [new HandServable('m', 1n), new HandServable('m', 9223372036854775807n)];
   const view = modelView('m', servables as unknown as Servable[], new Map([['stable', 1n]]));
   const source = { view: new Map([['m', view]]) as ServableView, statuses: [] as VersionStatus[] };
+  const service = new ServingService({
+    get view() {
+      return source.view;
+    },
+    statusOf: (model) => (model === 'm' ? source.statuses : undefined),
+  });
   const state = new ServingState();
   const watch = new HealthWatchMethod(state);
   const server = new GrpcServer({
     methods: [
-      new PredictMethod(source),
-      new GetModelMetadataMethod(source),
-      new GetModelStatusMethod({ statusOf: (model) => (model === 'm' ? source.statuses : undefined) }),
+      new PredictMethod(service),
+      new GetModelMetadataMethod(service),
+      new GetModelStatusMethod(service),
       new HealthCheckMethod(state),
       watch,
     ],
