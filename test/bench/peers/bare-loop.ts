@@ -1,7 +1,7 @@
 /**
  * Process entry: nothing but `session.run` in a loop at the batch size that carries most items a second: what the model
  * itself allows on one core. Arguments: `NAME=FILE=WIDTH` for each model. Over IPC it announces `{ ready: true }` and
- * answers each `{ model, seconds }` with `{ itemsPerSecond, batch }`.
+ * answers each `{ model, seconds }` with `{ items, seconds, batch }`.
  */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { INPUT } from '../worker/models.ts';
@@ -22,14 +22,19 @@ for (const argument of process.argv.slice(2)) {
   const model: Model = { session, width: Number(width), batch: 1 };
   let best = 0;
   for (const batch of BATCHES) {
-    const rate = await itemsPerSecond(model, batch, SCAN_MS);
+    const { items, seconds } = await loop(model, batch, SCAN_MS);
+    const rate = items / seconds;
     if (rate > best) model.batch = batch;
     best = Math.max(best, rate);
   }
   models.set(name, model);
 }
 
-async function itemsPerSecond({ session, width }: Model, batch: number, forMs: number): Promise<number> {
+async function loop(
+  { session, width }: Model,
+  batch: number,
+  forMs: number,
+): Promise<{ items: number; seconds: number }> {
   const values = Float32Array.from({ length: batch * width }, (_, i) => Math.sin(i));
   const feeds = { [INPUT]: new Tensor('float32', values, [batch, width]) };
   await session.run(feeds);
@@ -41,13 +46,13 @@ async function itemsPerSecond({ session, width }: Model, batch: number, forMs: n
     items += batch;
     nowMs = performance.now();
   }
-  return (items * 1000) / (nowMs - startMs);
+  return { items, seconds: (nowMs - startMs) / 1000 };
 }
 
 process.on('message', async ({ model: name, seconds }: { model: string; seconds: number }) => {
   const model = models.get(name)!;
-  const rate = await itemsPerSecond(model, model.batch, seconds * 1000);
-  process.send?.({ itemsPerSecond: rate, batch: model.batch });
+  const count = await loop(model, model.batch, seconds * 1000);
+  process.send?.({ ...count, batch: model.batch });
 });
 process.on('disconnect', () => process.exit(0));
 process.send?.({ ready: true });

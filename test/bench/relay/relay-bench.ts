@@ -5,6 +5,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Patience } from '../measure/patience.ts';
 import { residentMiB } from '../measure/process-tree.ts';
 import { type BenchOptions, chosen, readOptions } from '../options.ts';
 import { findOrInstall } from '../programs/packages.ts';
@@ -16,7 +17,7 @@ import { printRelayReport, type RelayReport, type TargetRuns, type WorkloadRuns 
 import { bodyFile, type RelayRig, type RelayRun, runRelay } from './relay-run.ts';
 import { WORKLOADS, type Workload } from './workloads.ts';
 
-const DEFAULTS = { rounds: 5, seconds: 3 };
+const DEFAULTS = { rounds: 5, seconds: 2 };
 const CHECKED_ANSWERS = 200;
 
 /** Where load can be sent: a proxy, or straight to the backend. */
@@ -65,6 +66,7 @@ async function measure(
   skipped: readonly string[],
 ): Promise<RelayReport> {
   const direct: Target = { name: DIRECT, port: rig.backend.announcement.port, proxy: null };
+  const patience = new Patience([rig.options.testedCore, rig.options.loadCore]);
   const residents = new Map<string, number>();
   const results: WorkloadRuns[] = [];
   for (const workload of workloads) {
@@ -75,7 +77,8 @@ async function measure(
       for (const [target, state] of states) {
         target.proxy?.program.check();
         const requests = state.requestsPerSecond * rig.options.seconds;
-        const run = await runRelay(rig, workload, target.port, target.proxy?.program.pid ?? null, requests);
+        const pid = target.proxy?.program.pid ?? null;
+        const run = await patience.run(() => runRelay(rig, workload, target.port, pid, requests));
         state.runs.push(run);
         state.failed += run.failed;
         if (run.requestsPerSecond > 0) state.requestsPerSecond = run.requestsPerSecond;

@@ -1,6 +1,6 @@
 /** One measured run: load through one proxy, what it cost the proxy, and whether the measurement is to be trusted. */
 import { join } from 'node:path';
-import { busyFraction, readCoreTimes } from '../measure/core-times.ts';
+import { CoreWatch } from '../measure/patience.ts';
 import { cpuMicroseconds } from '../measure/process-tree.ts';
 import type { BenchOptions } from '../options.ts';
 import type { Backend } from './backend.ts';
@@ -10,8 +10,6 @@ import type { Workload } from './workloads.ts';
 
 /** Above this, the load generator and not the proxy may have been the limit. */
 export const LOAD_CORE_LIMIT = 0.95;
-/** Above this, other programs on the proxy's core disturbed it. */
-const FOREIGN_LIMIT = 0.05;
 /** A run may take this many times its planned length before it is given up. */
 const PATIENCE = 6;
 const LEAST_PATIENCE_MS = 10_000;
@@ -26,6 +24,7 @@ export interface RelayRun {
   readonly p99Us: number;
   readonly requestsPerSecond: number;
   readonly loadCoreBusy: number;
+  /** Other programs used the proxy's core. */
   readonly disturbed: boolean;
 }
 
@@ -51,8 +50,8 @@ export async function runRelay(
   const total = perConnection * workload.connections;
   const countsBefore = await backend.ask({});
   const cpuBefore = pid === null ? 0 : cpuMicroseconds(pid);
-  const testedBefore = readCoreTimes(options.testedCore);
-  const loadBefore = readCoreTimes(options.loadCore);
+  const testedCore = new CoreWatch(options.testedCore);
+  const loadCore = new CoreWatch(options.loadCore);
   const load = await runH2load({
     program: rig.h2load,
     core: options.loadCore,
@@ -65,12 +64,12 @@ export async function runRelay(
     logFile: join(rig.folder, 'h2load.log'),
     timeoutMs: Math.max(LEAST_PATIENCE_MS, options.seconds * 1000 * PATIENCE),
   });
-  const testedAfter = readCoreTimes(options.testedCore);
+  const loadCoreBusy = loadCore.busy();
   const cpuUs = pid === null ? Number.NaN : cpuMicroseconds(pid) - cpuBefore;
+  const disturbed = testedCore.disturbed(pid === null ? 0 : cpuUs);
   const countsAfter = await backend.ask({});
   const wrongBytes = Math.abs(total - load.dataBytes / rig.replyBytes);
   const failed = Math.max(total - load.succeeded, countsAfter.bad - countsBefore.bad, Math.ceil(wrongBytes));
-  const foreignUs = testedAfter.busyUs - testedBefore.busyUs - (pid === null ? 0 : cpuUs);
   return {
     requests: total,
     failed,
@@ -78,8 +77,8 @@ export async function runRelay(
     p50Us: load.p50Us,
     p99Us: load.p99Us,
     requestsPerSecond: load.requestsPerSecond,
-    loadCoreBusy: busyFraction(loadBefore, readCoreTimes(options.loadCore)),
-    disturbed: foreignUs > FOREIGN_LIMIT * (testedAfter.totalUs - testedBefore.totalUs),
+    loadCoreBusy,
+    disturbed,
   };
 }
 

@@ -88,7 +88,10 @@ class Load implements ConnectionOwner {
   slotEnded(): void {
     if (--this.active > 0) return;
     const seconds = (performance.now() - this.startMs) / 1000;
-    for (const connection of this.connections) connection.close();
+    // Later, because this runs inside the last stream's own callback.
+    setImmediate(() => {
+      for (const connection of this.connections) connection.close();
+    });
     const sorted = this.latencies.subarray(0, this.calls).sort();
     this.resolve({
       calls: this.calls,

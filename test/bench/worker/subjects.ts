@@ -24,10 +24,11 @@ export interface ModelFile {
   readonly basePath: string;
 }
 
-export type BareLoop = AskedProgram<object, { model: string; seconds: number }, BareLoopRate>;
+export type BareLoop = AskedProgram<object, { model: string; seconds: number }, BareLoopCount>;
 
-export interface BareLoopRate {
-  readonly itemsPerSecond: number;
+export interface BareLoopCount {
+  readonly items: number;
+  readonly seconds: number;
   /** Batch size that carried most. */
   readonly batch: number;
 }

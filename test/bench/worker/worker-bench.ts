@@ -5,22 +5,14 @@
 import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { busyFraction, readCoreTimes } from '../measure/core-times.ts';
+import { CoreWatch, Patience } from '../measure/patience.ts';
 import { cpuMicroseconds } from '../measure/process-tree.ts';
 import { type BenchOptions, chosen, readOptions } from '../options.ts';
 import { AskedProgram } from '../programs/asked-program.ts';
 import { type BenchModel, LARGE, SMALL, writeModel } from './models.ts';
 import type { LoadPlan, LoadSummary } from './predict-load.ts';
-import {
-  type BareLoop,
-  type BareLoopRate,
-  type ModelFile,
-  type Subject,
-  startBareLoop,
-  startOurs,
-  startPerRequest,
-} from './subjects.ts';
-import { printWorkerReport, type ScenarioRuns, type WorkerRun } from './worker-report.ts';
+import { type BareLoop, type ModelFile, type Subject, startBareLoop, startOurs, startPerRequest } from './subjects.ts';
+import { type BareRun, printWorkerReport, type ScenarioRuns, type WorkerRun } from './worker-report.ts';
 
 /** A model under closed-loop load. */
 export interface Scenario {
@@ -36,10 +28,8 @@ const SCENARIOS: readonly Scenario[] = [
   { model: LARGE, name: 'large.8x32', connections: 8, streams: 32 },
 ];
 
-const DEFAULTS = { rounds: 5, seconds: 3 };
+const DEFAULTS = { rounds: 5, seconds: 2 };
 const WARM_UP_SECONDS = 1;
-/** Above this, other programs on the tested core disturbed a run. */
-const FOREIGN_LIMIT = 0.05;
 
 type LoadProcess = AskedProgram<object, { model: string; plan: LoadPlan }, LoadSummary>;
 
@@ -64,7 +54,8 @@ export async function runWorkerBench(args: readonly string[]): Promise<number> {
   ];
   const bareLoop = await startBareLoop(options.testedCore, models);
   const results: ScenarioRuns[] = [];
-  for (const scenario of scenarios) results.push(await measure(options, scenario, load, subjects, bareLoop));
+  const patience = new Patience([options.testedCore, options.loadCore]);
+  for (const scenario of scenarios) results.push(await measure(options, scenario, load, subjects, bareLoop, patience));
   for (const { program } of [...subjects, load, bareLoop]) await program.stop();
   rmSync(folder, { recursive: true, force: true });
   printWorkerReport(results, options.json);
@@ -77,13 +68,16 @@ async function measure(
   load: LoadProcess,
   subjects: readonly Subject[],
   bareLoop: BareLoop,
+  patience: Patience,
 ): Promise<ScenarioRuns> {
   const runs = new Map(subjects.map((subject) => [subject, [] as WorkerRun[]]));
-  const bare: BareLoopRate[] = [];
+  const bare: BareRun[] = [];
   for (const subject of subjects) await runOnce(options, scenario, load, subject, WARM_UP_SECONDS);
   for (let round = 1; round <= options.rounds; round++) {
-    for (const [subject, list] of runs) list.push(await runOnce(options, scenario, load, subject, options.seconds));
-    bare.push(await bareLoop.ask({ model: scenario.model.name, seconds: options.seconds }));
+    for (const [subject, list] of runs) {
+      list.push(await patience.run(() => runOnce(options, scenario, load, subject, options.seconds)));
+    }
+    bare.push(await patience.run(() => runBare(options, scenario, bareLoop)));
     process.stderr.write(`${scenario.name}: round ${round} of ${options.rounds}\n`);
   }
   return { scenario, subjects: [...runs].map(([{ name }, list]) => ({ name, runs: list })), bare };
@@ -100,19 +94,26 @@ async function runOnce(
   const { connections, streams, model } = scenario;
   const { pid } = subject.program;
   const cpuBefore = cpuMicroseconds(pid);
-  const testedBefore = readCoreTimes(options.testedCore);
-  const loadBefore = readCoreTimes(options.loadCore);
+  const testedCore = new CoreWatch(options.testedCore);
+  const loadCore = new CoreWatch(options.loadCore);
   const summary = await load.ask({ model: model.name, plan: { port: subject.port, connections, streams, seconds } });
-  const testedAfter = readCoreTimes(options.testedCore);
-  const loadCoreBusy = busyFraction(loadBefore, readCoreTimes(options.loadCore));
+  const loadCoreBusy = loadCore.busy();
   const cpuUs = cpuMicroseconds(pid) - cpuBefore;
-  const foreignUs = testedAfter.busyUs - testedBefore.busyUs - cpuUs;
   return {
     ...summary,
     cpuUsPerCall: cpuUs / Math.max(1, summary.calls),
     loadCoreBusy,
-    disturbed: foreignUs > FOREIGN_LIMIT * (testedAfter.totalUs - testedBefore.totalUs),
+    disturbed: testedCore.disturbed(cpuUs),
   };
+}
+
+async function runBare(options: BenchOptions, scenario: Scenario, bareLoop: BareLoop): Promise<BareRun> {
+  const { pid } = bareLoop.program;
+  const cpuBefore = cpuMicroseconds(pid);
+  const core = new CoreWatch(options.testedCore);
+  const { items, seconds, batch } = await bareLoop.ask({ model: scenario.model.name, seconds: options.seconds });
+  const cpuUs = cpuMicroseconds(pid) - cpuBefore;
+  return { itemsPerSecond: items / seconds, cpuUsPerItem: cpuUs / items, batch, disturbed: core.disturbed(cpuUs) };
 }
 
 function profilerFlags(options: BenchOptions): string[] {

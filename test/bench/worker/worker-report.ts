@@ -2,7 +2,7 @@
 import { median, rounded } from '../measure/statistics.ts';
 import { renderTable } from '../measure/text-table.ts';
 import type { LoadSummary } from './predict-load.ts';
-import { BARE_LOOP, type BareLoopRate, OURS, PER_REQUEST } from './subjects.ts';
+import { BARE_LOOP, OURS, PER_REQUEST } from './subjects.ts';
 import type { Scenario } from './worker-bench.ts';
 
 export interface WorkerRun extends LoadSummary {
@@ -12,10 +12,18 @@ export interface WorkerRun extends LoadSummary {
   readonly disturbed: boolean;
 }
 
+/** One run of the bare loop. */
+export interface BareRun {
+  readonly itemsPerSecond: number;
+  readonly cpuUsPerItem: number;
+  readonly batch: number;
+  readonly disturbed: boolean;
+}
+
 export interface ScenarioRuns {
   readonly scenario: Scenario;
   readonly subjects: readonly { readonly name: string; readonly runs: readonly WorkerRun[] }[];
-  readonly bare: readonly BareLoopRate[];
+  readonly bare: readonly BareRun[];
 }
 
 /** Medians over the rounds of one server under one load. */
@@ -35,6 +43,7 @@ interface ScenarioFigures {
   readonly scenario: Scenario;
   readonly figures: readonly Figures[];
   readonly bareItemsPerSecond: number;
+  readonly bareCpuUs: number;
   readonly bareBatch: number;
 }
 
@@ -57,8 +66,7 @@ export function printWorkerReport(results: readonly ScenarioRuns[], json: boolea
 
 function figuresOf({ scenario, subjects, bare }: ScenarioRuns): ScenarioFigures {
   const figures = subjects.map(({ name, runs }): Figures => {
-    const quiet = runs.filter((run) => !run.disturbed);
-    const used = quiet.length >= LEAST_UNDISTURBED ? quiet : runs;
+    const used = trusted(runs);
     const over = (pick: (run: WorkerRun) => number): number => median(used.map(pick));
     return {
       name,
@@ -68,15 +76,26 @@ function figuresOf({ scenario, subjects, bare }: ScenarioRuns): ScenarioFigures 
       p99Ms: over((run) => run.p99Ms),
       loadCoreBusy: over((run) => run.loadCoreBusy),
       failed: runs.reduce((sum, run) => sum + run.failed, 0),
-      disturbed: runs.length - quiet.length,
+      disturbed: runs.filter((run) => run.disturbed).length,
       rounds: runs.length,
     };
   });
-  const bareItemsPerSecond = median(bare.map((rate) => rate.itemsPerSecond));
-  return { scenario, figures, bareItemsPerSecond, bareBatch: bare[0]?.batch ?? 0 };
+  return {
+    scenario,
+    figures,
+    bareItemsPerSecond: median(trusted(bare).map((run) => run.itemsPerSecond)),
+    bareCpuUs: median(trusted(bare).map((run) => run.cpuUsPerItem)),
+    bareBatch: bare[0]?.batch ?? 0,
+  };
 }
 
-function tableRows({ scenario, figures, bareItemsPerSecond, bareBatch }: ScenarioFigures): string[][] {
+/** The undisturbed runs, if there are enough of them. */
+function trusted<T extends { readonly disturbed: boolean }>(runs: readonly T[]): readonly T[] {
+  const quiet = runs.filter((run) => !run.disturbed);
+  return quiet.length >= LEAST_UNDISTURBED ? quiet : runs;
+}
+
+function tableRows({ scenario, figures, bareItemsPerSecond, bareCpuUs, bareBatch }: ScenarioFigures): string[][] {
   const reference = find(figures, PER_REQUEST);
   const rows = figures.map((one) => {
     const notes: string[] = [];
@@ -97,7 +116,10 @@ function tableRows({ scenario, figures, bareItemsPerSecond, bareBatch }: Scenari
     ];
   });
   const note = `best batch ${bareBatch}`;
-  return [...rows, [scenario.name, BARE_LOOP, '', '', text(bareItemsPerSecond, 0), '1.000', '', '', '', note]];
+  return [
+    ...rows,
+    [scenario.name, BARE_LOOP, text(bareCpuUs, 2), '', text(bareItemsPerSecond, 0), '1.000', '', '', '', note],
+  ];
 }
 
 function printBars({ scenario, figures, bareItemsPerSecond }: ScenarioFigures): void {
@@ -128,6 +150,7 @@ function jsonReport(all: readonly ScenarioFigures[]): Record<string, unknown> {
     const [model, load] = one.scenario.name.split('.') as [string, string];
     const rates = by((figures) => figures.callsPerSecond, 0);
     const bare = { [BARE_LOOP]: rounded(one.bareItemsPerSecond, 0) };
+    const bareCpu = { [BARE_LOOP]: rounded(one.bareCpuUs, 3) };
     const rest = {
       p99Ms: by((figures) => figures.p99Ms, 3),
       loadCoreBusy: by((figures) => figures.loadCoreBusy, 2),
@@ -137,7 +160,12 @@ function jsonReport(all: readonly ScenarioFigures[]): Record<string, unknown> {
     const cpuUsPerCall = by((figures) => figures.cpuUs, 3);
     if (model === 'small') small[load] = { cpuUsPerCall, callsPerSecond: { ...rates, ...bare }, ...rest };
     else
-      large = { itemsPerSecond: { ...rates, ...bare }, bareBatch: one.bareBatch, cpuUsPerItem: cpuUsPerCall, ...rest };
+      large = {
+        itemsPerSecond: { ...rates, ...bare },
+        bareBatch: one.bareBatch,
+        cpuUsPerItem: { ...cpuUsPerCall, ...bareCpu },
+        ...rest,
+      };
   }
   return { small, large };
 }

@@ -1,0 +1,71 @@
+/**
+ * How a bench deals with a machine it does not have to itself: it waits for quiet moments and repeats disturbed runs,
+ * both out of one budget of time, so that its length stays bounded. What is still disturbed is reported as such.
+ */
+import { busyFraction, readCoreTimes } from './core-times.ts';
+
+/** Longest time a bench spends on waiting and repeating, in milliseconds. */
+const BUDGET_MS = 90_000;
+/** Longest wait before one run. */
+const WAIT_MS = 3000;
+/** Length of one look at the cores; a tick of /proc/stat is 10 ms. */
+const LOOK_MS = 100;
+const QUIET_FRACTION = 0.1;
+/** Above this, others than the program under test used its core in a run. */
+const FOREIGN_FRACTION = 0.05;
+
+export class Patience {
+  #leftMs = BUDGET_MS;
+  readonly #cores: readonly number[];
+
+  constructor(cores: readonly number[]) {
+    this.#cores = cores;
+  }
+
+  /** Runs `once` in a quiet moment, and once more if it was disturbed and there is time left. */
+  async run<T extends { readonly disturbed: boolean }>(once: () => Promise<T>): Promise<T> {
+    await this.#untilQuiet();
+    const startMs = performance.now();
+    const result = await once();
+    const tookMs = performance.now() - startMs;
+    if (!result.disturbed || tookMs > this.#leftMs) return result;
+    this.#leftMs -= tookMs;
+    await this.#untilQuiet();
+    return once();
+  }
+
+  async #untilQuiet(): Promise<void> {
+    const startMs = performance.now();
+    const mostMs = Math.min(WAIT_MS, this.#leftMs);
+    let quiet = false;
+    while (!quiet && performance.now() - startMs < mostMs) {
+      const before = this.#cores.map(readCoreTimes);
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      quiet = this.#cores.every((core, i) => busyFraction(before[i]!, readCoreTimes(core)) < QUIET_FRACTION);
+    }
+    this.#leftMs -= performance.now() - startMs;
+  }
+}
+
+/** Watches one core during a run of a program on it. */
+export class CoreWatch {
+  readonly #core: number;
+  readonly #before: ReturnType<typeof readCoreTimes>;
+
+  constructor(core: number) {
+    this.#core = core;
+    this.#before = readCoreTimes(core);
+  }
+
+  /** Fraction of the time since the start in which the core was not idle. */
+  busy(): number {
+    return busyFraction(this.#before, readCoreTimes(this.#core));
+  }
+
+  /** Whether others than a program that has used `ownUs` since the start used the core too. */
+  disturbed(ownUs: number): boolean {
+    const now = readCoreTimes(this.#core);
+    const foreignUs = now.busyUs - this.#before.busyUs - ownUs;
+    return foreignUs > FOREIGN_FRACTION * (now.totalUs - this.#before.totalUs);
+  }
+}
