@@ -40,15 +40,10 @@ export interface PredictReceiver {
 
 export class PredictOperation extends PredictCall {
   readonly target: PredictTarget;
-  private readonly filter: readonly number[] | null;
+  private readonly filter: readonly number[];
   private readonly receiver: PredictReceiver;
 
-  constructor(
-    target: PredictTarget,
-    filter: readonly number[] | null,
-    request: PredictArguments,
-    receiver: PredictReceiver,
-  ) {
+  constructor(target: PredictTarget, filter: readonly number[], request: PredictArguments, receiver: PredictReceiver) {
     super(target.signature);
     this.target = target;
     this.filter = filter;
@@ -63,9 +58,11 @@ export class PredictOperation extends PredictCall {
   }
 
   onOutputs(outputs: readonly OutputView[], rowStart: number, rowCount: number): void {
-    const { filter, target } = this;
-    const wanted = filter ?? outputs.map((_, i) => i);
-    const answer = wanted.map((index) => answerTensor(outputs[index]!, target.outputNames[index]!, rowStart, rowCount));
+    const { target } = this;
+    const answer = this.filter.map((position) => {
+      const output = outputs[target.graphOutputs[position]!]!;
+      return answerTensor(output, target.outputNames[position]!, rowStart, rowCount);
+    });
     this.receiver.onAnswer({ target, outputs: answer });
   }
 

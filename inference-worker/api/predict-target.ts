@@ -9,7 +9,12 @@ export interface PredictTarget {
   readonly signature: Signature;
   /** The answer's whole `model_spec` field: name, version in force, signature. */
   readonly modelSpecField: Buffer;
+  /** Aliases of the signature's outputs. */
   readonly outputNames: readonly string[];
+  /** Where each of them is among the graph's outputs, which is what a call is handed. */
+  readonly graphOutputs: readonly number[];
+  /** Every position in `outputNames`: the choice of a request without a filter. */
+  readonly allOutputs: readonly number[];
   /** The key field of each output's map entry, in the signature's order. */
   readonly outputKeys: readonly Buffer[];
 }
@@ -34,21 +39,23 @@ export function predictTarget(servable: Servable, signatureName: string): Predic
     signature,
     modelSpecField: modelSpecField(2, servable.model, servable.version, name),
     outputNames,
+    graphOutputs: signature.graphOutputs ?? outputNames.map((_, i) => i),
+    allOutputs: outputNames.map((_, i) => i),
     outputKeys: outputNames.map(tensorKey),
   };
   known.set(name, made);
   return made;
 }
 
-/** Positions of the outputs that `output_filter` names, in its order; null when it is empty, which means all. */
-export function chooseOutputs(target: PredictTarget, filter: readonly string[]): number[] | null | WorkerError {
-  if (filter.length === 0) return null;
+/** Positions in `outputNames` of what `output_filter` names, in its order; all when it is empty. */
+export function chooseOutputs(target: PredictTarget, filter: readonly string[]): readonly number[] | WorkerError {
+  if (filter.length === 0) return target.allOutputs;
   const chosen: number[] = [];
   for (const name of filter) {
-    const index = target.outputNames.indexOf(name);
-    if (index < 0) return outputNotFound(name, target.outputNames);
-    if (chosen.includes(index)) return duplicateOutput(name);
-    chosen.push(index);
+    const position = target.outputNames.indexOf(name);
+    if (position < 0) return outputNotFound(name, target.outputNames);
+    if (chosen.includes(position)) return duplicateOutput(name);
+    chosen.push(position);
   }
   return chosen;
 }

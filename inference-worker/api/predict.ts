@@ -19,7 +19,7 @@ export class PredictMethod implements GrpcMethod {
   readonly path = '/tensorflow.serving.PredictionService/Predict';
   private readonly service: ServingService;
   private readonly request = new PredictRequestView();
-  private readonly writer = new PredictMessageWriter('response');
+  private readonly writer: PredictMessageWriter;
   /** The last target found for a spec without label and signature, and what it was found by. */
   private lastView: ServableView | null = null;
   private lastTarget: PredictTarget | null = null;
@@ -27,8 +27,10 @@ export class PredictMethod implements GrpcMethod {
   private lastVersionLo = 0;
   private lastVersionHi = 0;
 
-  constructor(service: ServingService) {
+  /** `asContent`: answers carry `tensor_content` instead of the typed lists. */
+  constructor(service: ServingService, asContent = false) {
     this.service = service;
+    this.writer = new PredictMessageWriter('response', asContent);
   }
 
   handle(call: GrpcCall, buf: Buffer, start: number, end: number): void {
@@ -39,7 +41,7 @@ export class PredictMethod implements GrpcMethod {
       call.fail(target);
       return;
     }
-    const filter = request.filterCount === 0 ? null : chooseOutputs(target, filterNames(request, buf));
+    const filter = request.filterCount === 0 ? target.allOutputs : chooseOutputs(target, filterNames(request, buf));
     if (filter instanceof WorkerError) {
       call.fail(filter);
       return;
@@ -89,10 +91,10 @@ function filterNames(request: PredictRequestView, buf: Buffer): string[] {
 class PredictTask extends PredictCall implements Cancellable {
   private readonly call: GrpcCall;
   private readonly target: PredictTarget;
-  private readonly filter: readonly number[] | null;
+  private readonly filter: readonly number[];
   private readonly writer: PredictMessageWriter;
 
-  constructor(call: GrpcCall, target: PredictTarget, filter: readonly number[] | null, writer: PredictMessageWriter) {
+  constructor(call: GrpcCall, target: PredictTarget, filter: readonly number[], writer: PredictMessageWriter) {
     super(target.signature);
     this.call = call;
     this.target = target;
@@ -108,12 +110,10 @@ class PredictTask extends PredictCall implements Cancellable {
 
   onOutputs(outputs: readonly OutputView[], rowStart: number, rowCount: number): void {
     if (this.call.ended) return;
-    const { writer, filter } = this;
-    writer.begin(this.target.modelSpecField);
-    if (filter === null) {
-      for (let i = 0; i < outputs.length; i++) this.add(outputs[i]!, i, rowStart, rowCount);
-    } else {
-      for (let i = 0; i < filter.length; i++) this.add(outputs[filter[i]!]!, filter[i]!, rowStart, rowCount);
+    const { writer, filter, target } = this;
+    writer.begin(target.modelSpecField);
+    for (let i = 0; i < filter.length; i++) {
+      this.add(outputs[target.graphOutputs[filter[i]!]!]!, filter[i]!, rowStart, rowCount);
     }
     const { byteLength } = writer;
     const buf = this.call.beginReply(byteLength);
@@ -125,9 +125,9 @@ class PredictTask extends PredictCall implements Cancellable {
     this.call.fail(error);
   }
 
-  private add(output: OutputView, index: number, rowStart: number, rowCount: number): void {
+  private add(output: OutputView, position: number, rowStart: number, rowCount: number): void {
     const { spec, dims, data, rowElements } = output;
-    const key = this.target.outputKeys[index]!;
+    const key = this.target.outputKeys[position]!;
     if (!output.batched) this.writer.add(key, spec.dtype, dims, -1, data, 0, rowElements);
     else this.writer.add(key, spec.dtype, dims, rowCount, data, rowStart * rowElements, rowCount * rowElements);
   }

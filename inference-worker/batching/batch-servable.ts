@@ -34,6 +34,8 @@ export interface BatchServableOptions {
   readonly model: string;
   readonly version: bigint;
   readonly shape: ServableShape;
+  /** Signatures over the graph; without them its own is the only one. */
+  readonly signatures?: ReadonlyMap<string, Signature>;
   readonly clock: Clock;
   readonly log: Logger;
   readonly turns: TurnLoop;
@@ -52,7 +54,9 @@ export class BatchServable implements Servable, SchedulerOwner {
   broken: WorkerError | null = null;
   private readonly options: BatchServableOptions;
   private readonly shape: ServableShape;
-  private readonly binder: RequestBinder;
+  /** One per signature in use, and the last one used. All bind to the graph's inputs, in its order. */
+  private readonly binders = new Map<Signature, RequestBinder>();
+  private binder: RequestBinder;
   private readonly queues: QueueSet;
   private closing: Promise<void> | null = null;
   private retiring: Promise<unknown> = Promise.resolve();
@@ -65,10 +69,10 @@ export class BatchServable implements Servable, SchedulerOwner {
     this.shape = shape;
     this.model = options.model;
     this.version = options.version;
-    this.signatures = new Map([[shape.signature.name, shape.signature]]);
+    this.signatures = options.signatures ?? new Map([[shape.signature.name, shape.signature]]);
     this.scheduler = new BatchScheduler(shape, executor, options.clock, options.log, options.turns, this.stats, this);
     this.queues = new QueueSet(shape, this.scheduler, (batch) => this.scheduler.executor.forget(batch));
-    this.binder = new RequestBinder(shape.signature, shape.batchable, shape.options.maxBatchSize);
+    this.binder = this.binderOf(shape.signature);
     this.stats.place = executor.place;
   }
 
@@ -119,6 +123,7 @@ export class BatchServable implements Servable, SchedulerOwner {
   private accept(call: PredictCall, request: PredictRequestView, buf: Buffer): WorkerError | null {
     if (this.broken !== null) return this.broken;
     if (this.closing !== null) return servableClosing(this.model, this.version);
+    if (call.signature !== this.binder.signature) this.binder = this.binderOf(call.signature);
     const { binder } = this;
     const problem = binder.bind(request, buf);
     if (problem !== null) return problem;
@@ -144,6 +149,15 @@ export class BatchServable implements Servable, SchedulerOwner {
     return null;
   }
 
+  private binderOf(signature: Signature): RequestBinder {
+    const known = this.binders.get(signature);
+    if (known !== undefined) return known;
+    const { batchable, options } = this.shape;
+    const binder = new RequestBinder(signature, batchable, options.maxBatchSize);
+    this.binders.set(signature, binder);
+    return binder;
+  }
+
   /** A place for the rows, if need be by letting go of tasks nobody waits for and of spare slabs. */
   private openBatch(queue: BatchQueue, rows: number, priority: number): Batch | null {
     const batch = queue.open(rows, priority);
@@ -155,7 +169,7 @@ export class BatchServable implements Servable, SchedulerOwner {
 
   /** Copies the bound tensors behind the batch's rows. A malformed tensor leaves the batch as it was. */
   private copyInto(batch: Batch, buf: Buffer): WorkerError | null {
-    const { tensors } = this.binder;
+    const { tensors, signature } = this.binder;
     const { inputs } = batch.plan;
     for (let i = 0; i < inputs.length; i++) {
       const tensor = tensors[i];
@@ -165,7 +179,7 @@ export class BatchServable implements Servable, SchedulerOwner {
         if (view !== null) copyTensorInto(buf, tensor, view, at, tensor.elementCount);
         else copyStringsInto(buf, tensor, batch.strings[i]!, at, tensor.elementCount);
       } catch (error) {
-        if (error instanceof WireError) return tensorParsingError(inputs[i].name);
+        if (error instanceof WireError) return tensorParsingError(signature.inputs[i].name);
         throw error;
       }
     }

@@ -32,7 +32,7 @@ export class RequestBinder {
   readonly tensors: TensorView[] = [];
   /** Rows of the request after `bind` returned null; 1 for a model without a batch axis. */
   rows = 0;
-  private readonly signature: Signature;
+  readonly signature: Signature;
   private readonly batchable: boolean;
   private readonly maxBatchSize: number;
   private readonly elementBytes: readonly number[];

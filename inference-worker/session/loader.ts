@@ -13,6 +13,7 @@ import { FrontExecutor } from './front-executor.ts';
 import type { LoadServableOptions } from './load-options.ts';
 import type { ModelInfo } from './model-info.ts';
 import { inspectModel, loadModel } from './model-loading.ts';
+import type { Signature } from './signature.ts';
 import { ThreadExecutor } from './thread-executor.ts';
 
 /** A full batch up to this long may run in the front thread... */
@@ -59,6 +60,7 @@ class Placement {
     const { batching, clock, log, model, version } = this.options;
     const executor = batching.place === 'front' ? this.inFront() : await this.inThreads();
     const { signature, outputs, batchable } = this.info;
+    const signatures = await this.signatures(executor);
     const turns = turnLoops.get(clock) ?? new TurnLoop(clock);
     turnLoops.set(clock, turns);
     const servable = new BatchServable(
@@ -66,6 +68,7 @@ class Placement {
         model,
         version,
         shape: { signature, outputs, batchable, options: batching },
+        signatures,
         clock,
         log,
         turns,
@@ -86,6 +89,16 @@ class Placement {
       fullBatchMs: servable.stats.fullBatchMs,
     });
     return servable;
+  }
+
+  /** Undefined when the graph's own is the only one. */
+  private async signatures(executor: Executor): Promise<ReadonlyMap<string, Signature> | undefined> {
+    try {
+      return this.options.signatures?.(this.info.signature);
+    } catch (error) {
+      await executor.close();
+      throw error;
+    }
   }
 
   private inFront(): PlacedExecutor {
