@@ -63,6 +63,8 @@ export interface DataPlaneOptions {
 
 /** Answers up to this size are kept back so that a failure at their end can still be replaced, bytes. */
 const MAX_HELD_BYTES = 1024 * 1024;
+/** Readers kept for messages that come in several pieces. */
+const MAX_IDLE_READERS = 64;
 /** A request the upstream refused unprocessed is sent again this often. */
 const MAX_REFUSALS = 2;
 
@@ -89,6 +91,7 @@ export class DataPlane {
   private readonly maxScanBytes: number;
   private readonly random: () => number;
   private spec = new SpecReader();
+  private readonly idleReaders: SpecReader[] = [];
   private replayBytes = 0;
 
   constructor(options: DataPlaneOptions) {
@@ -142,7 +145,7 @@ export class DataPlane {
       return;
     }
     const stream = attempt!.stream;
-    if (exchange.watch !== null && !exchange.watch.watch(buffer, start, end)) {
+    if (exchange.reader !== null && !exchange.reader.watch(buffer, start, end)) {
       this.contradicted(exchange);
       return;
     }
@@ -162,15 +165,21 @@ export class DataPlane {
 
   /** Looks for the model's name in what has arrived of the message. */
   private readSpec(exchange: Exchange): void {
-    const { spec } = this;
     const body = exchange.body!;
-    const traits = exchange.traits!;
-    const verdict = spec.read(body.buffer, body.length, exchange.bodyEnded, traits.method, traits.encoding);
+    const { method, encoding } = exchange.traits!;
+    const own = exchange.reader;
+    const spec = own ?? this.spec;
+    const verdict =
+      own === null
+        ? spec.read(body.buffer, body.length, exchange.bodyEnded, method, encoding)
+        : own.readOn(body.buffer, body.length, exchange.bodyEnded, method, encoding);
     switch (verdict) {
       case SpecVerdict.FOUND:
-        this.route(exchange);
+        if (spec.early && own === null) this.giveReader(exchange);
+        this.route(exchange, spec);
         return;
       case SpecVerdict.NEED_MORE:
+        if (own === null) this.giveReader(exchange);
         if (body.length > this.maxScanBytes) this.fail(exchange, ProxyErrors.requestTooLarge);
         else exchange.down.consume(exchange.down.outstanding);
         return;
@@ -188,10 +197,15 @@ export class DataPlane {
     }
   }
 
+  /** The message comes in several pieces: the reader stays with it until `finish`. */
+  private giveReader(exchange: Exchange): void {
+    exchange.reader = this.spec;
+    this.spec = this.idleReaders.pop() ?? new SpecReader();
+  }
+
   /** The model is known: its policy, its version, and whether the request is mirrored. */
-  private route(exchange: Exchange): void {
-    const { spec, mesh } = this;
-    const model = mesh.models.get(spec.name);
+  private route(exchange: Exchange, spec: SpecReader): void {
+    const model = this.mesh.models.get(spec.name);
     exchange.stage = Stage.FORWARDING;
     if (model === undefined) {
       this.routeUnknownModel(exchange);
@@ -199,11 +213,7 @@ export class DataPlane {
     }
     exchange.model = model;
     exchange.keepsBody = true;
-    if (spec.early) {
-      exchange.watch = spec;
-      this.spec = new SpecReader();
-    }
-    const cluster = this.chooseVersion(exchange, model);
+    const cluster = this.chooseVersion(exchange, model, spec);
     const infers = exchange.traits!.method !== ModelMethod.ABOUT;
     exchange.holds =
       exchange.governed &&
@@ -218,8 +228,7 @@ export class DataPlane {
   }
 
   /** A pinned version goes where that version is served; otherwise the split decides. */
-  private chooseVersion(exchange: Exchange, model: MeshModel): MeshCluster {
-    const { spec } = this;
+  private chooseVersion(exchange: Exchange, model: MeshModel, spec: SpecReader): MeshCluster {
     if (spec.pinned) {
       const pinned = spec.version === '' ? undefined : this.mesh.byVersion.get(`${spec.name}@${spec.version}`);
       exchange.governed = pinned !== undefined && model.split.includes(pinned);
@@ -316,7 +325,8 @@ export class DataPlane {
   /** A connection has room: the head and what has arrived of the body go out. */
   forward(exchange: Exchange, attempt: Attempt, connection: Http2Connection): void {
     const { body, traits } = exchange;
-    const rewrites = exchange.governed && body !== null && this.needsRewrite(exchange, attempt.cluster);
+    const spec = exchange.reader ?? this.spec;
+    const rewrites = exchange.governed && body !== null && this.needsRewrite(exchange, attempt.cluster, spec);
     const head = rewrites ? traits!.rewritten : exchange.head!;
     const empty = body === null || body.length === 0;
     const stream = connection.openStream(attempt, head, exchange.bodyEnded && empty);
@@ -326,7 +336,6 @@ export class DataPlane {
     }
     attempt.stream = stream;
     if (rewrites) {
-      const { spec } = this;
       stream.sendData(spec.prefix, 0, spec.prefixLength, false);
       stream.sendData(spec.tail, spec.tailStart, spec.tailEnd, exchange.bodyEnded);
     } else if (!empty) {
@@ -337,14 +346,17 @@ export class DataPlane {
     if (!exchange.keepsBody) this.dropBody(exchange);
   }
 
-  /** Rewrites the spec when the cluster asks for another model or version than the caller wrote. */
-  private needsRewrite(exchange: Exchange, cluster: MeshCluster): boolean {
-    const { spec } = this;
+  /** Plans the rewrite of the spec when the cluster asks for another model or version than the caller wrote. */
+  private needsRewrite(exchange: Exchange, cluster: MeshCluster, spec: SpecReader): boolean {
     const body = exchange.body!;
-    const traits = exchange.traits!;
-    // The reader may have read another request since: read again, it costs less than keeping the result.
-    const verdict = spec.read(body.buffer, body.length, exchange.bodyEnded, traits.method, traits.encoding);
-    if (verdict !== SpecVerdict.FOUND) return false;
+    const { method, encoding } = exchange.traits!;
+    if (spec === exchange.reader) {
+      spec.extend(body.buffer, body.length);
+    } else {
+      // The shared reader may have read another request since: read again, it costs less than keeping the result.
+      const verdict = spec.read(body.buffer, body.length, exchange.bodyEnded, method, encoding);
+      if (verdict !== SpecVerdict.FOUND) return false;
+    }
     return spec.rewrite(cluster.config.model, cluster.config.version, cluster.target);
   }
 
@@ -594,6 +606,8 @@ export class DataPlane {
     this.dropBody(exchange);
     if (exchange.held !== null) releaseBody(exchange.held);
     exchange.held = null;
+    if (exchange.reader !== null && this.idleReaders.length < MAX_IDLE_READERS) this.idleReaders.push(exchange.reader);
+    exchange.reader = null;
     this.active--;
     this.cells[ProcessSlot.STREAMS] = this.active;
   }

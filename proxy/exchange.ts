@@ -56,8 +56,8 @@ export class Exchange extends WheelTimer implements StreamHandler {
   /** The answer is kept back until it is complete or too large to keep. */
   holds = false;
   held: BodyBuffer | null = null;
-  /** Watches the rest of a long message that was routed before its end. */
-  watch: SpecReader | null = null;
+  /** Reads a message that comes in several pieces, and watches the rest of one that was routed before its end. */
+  reader: SpecReader | null = null;
   /** What the primary did wrong, kept while fallbacks are tried: an error of ours, or the trailers it sent. */
   failure: ProxyError | null = null;
   failedAnswer: HeaderList | null = null;

@@ -1,10 +1,11 @@
 /**
  * Reading and rewriting the model spec of a request for the data plane: which model, which version, and the bytes to
  * send instead when a cluster serves another one. One reader serves request after request; its results are good until
- * the next `read`.
+ * the next `read`. A request that needs more than one look gets a reader of its own and goes on with `readOn`, so that
+ * no byte is scanned twice however many pieces a message comes in.
  *
  * Long messages are decided early: after `EARLY_SETTLE_BYTES` a spec that names a model is taken as it stands, and the
- * reader, handed over to that request, goes on watching (`watch`) for a second spec that would change the meaning.
+ * request's reader goes on watching (`watch`) for a second spec that would change the meaning.
  */
 import { EARLY_SETTLE_BYTES, ModelSpecScanner, ScanKind, ScanResult } from '../../proto/tensor/model-spec.ts';
 import { VersionChoice } from '../../proto/tensor/model-spec-view.ts';
@@ -45,18 +46,29 @@ export class SpecReader {
   private readonly plan = new SpecRewrite();
   private source: Buffer = this.prefix;
   private sourceEnd = 0;
+  /** Bytes of the body that the scanner has seen. */
+  private scanned = 0;
+  /** `source` is the message inflated, and complete. */
+  private inflated = false;
 
   /** Reads what has arrived of a request's first message, `body[0..length)`. */
   read(body: Buffer, length: number, ended: boolean, method: number, encoding: string): number {
-    const { scanner } = this;
-    const kind = method === ModelMethod.MULTI_INFER ? ScanKind.tasks : ScanKind.specAt1;
     this.early = false;
+    this.inflated = false;
+    this.scanned = 0;
+    this.scanner.begin(kindOf(method), ANY_LENGTH);
+    return this.readOn(body, length, ended, method, encoding);
+  }
+
+  /** Reads on after NEED_MORE; `body` begins with the same bytes and has more. */
+  readOn(body: Buffer, length: number, ended: boolean, method: number, encoding: string): number {
+    const { scanner } = this;
     this.source = body;
     this.sourceEnd = length;
-    scanner.begin(kind, ANY_LENGTH);
-    let result = scanner.push(body, 0, length);
+    let result = scanner.push(body, this.scanned, length);
+    this.scanned = length;
     if (result === ScanResult.compressed) {
-      const verdict = this.readCompressed(body, length, ended, kind, encoding);
+      const verdict = this.readCompressed(body, length, ended, kindOf(method), encoding);
       if (verdict !== SpecVerdict.FOUND) return verdict;
       result = scanner.result;
     }
@@ -69,6 +81,13 @@ export class SpecReader {
     if (result === ScanResult.found) return this.takeFields();
     if (result === ScanResult.absent) return SpecVerdict.ABSENT;
     return result === ScanResult.tooLarge ? SpecVerdict.TOO_LARGE : SpecVerdict.MALFORMED;
+  }
+
+  /** More of the body has been kept since: what `rewrite` takes as the rest of the message. */
+  extend(body: Buffer, length: number): void {
+    if (this.inflated) return;
+    this.source = body;
+    this.sourceEnd = length;
   }
 
   /** Takes more of a message that was decided early; false when what follows contradicts the decision. */
@@ -99,6 +118,7 @@ export class SpecReader {
     if (typeof plain === 'number') return plain;
     this.source = plain;
     this.sourceEnd = plain.length;
+    this.inflated = true;
     scanner.begin(kind, ANY_LENGTH);
     scanner.push(plain, 0, plain.length);
     return SpecVerdict.FOUND;
@@ -113,4 +133,8 @@ export class SpecReader {
     this.mixed = fields.mixed;
     return SpecVerdict.FOUND;
   }
+}
+
+function kindOf(method: number): 0 | 2 {
+  return method === ModelMethod.MULTI_INFER ? ScanKind.tasks : ScanKind.specAt1;
 }
