@@ -11,11 +11,9 @@ import { systemClock } from '../base/clock.ts';
 import { Logger } from '../base/logger.ts';
 import { GrpcServer } from './api/grpc-server.ts';
 import { HealthCheckMethod, HealthWatchMethod } from './api/health.ts';
-import { GetModelMetadataMethod } from './api/model-metadata.ts';
-import { GetModelStatusMethod } from './api/model-status.ts';
-import { PredictMethod } from './api/predict.ts';
 import { ServingService } from './api/serving-service.ts';
 import { ServingState } from './api/serving-state.ts';
+import { tfsMethods } from './api/tfs-methods.ts';
 import type { Servable } from './batching/batcher.ts';
 import type { FoundVersion } from './repository/model-directory.ts';
 import { ModelRepository, type RepositoryDirectory } from './repository/model-repository.ts';
@@ -53,9 +51,7 @@ class GroupProcess {
     this.service = new ServingService(this.repository);
     this.server = new GrpcServer({
       methods: [
-        new PredictMethod(this.service),
-        new GetModelMetadataMethod(this.service),
-        new GetModelStatusMethod(this.service),
+        ...tfsMethods(this.service, { serializeAsTensorContent: false }),
         new HealthCheckMethod(this.state),
         this.watch,
       ],

@@ -94,5 +94,8 @@ function copyList(
     else dest[next++] = readText(buf, lastStart, lastEnd, 'string element');
   }
   reader.release();
-  if (next < limit) dest.fill(readText(buf, lastStart, lastEnd, 'string element'), next, limit);
+  if (next === limit) return;
+  const last = readText(buf, lastStart, lastEnd, 'string element');
+  // Not `fill`, which stops at the length the array has.
+  while (next < limit) dest[next++] = last;
 }

@@ -1,0 +1,19 @@
+/** Every gRPC method of the TensorFlow Serving API that the worker has, over one service. */
+import type { GrpcMethod } from './grpc-call.ts';
+import { GetModelMetadataMethod } from './model-metadata.ts';
+import { GetModelStatusMethod } from './model-status.ts';
+import { PredictMethod } from './predict.ts';
+import type { ServingService } from './serving-service.ts';
+
+export interface TfsMethodsOptions {
+  /** Predict answers carry `tensor_content` instead of the typed lists; false is TensorFlow Serving's default. */
+  readonly serializeAsTensorContent: boolean;
+}
+
+export function tfsMethods(service: ServingService, options: TfsMethodsOptions): GrpcMethod[] {
+  return [
+    new PredictMethod(service, options.serializeAsTensorContent),
+    new GetModelMetadataMethod(service),
+    new GetModelStatusMethod(service),
+  ];
+}
