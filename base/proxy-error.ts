@@ -134,6 +134,16 @@ export const ProxyErrors = {
     true,
     'the deadline passed while the upstream held the request',
   ),
+  deadlineCaller: row(
+    'deadline_exceeded',
+    S.DEADLINE_EXCEEDED,
+    504,
+    'DT',
+    'caller',
+    false,
+    false,
+    'the deadline passed before the request had arrived',
+  ),
   deadlineBudget: row(
     'deadline_budget',
     S.DEADLINE_EXCEEDED,

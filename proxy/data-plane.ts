@@ -509,12 +509,14 @@ export class DataPlane {
     const { attempt } = exchange;
     if (exchange.stage === Stage.DONE) return;
     const early = nowMs < exchange.deadlineMs;
+    const caller = callerHolds(exchange);
     if (attempt !== null && !attempt.settled) {
-      this.settle(exchange, attempt, RequestOutcome.DEADLINE, Outcome.FAILURE, -1);
+      if (caller) this.settle(exchange, attempt, RequestOutcome.CANCELLED, Outcome.IGNORED, -1);
+      else this.settle(exchange, attempt, RequestOutcome.DEADLINE, Outcome.FAILURE, -1);
       attempt.stream?.reset(ErrorCode.CANCEL);
     }
     if (early) this.refused(exchange, AnswerReason.DEADLINE_BUDGET, ProxyErrors.deadlineBudget);
-    else this.fail(exchange, ProxyErrors.deadlineUpstream);
+    else this.fail(exchange, caller ? ProxyErrors.deadlineCaller : ProxyErrors.deadlineUpstream);
   }
 
   onCallerGone(exchange: Exchange): void {
@@ -646,6 +648,13 @@ export class DataPlane {
 /** Head of an answer of which only the trailers were kept. */
 const GRPC_HEAD = HeaderList.of([':status', '200'], ['content-type', 'application/grpc']);
 
+/** The caller has not sent its whole request, and the upstream has taken all there is: time passes at the caller's cost. */
+function callerHolds(exchange: Exchange): boolean {
+  if (exchange.bodyEnded) return false;
+  const { attempt } = exchange;
+  return attempt === null || (attempt.stream !== null && attempt.stream.queuedBytes === 0);
+}
+
 /** The gRPC status of a complete answer, from its last header section or, without one, from its HTTP status. */
 function answerStatus(head: HeaderList, last: HeaderList | null, grpc: boolean): number {
   if (last !== null) {
@@ -692,6 +701,7 @@ const LOCAL_REPLY_SLOTS: ReadonlyMap<ProxyError, number> = new Map([
   [ProxyErrors.connectFailed, LocalReply.CONNECT_FAILED],
   [ProxyErrors.upstreamReset, LocalReply.RESET],
   [ProxyErrors.deadlineUpstream, LocalReply.DEADLINE],
+  [ProxyErrors.deadlineCaller, LocalReply.DEADLINE],
   [ProxyErrors.deadlineBudget, LocalReply.DEADLINE],
   [ProxyErrors.draining, LocalReply.DRAINING],
 ]);

@@ -1,0 +1,195 @@
+/** The breaker of a model version, as callers and the admin address see it, with two data threads that share it. */
+import { setTimeout as delay } from 'node:timers/promises';
+import t, { type Test } from 'tap';
+import { GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
+import { ProxyProgram } from '../support/proxy-program.ts';
+import { answers, hangs, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
+
+const OPEN_MS = 300;
+
+const primary = await ScriptedUpstream.start(t, 'primary', { forget: true });
+const lite = await ScriptedUpstream.start(t, 'lite', { forget: true });
+const fallback = [{ cluster: 'lite' }];
+const model = (name: string, breaker: object) => ({
+  name,
+  split: [{ model: `${name}@1 via ${primary.address}` }],
+  fallback,
+  breaker: { open: `${OPEN_MS}ms`, maxOpen: `${OPEN_MS}ms`, jitter: '0%', ...breaker },
+});
+const proxy = await ProxyProgram.start(t, {
+  env: { UNDERSTUDY_CONCURRENCY: '2' },
+  document: {
+    clusters: [{ name: 'lite', model: 'lite', endpoints: [lite.address] }],
+    models: [
+      model('row', { consecutiveFailures: 5, minimumRequests: 1000 }),
+      model('share', { consecutiveFailures: 0, minimumRequests: 20, errorPercent: '50%' }),
+      model('ignored', { consecutiveFailures: 3, minimumRequests: 3 }),
+      model('probe', { consecutiveFailures: 1 }),
+      model('held', {}),
+    ],
+  },
+});
+/** So many that each data thread has some: the kernel deals connections out. */
+const callers = Array.from({ length: 24 }, () => GrpcCaller.to(t, proxy.address));
+const caller = callers[0]!;
+const fails: Script = (call) => call.failInHead(14, 'down');
+
+/** State of the breaker of a model's version 1. */
+async function state(name: string): Promise<string> {
+  const { clusters } = await proxy.json('/models');
+  return clusters.find((cluster: { name: string }) => cluster.name === `${name}@1`).breaker.state;
+}
+
+/** One call from each connection; how many the primary was asked, and who answered. */
+async function askAll(name: string): Promise<{ asked: number; reasons: Set<string> }> {
+  const before = primary.count;
+  const all = await Promise.all(callers.map((each) => each.predict(name)));
+  return { asked: primary.count - before, reasons: new Set(all.map(({ served }) => served['reason'] ?? 'primary')) };
+}
+
+t.test('failures in a row open it for both data threads at once', async (test) => {
+  primary.script = fails;
+  for (let i = 0; i < 5; i++) test.equal((await caller.predict('row')).served['reason'], 'status');
+  test.equal(await state('row'), 'open');
+  test.same(await askAll('row'), { asked: 0, reasons: new Set(['breaker_open']) });
+});
+
+t.test('after its period one request probes, over both threads, and a failed probe opens it again', async (test) => {
+  await delay(OPEN_MS + 50);
+  const { asked, reasons } = await askAll('row');
+  test.equal(asked, 1, 'one probe');
+  test.same(reasons, new Set(['status', 'breaker_open']));
+  test.equal(await state('row'), 'open');
+});
+
+t.test('a probe that succeeds closes it for both threads', async (test) => {
+  primary.script = answers('primary');
+  await delay(OPEN_MS + 50);
+  test.equal(servedBy(await caller.predict('row')), 'primary', 'the probe is a real request');
+  test.equal(await state('row'), 'closed');
+  test.same(await askAll('row'), { asked: callers.length, reasons: new Set(['primary']) });
+});
+
+t.test('a share of failures over both threads opens it', async (test) => {
+  let flip = 0;
+  primary.script = (call) => (flip++ % 2 === 0 ? call.failInHead(14) : void answers('primary')(call));
+  await askAll('share');
+  await askAll('share');
+  test.equal(await state('share'), 'open');
+  primary.script = answers('primary');
+});
+
+t.test('sheddings of the upstream and callers that cancel never count', async (test) => {
+  primary.script = (call) => call.failInTrailers(14, 'full', { 'x-understudy-reason': 'batch_queue_full' });
+  for (let i = 0; i < 2; i++) test.same((await askAll('ignored')).reasons, new Set(['status']));
+  primary.script = (call) => call.failInHead(14, 'full', { 'x-understudy-reason': 'batch_queue_full' });
+  await askAll('ignored');
+  test.equal(await state('ignored'), 'closed');
+  primary.script = hangs;
+  for (const each of callers) {
+    const stream = each.open();
+    stream.on('error', () => {});
+    stream.end(predictRequest('ignored'));
+    await delay(2);
+    stream.close(8);
+  }
+  const metrics = await proxy.metricsOnce(
+    (reading) =>
+      reading.sum('understudy_cluster_requests_total', { cluster: 'ignored@1', outcome: 'cancelled' }) === 24,
+  );
+  test.equal(metrics.sum('understudy_cluster_requests_total', { cluster: 'ignored@1', outcome: 'cancelled' }), 24);
+  test.equal(metrics.sum('understudy_cluster_requests_total', { cluster: 'ignored@1', outcome: 'overloaded' }), 72);
+  test.equal(await state('ignored'), 'closed');
+  primary.script = answers('primary');
+});
+
+t.test('errors that blame the caller never count', async (test) => {
+  primary.script = (call) => call.failInHead(3, 'bad shape');
+  for (let i = 0; i < 2; i++) await askAll('ignored');
+  test.equal(await state('ignored'), 'closed');
+  primary.script = answers('primary');
+});
+
+t.test('a deadline that passes while the caller still sends its request does not count', async (test) => {
+  // The caller held the request: nobody can answer what has not been asked.
+  const whole = predictRequest(
+    'ignored',
+    Array.from({ length: 50_000 }, () => 1),
+  );
+  await Promise.all(
+    callers.slice(0, 6).map(async (each) => {
+      const stream = each.open({ 'grpc-timeout': '100m' });
+      stream.on('error', () => {});
+      stream.write(whole.subarray(0, 100_000));
+      await new Promise((resolve) => stream.on('close', resolve));
+    }),
+  );
+  test.equal(await state('ignored'), 'closed');
+});
+
+t.test('a probe whose caller cancels lets the next request probe', async (test) => {
+  primary.script = fails;
+  await caller.predict('probe');
+  test.equal(await state('probe'), 'open');
+  await delay(OPEN_MS + 50);
+  primary.script = hangs;
+  const stream = caller.open();
+  stream.on('error', () => {});
+  stream.end(predictRequest('probe'));
+  await delay(50);
+  test.equal(await state('probe'), 'half_open');
+  test.same((await askAll('probe')).asked, 0, 'while it probes nobody else does');
+  stream.close(8);
+  await delay(50);
+  primary.script = answers('primary');
+  test.equal(servedBy(await callers[5]!.predict('probe')), 'primary');
+  test.equal(await state('probe'), 'closed');
+});
+
+t.test('a probe that hangs gives its place up at its deadline', async (test) => {
+  primary.script = fails;
+  await caller.predict('probe');
+  await delay(OPEN_MS + 50);
+  primary.script = hangs;
+  const probe = caller.predict('probe', { 'grpc-timeout': '200m' });
+  await delay(20);
+  test.equal(await state('probe'), 'half_open');
+  test.match((await probe).served, { reason: 'deadline_budget' });
+  test.equal(await state('probe'), 'open', 'that was a failure');
+  primary.script = answers('primary');
+  await delay(OPEN_MS + 50);
+  test.equal(servedBy(await caller.predict('probe')), 'primary');
+});
+
+t.test('an operator holds it open and closed, for both threads', async (test) => {
+  const hold = (action: string) => proxy.json(`/breaker?cluster=held@1&action=${action}`, 'POST');
+  await hold('open');
+  await delay(50);
+  test.same((await askAll('held')).reasons, new Set(['breaker_open']));
+  test.equal(await state('held'), 'held_open');
+  await hold('release');
+  await delay(50);
+  test.equal(servedBy(await caller.predict('held')), 'primary');
+  test.equal(await state('held'), 'closed');
+  await hold('close');
+  await delay(50);
+  primary.script = fails;
+  for (let i = 0; i < 2; i++) test.same(await askAll('held'), { asked: 24, reasons: new Set(['status']) });
+  test.equal(await state('held'), 'held_closed');
+  await hold('release');
+  primary.script = answers('primary');
+});
+
+t.test('transitions are logged and counted once', async (test: Test) => {
+  const metrics = await proxy.metrics();
+  const events = (event: string) => metrics.sum('understudy_breaker_events_total', { cluster: 'row@1', event });
+  test.equal(events('consecutive_failures'), 1);
+  test.equal(events('probe_started'), 2);
+  test.equal(events('probe_failed'), 1);
+  test.equal(events('probe_succeeded'), 1);
+  const logged = proxy.logged('breaker').filter((log) => log['cluster'] === 'row@1');
+  test.same(
+    logged.map(({ from, to }) => `${from} ${to}`),
+    ['closed open', 'open half_open', 'half_open open', 'open half_open', 'half_open closed'],
+  );
+});
