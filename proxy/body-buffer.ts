@@ -1,41 +1,43 @@
 /**
  * Copies of message bytes that must outlive the read buffer: a request until it can be sent again or mirrored, an answer
- * until it may be committed. Pooled per thread, because almost every one is small and short-lived.
+ * until it may be committed. A body that outgrows its pooled buffer moves to the next size.
  */
+import { giveBuffer, takeBuffer } from '../proto/io/buffer-pool.ts';
 
-const FIRST_BYTES = 2048;
-/** Larger ones go back to the collector instead of the pool, so that a burst of big bodies leaves nothing behind. */
-const KEPT_BYTES = 16_384;
-const MAX_IDLE = 512;
-
-const idle: BodyBuffer[] = [];
+const idleBodies: BodyBuffer[] = [];
+const MAX_IDLE_BODIES = 1024;
 
 export class BodyBuffer {
-  buffer: Buffer = Buffer.allocUnsafeSlow(FIRST_BYTES);
+  buffer: Buffer = NO_BYTES;
   length = 0;
 
   append(source: Buffer, start: number, end: number): void {
     const needed = this.length + end - start;
-    if (needed > this.buffer.length) this.grow(needed);
+    if (needed > this.buffer.length) this.reserve(needed);
     source.copy(this.buffer, this.length, start, end);
     this.length = needed;
   }
 
-  private grow(needed: number): void {
-    let size = this.buffer.length * 2;
-    while (size < needed) size *= 2;
-    const larger = Buffer.allocUnsafeSlow(size);
+  /** Makes room for `bytes` in all, so that a body whose length is known moves once at most. */
+  reserve(bytes: number): void {
+    if (bytes <= this.buffer.length) return;
+    const larger = takeBuffer(bytes);
     this.buffer.copy(larger, 0, 0, this.length);
+    giveBuffer(this.buffer);
     this.buffer = larger;
   }
 }
 
+const NO_BYTES = Buffer.alloc(0);
+
 export function acquireBody(): BodyBuffer {
-  return idle.pop() ?? new BodyBuffer();
+  return idleBodies.pop() ?? new BodyBuffer();
 }
 
 /** Gives a body back; nobody may refer to its bytes afterwards. */
 export function releaseBody(body: BodyBuffer): void {
+  giveBuffer(body.buffer);
+  body.buffer = NO_BYTES;
   body.length = 0;
-  if (body.buffer.length <= KEPT_BYTES && idle.length < MAX_IDLE) idle.push(body);
+  if (idleBodies.length < MAX_IDLE_BODIES) idleBodies.push(body);
 }

@@ -8,7 +8,7 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import type { ByteReader, ByteSocket } from '../io/byte-socket.ts';
-import { copyBytes } from '../io/byte-socket.ts';
+import { copyBytes, HIGH_WATER_BYTES } from '../io/byte-socket.ts';
 import { Http2Counter, noCounters } from './counters.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
 import {
@@ -84,6 +84,8 @@ export class Http2Connection implements ByteReader, FrameSink {
   context: unknown = null;
   /** No more frames are read or written. */
   dead = false;
+  /** Client: the socket stands. Streams of a connection that never stood were never processed. */
+  established = false;
   /** GOAWAY was sent or received. */
   draining = false;
   /** Streams open now, both roles. */
@@ -270,7 +272,7 @@ export class Http2Connection implements ByteReader, FrameSink {
       if (this.dead) return;
     }
     this.reader.read(buffer, at, length);
-    if (!this.dead && this.io.pendingBytes > this.limits.maxUnreadControlBytes && !this.io.writable) this.checkUnread();
+    if (!this.dead && this.io.pendingBytes > HIGH_WATER_BYTES + this.limits.maxUnreadControlBytes) this.checkUnread();
   }
 
   onEnd(): void {
@@ -732,6 +734,7 @@ export class Http2Connection implements ByteReader, FrameSink {
     stream.dead = true;
     if (stream.outstanding > 0) this.creditConnection(stream.outstanding);
     stream.outstanding = 0;
+    stream.queue?.clear();
     stream.queue = null;
     stream.queuedBytes = 0;
     stream.trailersQueued = null;
@@ -767,6 +770,8 @@ export class Http2Connection implements ByteReader, FrameSink {
     this.lastStream = null;
     for (const stream of open) {
       stream.dead = true;
+      stream.refused = this.client && !this.established;
+      stream.queue?.clear();
       stream.queue = null;
       stream.queuedBytes = 0;
       if (stream.handler !== IGNORE) stream.handler.onReset(stream, errorCode);
@@ -799,17 +804,15 @@ export class Http2Connection implements ByteReader, FrameSink {
   /** Sends up to a quantum of a stream's queue; true if anything went. */
   private sendQueued(stream: Http2Stream): boolean {
     let sentNow = 0;
-    const queue = stream.queue!;
-    while (queue.length > 0 && sentNow < SEND_QUANTUM_BYTES) {
-      const chunk = queue[0]!;
-      const last = queue.length === 1 && stream.endQueued && stream.trailersQueued === null;
-      const sent = this.writeData(stream, chunk, stream.queueOffset, chunk.length, last);
+    const { queue } = stream;
+    while (queue !== null && queue.length > 0 && sentNow < SEND_QUANTUM_BYTES) {
+      const size = queue.headEnd - queue.headStart;
+      const last = size === queue.length && stream.endQueued && stream.trailersQueued === null;
+      const sent = this.writeData(stream, queue.head, queue.headStart, queue.headEnd, last);
+      if (sent === 0) break;
       sentNow += sent;
       stream.queuedBytes -= sent;
-      stream.queueOffset += sent;
-      if (stream.queueOffset < chunk.length) break;
-      queue.shift();
-      stream.queueOffset = 0;
+      queue.consume(sent);
     }
     if (stream.queuedBytes === 0 && stream.endQueued && !stream.localEnded && !stream.dead) {
       stream.endQueued = false;

@@ -11,6 +11,7 @@
 import type { Http2Connection } from './connection.ts';
 import { ErrorCode } from './frames.ts';
 import type { HeaderList } from './header-list.ts';
+import { SendQueue } from './send-queue.ts';
 
 /** Receives a stream's events. Every method may be called again until the stream is closed both ways, or `onReset`. */
 export interface StreamHandler {
@@ -55,8 +56,7 @@ export class Http2Stream {
   trailersQueued: HeaderList | null = null;
   /** In the connection's list of streams waiting for its window or its socket. */
   inBlockedList = false;
-  queue: Buffer[] | null = null;
-  queueOffset = 0;
+  queue: SendQueue | null = null;
 
   constructor(
     connection: Http2Connection,
@@ -126,10 +126,8 @@ export class Http2Stream {
 
   private enqueue(buffer: Buffer, start: number, end: number, endStream: boolean): void {
     if (end > start) {
-      const copy = Buffer.allocUnsafe(end - start);
-      buffer.copy(copy, 0, start, end);
-      if (this.queue === null) this.queue = [copy];
-      else this.queue.push(copy);
+      this.queue ??= new SendQueue();
+      this.queue.append(buffer, start, end);
       this.queuedBytes += end - start;
     }
     if (endStream) this.endQueued = true;

@@ -1,21 +1,45 @@
 /**
- * Output buffers, pooled per thread. A socket holds one only from its first byte of a loop turn until the kernel has
- * taken it, so idle connections hold none. The pool keeps at most `MAX_IDLE` free buffers (4 MiB); more are dropped
- * for the collector, which bounds what a burst leaves behind.
+ * Byte buffers of a few sizes, pooled per thread: output of sockets, queued frames, bodies kept for another attempt.
+ * Whoever takes a buffer gives it back when nothing refers to it any more; last in, first out, so the next user finds it
+ * in cache. Each size keeps a bounded number of idle buffers (11 MiB in all); what a burst leaves beyond that goes to
+ * the collector.
  */
 
 /** Size of one output buffer in bytes: a turn's worth of small frames, or four full DATA frames. */
 export const OUTPUT_BUFFER_BYTES = 65_536;
-const MAX_IDLE = 64;
 
-const idle: Buffer[] = [];
+/** Pooled sizes in bytes, and how many of each may lie idle. */
+const SIZES: readonly number[] = [2048, 16_384, OUTPUT_BUFFER_BYTES, 262_144];
+const MAX_IDLE: readonly number[] = [512, 128, 64, 16];
+const OUTPUT_POOL = 2;
 
-/** A buffer of `OUTPUT_BUFFER_BYTES` with arbitrary content; give it back with `releaseBuffer`. */
-export function acquireBuffer(): Buffer {
-  return idle.pop() ?? Buffer.allocUnsafeSlow(OUTPUT_BUFFER_BYTES);
+const idle: Buffer[][] = SIZES.map(() => []);
+const outputs = idle[OUTPUT_POOL]!;
+
+/** A buffer of at least `bytes`, with arbitrary content. Beyond the pooled sizes its size is the next doubling. */
+export function takeBuffer(bytes: number): Buffer {
+  for (let i = 0; i < SIZES.length; i++) {
+    if (bytes <= SIZES[i]!) return idle[i]!.pop() ?? Buffer.allocUnsafeSlow(SIZES[i]!);
+  }
+  let size = SIZES[SIZES.length - 1]! * 2;
+  while (size < bytes) size *= 2;
+  return Buffer.allocUnsafeSlow(size);
 }
 
-/** Returns a buffer that nothing refers to any more. Last in, first out: the next user finds it in cache. */
+/** Returns a buffer that nothing refers to any more; one that is not of a pooled size is left to the collector. */
+export function giveBuffer(buffer: Buffer): void {
+  for (let i = 0; i < SIZES.length; i++) {
+    if (buffer.length !== SIZES[i]!) continue;
+    if (idle[i]!.length < MAX_IDLE[i]!) idle[i]!.push(buffer);
+    return;
+  }
+}
+
+/** A buffer of `OUTPUT_BUFFER_BYTES`; give it back with `releaseBuffer`. */
+export function acquireBuffer(): Buffer {
+  return outputs.pop() ?? Buffer.allocUnsafeSlow(OUTPUT_BUFFER_BYTES);
+}
+
 export function releaseBuffer(buffer: Buffer): void {
-  if (idle.length < MAX_IDLE) idle.push(buffer);
+  if (outputs.length < MAX_IDLE[OUTPUT_POOL]!) outputs.push(buffer);
 }

@@ -14,7 +14,7 @@ import { acquireBuffer, OUTPUT_BUFFER_BYTES, releaseBuffer } from './buffer-pool
 /** Bytes handed to the kernel but not taken by it, above which a socket counts as not writable. */
 export const HIGH_WATER_BYTES = 256 * 1024;
 const LOW_WATER_BYTES = 64 * 1024;
-const READ_BUFFER_BYTES = 65_536;
+const READ_BUFFER_BYTES = 262144;
 
 /** What consumes a socket's bytes; replaceable while the socket lives (protocol detection hands over this way). */
 export interface ByteReader {
