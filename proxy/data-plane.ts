@@ -9,7 +9,7 @@
  * breaker and the statistics; nothing is sent elsewhere after a byte of the answer was committed.
  */
 import type { Clock } from '../base/clock.ts';
-import { GrpcStatus, grpcStatusForHttp } from '../base/grpc-status.ts';
+import { GrpcStatus } from '../base/grpc-status.ts';
 import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import type { Http2Connection } from '../proto/http2/connection.ts';
@@ -21,11 +21,12 @@ import type { EndpointAddress } from './config/snapshot.ts';
 import { Attempt, Exchange, Stage } from './exchange.ts';
 import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
 import type { Mirroring } from './mirroring.ts';
+import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { respondError, stopBody } from './respond.ts';
 import { hashHundredths } from './routing/murmur3.ts';
 import { ModelMethod, RequestTraits } from './routing/request-traits.ts';
-import { ResponseTraits } from './routing/response-traits.ts';
+import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
 import { chooseShare } from './routing/version-choice.ts';
 import { recordLatency } from './stats/histogram.ts';
@@ -622,7 +623,11 @@ export class DataPlane {
     const tooMuch = body.length + end - start > limit || this.replayBytes > this.mesh.snapshot.maxReplayBytesTotal;
     if (!unsent && tooMuch) {
       if (model !== null) this.cells[exchange.attempt!.cluster.config.statsBase + ClusterSlot.NOT_REPLAYABLE]! += 1;
-      if (exchange.mirrored !== null) this.mirroring.drop(exchange.mirrored, MirrorDrop.TOO_LARGE);
+      if (exchange.mirrored !== null) {
+        this.mirroring.drop(exchange.mirrored, MirrorDrop.TOO_LARGE);
+        this.mirroring.release(exchange.mirrored);
+        exchange.mirrored = null;
+      }
       this.dropBody(exchange);
       return;
     }
@@ -653,40 +658,6 @@ function callerHolds(exchange: Exchange): boolean {
   if (exchange.bodyEnded) return false;
   const { attempt } = exchange;
   return attempt === null || (attempt.stream !== null && attempt.stream.queuedBytes === 0);
-}
-
-/** The gRPC status of a complete answer, from its last header section or, without one, from its HTTP status. */
-function answerStatus(head: HeaderList, last: HeaderList | null, grpc: boolean): number {
-  if (last !== null) {
-    const { grpcStatus } = ResponseTraits.of(last);
-    if (grpcStatus >= 0) return grpcStatus;
-  }
-  const { httpStatus } = ResponseTraits.of(head);
-  if (!grpc) return httpStatus >= 500 ? GrpcStatus.UNAVAILABLE : GrpcStatus.OK;
-  return grpcStatusForHttp(httpStatus);
-}
-
-/** What a status says about whom: `RequestOutcome`. */
-function judgeStatus(status: number, reason: string): number {
-  if (reason === 'batch_queue_full') return RequestOutcome.OVERLOADED;
-  switch (status) {
-    case GrpcStatus.UNAVAILABLE:
-    case GrpcStatus.INTERNAL:
-    case GrpcStatus.UNKNOWN:
-    case GrpcStatus.DATA_LOSS:
-    case GrpcStatus.DEADLINE_EXCEEDED:
-      return RequestOutcome.UPSTREAM_ERROR;
-    case GrpcStatus.RESOURCE_EXHAUSTED:
-      return reason === 'device_out_of_memory' ? RequestOutcome.UPSTREAM_ERROR : RequestOutcome.CALLER_ERROR;
-    default:
-      return RequestOutcome.CALLER_ERROR;
-  }
-}
-
-/** Caller errors prove that the upstream works; its own shedding proves nothing. */
-function breakerOutcome(result: number): number {
-  if (result === RequestOutcome.UPSTREAM_ERROR) return Outcome.FAILURE;
-  return result === RequestOutcome.OVERLOADED ? Outcome.IGNORED : Outcome.SUCCESS;
 }
 
 const LOCAL_REPLY_SLOTS: ReadonlyMap<ProxyError, number> = new Map([

@@ -6,6 +6,7 @@
  * shadow's are in; a pair that loses either half is counted and forgotten. Shadows never retry and never fall back.
  */
 import type { Clock } from '../base/clock.ts';
+import { GrpcStatus } from '../base/grpc-status.ts';
 import { type TimerWheel, WheelTimer } from '../base/timer-wheel.ts';
 import type { Http2Connection } from '../proto/http2/connection.ts';
 import { ErrorCode } from '../proto/http2/frames.ts';
@@ -15,12 +16,13 @@ import { acquireBody, type BodyBuffer, releaseBody } from './body-buffer.ts';
 import type { Exchange } from './exchange.ts';
 import type { MeshCluster, MeshModel, MeshShadow } from './mesh.ts';
 import type { PairSender } from './mirror/pair-sender.ts';
+import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { hashHundredths } from './routing/murmur3.ts';
-import { ResponseTraits } from './routing/response-traits.ts';
+import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
 import { ClusterSlot, ComparisonResult, MirrorDrop, RequestOutcome, ShadowSlot } from './stats/slots.ts';
-import { Waiter } from './upstream/endpoint-pool.ts';
+import { Unavailable, Waiter } from './upstream/endpoint-pool.ts';
 
 /** A shadow has this long to answer, milliseconds: a late answer compares as well as a quick one, but holds memory. */
 const SHADOW_TIMEOUT_MS = 10_000;
@@ -318,8 +320,9 @@ export class ShadowCall extends Waiter implements StreamHandler {
     if (this.ownsBody) this.dropBody();
   }
 
-  onUnavailable(): void {
-    this.end(MirrorDrop.UNHEALTHY, Outcome.FAILURE);
+  onUnavailable(reason: number): void {
+    if (reason === Unavailable.PENDING_FULL) this.end(MirrorDrop.QUEUE_FULL, Outcome.IGNORED);
+    else this.end(MirrorDrop.UNHEALTHY, Outcome.FAILURE);
   }
 
   onHeaders(stream: Http2Stream, headers: HeaderList, endStream: boolean): void {
@@ -345,8 +348,11 @@ export class ShadowCall extends Waiter implements StreamHandler {
 
   onSent(): void {}
 
-  onReset(): void {
-    if (!this.done) this.end(MirrorDrop.RESET, Outcome.FAILURE);
+  onReset(stream: Http2Stream): void {
+    if (this.done) return;
+    if (!stream.refused) this.end(MirrorDrop.RESET, Outcome.FAILURE);
+    else if (stream.connection.established) this.end(MirrorDrop.RESET, Outcome.IGNORED);
+    else this.end(MirrorDrop.UNHEALTHY, Outcome.FAILURE);
   }
 
   expire(): void {
@@ -366,11 +372,12 @@ export class ShadowCall extends Waiter implements StreamHandler {
     const { breaker, config } = this.shadow.cluster;
     const nowMs = clock.nowMs();
     this.answered = true;
-    this.status = Math.max(0, ResponseTraits.of(last ?? this.head!).grpcStatus);
+    this.status = answerStatus(this.head!, last, true);
     this.latencyMs = nowMs - this.startedMs;
-    const failed = this.status !== 0;
-    cells[config.statsBase + ClusterSlot.REQUESTS + (failed ? RequestOutcome.UPSTREAM_ERROR : RequestOutcome.OK)]! += 1;
-    breaker.record(this.verdict, this.epoch, failed ? Outcome.FAILURE : Outcome.SUCCESS, nowMs);
+    const reason = last === null ? '' : ResponseTraits.of(last).reason;
+    const result = this.status === GrpcStatus.OK ? RequestOutcome.OK : judgeStatus(this.status, reason);
+    cells[config.statsBase + ClusterSlot.REQUESTS + result]! += 1;
+    breaker.record(this.verdict, this.epoch, breakerOutcome(result), nowMs);
     this.settle();
   }
 

@@ -2,6 +2,7 @@
  * What an upstream's head or trailers say, remembered on the header list like request traits, and the head as the
  * caller gets it: with the fields that say which model answered and why.
  */
+import { GrpcStatus, grpcStatusForHttp } from '../../base/grpc-status.ts';
 import type { HeaderList } from '../../proto/http2/header-list.ts';
 import { withFields } from './request-traits.ts';
 
@@ -60,4 +61,15 @@ export class ResponseTraits {
     this.lastDecorated = list;
     return list;
   }
+}
+
+/** The gRPC status of a complete answer, from its last header section or, without one, from its HTTP status. */
+export function answerStatus(head: HeaderList, last: HeaderList | null, grpc: boolean): number {
+  if (last !== null) {
+    const { grpcStatus } = ResponseTraits.of(last);
+    if (grpcStatus >= 0) return grpcStatus;
+  }
+  const { httpStatus } = ResponseTraits.of(head);
+  if (!grpc) return httpStatus >= 500 ? GrpcStatus.UNAVAILABLE : GrpcStatus.OK;
+  return grpcStatusForHttp(httpStatus);
 }

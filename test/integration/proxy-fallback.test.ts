@@ -90,7 +90,7 @@ const triggers: Record<string, { script: Script; reason: string }> = {
   'a status in the trailers': { script: (call) => call.failInTrailers(13, 'bug'), reason: 'status' },
   'a reset before the answer': { script: (call) => call.reset(), reason: 'reset' },
   'a reset in the middle of the answer': { script: (call) => void call.answerHalf(), reason: 'reset' },
-  'a connection that is cut': { script: (call) => call.stream.session?.socket.destroy(), reason: 'reset' },
+  'a connection that is cut': { script: (call) => void call.stream.session?.socket.destroy(), reason: 'reset' },
   'a refusal that repeats': { script: (call) => call.refuse(), reason: 'reset' },
   'HTTP 503': { script: (call) => call.stream.respond({ ':status': 503 }, { endStream: true }), reason: 'status' },
   'an answer without a status': {
