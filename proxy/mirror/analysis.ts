@@ -11,8 +11,10 @@ import { Comparator, type ComparisonRules, DEFAULT_RULES } from './comparator.ts
 import { Comparison } from './comparison.ts';
 import { DEFAULT_EVIDENCE, EvidenceTest } from './evidence.ts';
 import { addComparison, type CohortSums, type ComparisonSums, createCohortSums } from './figures.ts';
+import { InputReader } from './input-columns.ts';
 import type { AnalysisCounts, ComparisonPolicy } from './messages.ts';
 import { type PairRecord, readRecords } from './pair-record.ts';
+import { Slices } from './slices.ts';
 
 /** Model, primary and shadow cluster that are compared at a time. */
 export const MAX_COMPARISONS = 64;
@@ -31,6 +33,7 @@ class Entry {
   readonly sums: ComparisonSums;
   readonly table: CohortTable;
   readonly changed = new Set<number>();
+  readonly slices = new Slices();
   lastBatch = 0;
 
   constructor(sums: ComparisonSums, table: CohortTable) {
@@ -43,6 +46,7 @@ export class Analysis {
   private readonly comparator = new Comparator();
   private readonly comparison = new Comparison();
   private readonly rows = new CohortRows();
+  private readonly inputs = new InputReader();
   private readonly budget = new CohortBudget(MAX_COHORTS);
   private readonly judges = new Map<string, Judge>();
   private readonly entries = new Map<string, Entry>();
@@ -97,7 +101,8 @@ export class Analysis {
     if (!all && !this.changed) return null;
     const complete = all || this.forgot;
     const changed: ComparisonSums[] = [];
-    for (const { sums, changed: places } of this.entries.values()) {
+    for (const { sums, changed: places, slices } of this.entries.values()) {
+      if (places.size > 0) refreshSlices(sums, slices);
       if (complete) changed.push(sums);
       else if (places.size > 0) changed.push({ ...sums, cohorts: [...places].map((place) => sums.cohorts[place]!) });
       places.clear();
@@ -126,6 +131,7 @@ export class Analysis {
       addComparison(cohort, comparison, rows.order, rows.starts[part]!, rows.starts[part + 1]!, judge.test);
       entry.changed.add(place);
     }
+    if (pair.request.length > 0) entry.slices.add(this.inputs, pair.request, comparison);
   }
 
   private entryOf(pair: PairRecord, judge: Judge): Entry {
@@ -135,7 +141,10 @@ export class Analysis {
       if (this.entries.size >= MAX_COMPARISONS) this.giveUpQuietest();
       const { model, primary, shadow } = pair;
       const total = createCohortSums(ALL, judge.test.createSums());
-      entry = new Entry({ model, primary, shadow, rule: 'none', total, cohorts: [] }, new CohortTable(this.budget));
+      entry = new Entry(
+        { model, primary, shadow, rule: 'none', total, cohorts: [], slices: [] },
+        new CohortTable(this.budget),
+      );
       entry.table.apply(judge.policy.cohort);
       this.entries.set(key, entry);
     }
@@ -176,6 +185,12 @@ export class Analysis {
     this.forgot = true;
     this.changed = true;
   }
+}
+
+/** What an earlier thread had found stays until this one finds something itself. */
+function refreshSlices(sums: ComparisonSums, slices: Slices): void {
+  const found = slices.figures();
+  if (found.length > 0) sums.slices = found;
 }
 
 /** Cohorts and the table fill in step, so a new place is always the next one. */

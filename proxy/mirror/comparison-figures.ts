@@ -33,6 +33,23 @@ export interface CohortFigures {
   readonly evidence: EvidenceFigures;
 }
 
+/** A part of the inputs, named by nobody, in which the shadow diverges more than elsewhere; see slice-finder.ts. */
+export interface SliceFigures {
+  /** All of these hold inside: a range of numbers (null: open), or one string. */
+  readonly where: readonly {
+    readonly input: string;
+    readonly from?: number | null;
+    readonly to?: number | null;
+    readonly equals?: string;
+  }[];
+  /** Share of the latest rows inside, and mean distances there and elsewhere. */
+  readonly share: number;
+  readonly divergenceInside: number;
+  readonly divergenceOutside: number;
+  /** Rows looked at until it was found. */
+  readonly foundAtRows: number;
+}
+
 /** Figures of one model's shadow against one of its primary clusters. */
 export interface ComparisonFigures extends CohortFigures {
   readonly model: string;
@@ -41,5 +58,7 @@ export interface ComparisonFigures extends CohortFigures {
   readonly shadow: string;
   /** What agreement means here: `labels`, `top_class`, `threshold`, `tolerance`, or `none` before the first answer. */
   readonly rule: string;
+  /** Slices found by themselves, the one that explains most first; needs the requests along with the answers. */
+  readonly slices: readonly SliceFigures[];
   readonly byCohort: Readonly<Record<string, CohortFigures>>;
 }

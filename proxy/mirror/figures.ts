@@ -4,7 +4,7 @@
  * Sums cross threads by structured clone and merge by addition (maxima by maximum), so several observers' make one.
  */
 import type { Comparison } from './comparison.ts';
-import type { CohortFigures, ComparisonFigures, FaultCounts } from './comparison-figures.ts';
+import type { CohortFigures, ComparisonFigures, FaultCounts, SliceFigures } from './comparison-figures.ts';
 import type { EvidenceSums, EvidenceTest } from './evidence.ts';
 import { FAULT_KINDS } from './fault-kinds.ts';
 import { addScores, createScores, driftFigures, mergeScores, type ScoreSums } from './score-histogram.ts';
@@ -44,7 +44,11 @@ export interface ComparisonSums {
   rule: string;
   total: CohortSums;
   cohorts: CohortSums[];
+  /** Found slices. They do not add up: merging lists those of both, up to MAX_MERGED_SLICES. */
+  slices: readonly SliceFigures[];
 }
+
+const MAX_MERGED_SLICES = 16;
 
 export function createCohortSums(name: string, evidence: EvidenceSums): CohortSums {
   return {
@@ -139,6 +143,7 @@ function countFaults(counts: Float64Array, bits: number): void {
 export function mergeComparison(into: ComparisonSums, from: ComparisonSums, test: EvidenceTest): void {
   mergeCohort(into.total, from.total, test);
   if (into.rule === 'none') into.rule = from.rule;
+  into.slices = [...into.slices, ...from.slices].slice(0, MAX_MERGED_SLICES);
   for (const cohort of from.cohorts) {
     let known = into.cohorts.find(({ name }) => name === cohort.name);
     if (known === undefined) {
@@ -182,6 +187,7 @@ export function comparisonFigures(sums: ComparisonSums, test: EvidenceTest): Com
     shadow,
     rule,
     ...cohortFigures(sums.total, test),
+    slices: sums.slices,
     byCohort: Object.fromEntries(sums.cohorts.map((cohort) => [cohort.name, cohortFigures(cohort, test)])),
   };
 }

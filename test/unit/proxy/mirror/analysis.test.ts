@@ -3,7 +3,7 @@ import { Analysis, evidenceTest, MAX_COMPARISONS } from '../../../../proxy/mirro
 import { comparisonFigures, mergeComparison } from '../../../../proxy/mirror/figures.ts';
 import type { AnalysisCounts, ComparisonFigures, ComparisonPolicy } from '../../../../proxy/mirror/messages.ts';
 import type { PairRecord } from '../../../../proxy/mirror/pair-record.ts';
-import { answer, batch, floats, integers, outputs, pair, request, seeded } from './pairs.ts';
+import { answer, batch, floats, integers, outputs, pair, request, seeded, strings } from './pairs.ts';
 
 const NO_COUNTS: AnalysisCounts = { pairs: 0, unknownModel: 0, givenUp: 0, unreadable: 0 };
 const PLAIN: ComparisonPolicy = { model: 'm', cohort: { source: { kind: 'none' }, maxCohorts: 1, names: {} } };
@@ -198,4 +198,32 @@ t.test('a batch that cannot be read is counted and harms nothing', async (t) => 
   t.ok(analysis.counts.unreadable > 0);
   process(analysis, [outputs(GOOD, GOOD, { shadow: 'after' })]);
   t.ok(analysis.report(true)!.changed.some(({ shadow, total }) => shadow === 'after' && total.agreeing === 1));
+});
+
+t.test('a slice of the inputs that no configuration names is found and told by their names', async (t) => {
+  const analysis = new Analysis([PLAIN], [], NO_COUNTS);
+  const random = seeded(3);
+  for (let i = 0; i < 15; i++) {
+    const pairs: PairRecord[] = [];
+    for (let k = 0; k < 100; k++) {
+      const amounts = [random() * 100, random() * 100];
+      const town = random() < 0.3 ? 'Lund' : 'Oslo';
+      const wrong = random() < (town === 'Lund' && amounts[1]! > 60 ? 0.6 : 0.02);
+      const body = request({
+        amounts: floats([1, 2], amounts),
+        town: strings([1], [town]),
+        image: floats([1, 80], []),
+      });
+      pairs.push(outputs(GOOD, wrong ? FLIPPED : GOOD, { request: body }));
+    }
+    process(analysis, pairs);
+  }
+  const [first] = figuresOf(analysis, PLAIN)[0]!.slices;
+  t.strictSame(first!.where.map(({ input }) => input).sort(), ['amounts[1]', 'town']);
+  const amount = first!.where.find(({ input }) => input === 'amounts[1]')!;
+  t.ok(amount.from! > 55 && amount.from! < 63, `${amount.from}`);
+  t.equal(amount.to, null, 'open above');
+  t.equal(first!.where.find(({ input }) => input === 'town')!.equals, 'Lund');
+  t.ok(first!.divergenceInside > 0.4);
+  t.ok(first!.foundAtRows <= 1500);
 });
