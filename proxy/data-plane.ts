@@ -66,6 +66,8 @@ export interface DataPlaneOptions {
 const MAX_HELD_BYTES = 1024 * 1024;
 /** Readers kept for messages that come in several pieces. */
 const MAX_IDLE_READERS = 64;
+/** Requests up to this size are kept until they are answered even if no policy may need them, to be sent again if refused. */
+const RESENT_BYTES = 16_384;
 /** A request the upstream refused unprocessed is sent again this often. */
 const MAX_REFUSALS = 2;
 
@@ -93,6 +95,8 @@ export class DataPlane {
   private readonly random: () => number;
   private spec = new SpecReader();
   private readonly idleReaders: SpecReader[] = [];
+  /** The request that `spec` has read last. */
+  private specOf: Exchange | null = null;
   private replayBytes = 0;
 
   constructor(options: DataPlaneOptions) {
@@ -170,6 +174,7 @@ export class DataPlane {
     const { method, encoding } = exchange.traits!;
     const own = exchange.reader;
     const spec = own ?? this.spec;
+    if (own === null) this.specOf = exchange;
     const verdict =
       own === null
         ? spec.read(body.buffer, body.length, exchange.bodyEnded, method, encoding)
@@ -213,7 +218,8 @@ export class DataPlane {
       return;
     }
     exchange.model = model;
-    exchange.keepsBody = true;
+    exchange.keepsBody =
+      model.fallbacks.length > 0 || model.shadows.length > 0 || exchange.body!.length <= RESENT_BYTES;
     const cluster = this.chooseVersion(exchange, model, spec);
     const infers = exchange.traits!.method !== ModelMethod.ABOUT;
     exchange.holds =
@@ -353,8 +359,9 @@ export class DataPlane {
     const { method, encoding } = exchange.traits!;
     if (spec === exchange.reader) {
       spec.extend(body.buffer, body.length);
-    } else {
-      // The shared reader may have read another request since: read again, it costs less than keeping the result.
+    } else if (this.specOf !== exchange) {
+      // The shared reader has read another request since: read again, it costs less than keeping the result.
+      this.specOf = exchange;
       const verdict = spec.read(body.buffer, body.length, exchange.bodyEnded, method, encoding);
       if (verdict !== SpecVerdict.FOUND) return false;
     }
@@ -409,7 +416,7 @@ export class DataPlane {
     const reason = last === null ? '' : ResponseTraits.of(last).reason;
     const nowMs = this.clock.nowMs();
     if (status === GrpcStatus.OK) {
-      this.settle(exchange, attempt, RequestOutcome.OK, Outcome.SUCCESS, status);
+      this.settle(exchange, attempt, RequestOutcome.OK, Outcome.SUCCESS, status, nowMs);
       recordLatency(this.cells, attempt.cluster.config.statsBase + ClusterSlot.LATENCY, nowMs - attempt.startedMs);
       this.deliver(exchange, attempt, last);
       return;
@@ -576,12 +583,18 @@ export class DataPlane {
   // ---- accounts ------------------------------------------------------------------------------------------------
 
   /** Closes the books of one attempt: in-flight, breaker, statistics, and the shadow's other half. */
-  private settle(exchange: Exchange, attempt: Attempt, result: number, outcome: number, status: number): void {
+  private settle(
+    exchange: Exchange,
+    attempt: Attempt,
+    result: number,
+    outcome: number,
+    status: number,
+    nowMs: number = this.clock.nowMs(),
+  ): void {
     attempt.settled = true;
     const { cluster, stream } = attempt;
     const { cells } = this;
     const { statsBase } = cluster.config;
-    const nowMs = this.clock.nowMs();
     cluster.inFlight--;
     cells[statsBase + ClusterSlot.IN_FLIGHT] = cluster.inFlight;
     cells[statsBase + ClusterSlot.REQUESTS + result]! += 1;
