@@ -10,6 +10,13 @@ import { Char, type JsonScanner } from './json-scanner.ts';
 export const POWERS_OF_TEN: readonly number[] = Array.from({ length: 23 }, (_, i) => Number(`1e${i}`));
 /** Any 15 digits are below 2^53. */
 const EXACT_DIGITS = 15;
+/**
+ * Longer decimals for a float32 (Python writes floats with 17 digits): summed up in a double they are off by less than
+ * this part, and where both ends of that range round to one float32, so does the number.
+ */
+const LONG_DIGITS = 25;
+const LONG_ERROR = 2 ** -47;
+const LONG_SCALE = -44;
 
 export class JsonNumber {
   /** The nearest double; NaN and infinities for the words that mean them. */
@@ -22,8 +29,11 @@ export class JsonNumber {
   fitsInt64 = false;
   fitsUint64 = false;
 
-  /** Reads the number at the scanner's position and moves behind it. The syntax has been checked. @throws JsonError */
-  read(scanner: JsonScanner): void {
+  /**
+   * Reads the number at the scanner's position and moves behind it. The syntax has been checked. With `single` the value
+   * is only good for rounding to a float32. @throws JsonError
+   */
+  read(scanner: JsonScanner, single = false): void {
     const { buf, end } = scanner;
     const start = scanner.pos;
     let pos = start;
@@ -76,8 +86,14 @@ export class JsonNumber {
     if (digits <= EXACT_DIGITS && scale >= -22 && scale <= 22) {
       const value = scale < 0 ? mantissa / POWERS_OF_TEN[-scale] : mantissa * POWERS_OF_TEN[scale];
       this.value = negative ? -value : value;
-    } else {
+    } else if (!single || digits > LONG_DIGITS || scale > 0 || scale < LONG_SCALE) {
       this.value = this.convert(scanner, start, pos);
+    } else {
+      let value = scale < -22 ? mantissa / 1e22 / POWERS_OF_TEN[-22 - scale] : mantissa / POWERS_OF_TEN[-scale];
+      if (Math.fround(value * (1 - LONG_ERROR)) !== Math.fround(value * (1 + LONG_ERROR))) {
+        value = Math.abs(this.convert(scanner, start, pos));
+      }
+      this.value = negative ? -value : value;
     }
   }
 

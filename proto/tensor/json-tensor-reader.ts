@@ -105,7 +105,7 @@ export class JsonTensorReader {
       const byte = scanner.peek();
       if (byte !== Char.minus && (byte < Char.zero || byte > Char.nine)) return false;
       const start = scanner.pos;
-      number.read(scanner);
+      number.read(scanner, single);
       const { value } = number;
       const size = Math.abs(value);
       if (number.isInteger ? size > largest : size > most) {

@@ -143,6 +143,30 @@ t.test('numbers are the doubles the engine reads, and integers are exact in 64 b
   t.ok(Object.is(read('-0').value, -0));
 });
 
+t.test('decimals of any length round to the float32 that the engine rounds them to', async (t) => {
+  const number = new JsonNumber();
+  fc.assert(
+    fc.property(
+      fc.float({ noNaN: true, noDefaultInfinity: true }),
+      fc.nat(20),
+      fc.integer({ min: -2, max: 2 }),
+      (near, digits, ulps) => {
+        // Around the midpoint of two floats, where rounding is decided.
+        const next = Math.fround(near * (1 + 2 ** -23));
+        const value = (near / 2 + next / 2) * (1 + ulps * 2 ** -52);
+        if (!Number.isFinite(value)) return;
+        for (const text of [String(value), value.toFixed(digits), value.toPrecision(digits + 1)]) {
+          if (!/^-?\d+\.\d+$/.test(text)) continue;
+          scanner.reset(Buffer.from(text), 0, text.length);
+          number.read(scanner, true);
+          t.ok(Object.is(Math.fround(number.value), Math.fround(Number(text))), text);
+        }
+      },
+    ),
+    { numRuns: 2000 },
+  );
+});
+
 t.test('values in messages are indented and cut', async (t) => {
   const text = (json: string): string => jsonValueText(Buffer.from(json), 0, Buffer.byteLength(json));
   t.equal(text('{"a":[1,{}],"b":[]} '), '{\n    "a": [\n        1,\n        {}\n    ],\n    "b": []\n}');
