@@ -18,7 +18,9 @@ export interface Http2ClientOptions {
 export function connectHttp2(address: ConnectAddress, options: Http2ClientOptions): Http2Connection {
   let connection: Http2Connection | null = null;
   const io = openSocket(address, NOT_YET, () => {
-    if (connection !== null && !connection.dead) options.onConnected?.(connection);
+    if (connection === null || connection.dead) return;
+    connection.established = true;
+    options.onConnected?.(connection);
   });
   connection = new Http2Connection(io, {
     client: true,

@@ -6,8 +6,17 @@
  * allow. Nothing here knows about streams; the sink judges.
  */
 import { copyBytes } from '../io/byte-socket.ts';
-import { DEFAULT_MAX_FRAME_BYTES, ErrorCode, Flag, FRAME_HEADER_BYTES, FrameType, readUint31 } from './frames.ts';
+import {
+  CLIENT_PREFACE,
+  DEFAULT_MAX_FRAME_BYTES,
+  ErrorCode,
+  Flag,
+  FRAME_HEADER_BYTES,
+  FrameType,
+  readUint31,
+} from './frames.ts';
 
+/** What a connection makes of the frames. */
 export interface FrameSink {
   /** True once the connection is beyond reading; the rest of the bytes is ignored. */
   readonly dead: boolean;
@@ -17,12 +26,18 @@ export interface FrameSink {
   dataBytes(buffer: Buffer, start: number, end: number, endStream: boolean): void;
   /** A whole frame that is not DATA; payload in `buffer[start..end)`, valid only during the call. */
   frame(type: number, flags: number, streamId: number, buffer: Buffer, start: number, end: number): void;
+  /** The first bytes are not a client's preface (section 3.4). */
+  notHttp2(): void;
   /** The peer broke framing; the connection ends. */
   fail(errorCode: number, message: string): void;
 }
 
 export class FrameReader {
+  /** Counts incomplete frames, so that a watcher can tell one that stands still. */
+  partialSerial = 0;
   private readonly sink: FrameSink;
+  /** Bytes of the preface still to come. */
+  private prefaceLeft: number;
   /** An incomplete frame carried over between reads; allocated on first need. */
   private partial: Buffer | null = null;
   private partialLength = 0;
@@ -31,13 +46,24 @@ export class FrameReader {
   private paddingLeft = 0;
   private dataEndsStream = false;
 
-  constructor(sink: FrameSink) {
+  /** `preface`: a client's connection preface comes first. */
+  constructor(sink: FrameSink, preface: boolean) {
     this.sink = sink;
+    this.prefaceLeft = preface ? CLIENT_PREFACE.length : 0;
+  }
+
+  /** A frame other than DATA has begun and is not complete. */
+  get waiting(): boolean {
+    return this.partialLength > 0;
   }
 
   /** Reads `buffer[start..end)`; everything is consumed or kept. */
   read(buffer: Buffer, start: number, end: number): void {
     let at = start;
+    if (this.prefaceLeft > 0) {
+      at = this.readPreface(buffer, at, end);
+      if (at < 0) return;
+    }
     if (this.partialLength > 0) at = this.completePartial(buffer, at, end);
     while (at < end && !this.sink.dead) {
       if (this.dataLeft > 0 || this.paddingLeft > 0) {
@@ -52,6 +78,19 @@ export class FrameReader {
       }
       at = this.readFrame(buffer, at);
     }
+  }
+
+  /** Returns where the preface's bytes end, or -1 when they are not it. */
+  private readPreface(buffer: Buffer, at: number, end: number): number {
+    while (at < end && this.prefaceLeft > 0) {
+      if (buffer[at] !== CLIENT_PREFACE[CLIENT_PREFACE.length - this.prefaceLeft]) {
+        this.sink.notHttp2();
+        return -1;
+      }
+      at++;
+      this.prefaceLeft--;
+    }
+    return at;
   }
 
   /** Bytes from the frame's start that must be there before it can be handled; -1 after a framing error. */
@@ -116,6 +155,7 @@ export class FrameReader {
   }
 
   private keep(buffer: Buffer, at: number, end: number, needed: number): void {
+    this.partialSerial++;
     this.growPartial(needed);
     copyBytes(buffer, at, end, this.partial!, 0);
     this.partialLength = end - at;

@@ -21,6 +21,8 @@ export class HeaderList {
   memo: unknown;
   /** Owned by the HTTP/2 engine: its verdict on this list, so that a cached list is validated once. 0 is "not looked at". */
   validation: number;
+  /** Owned by the HTTP/2 engine: the content-length found when the list was validated; -1 for none. */
+  contentLength: number;
   /** Owned by HpackEncoder: the first encoder of this list, its latest encoding, and the table state that belongs to. */
   encodedBy: object | null;
   encodedGeneration: number;
@@ -45,6 +47,7 @@ export class HeaderList {
     this.listSize = listSize >= 0 ? listSize : measure(names, values);
     this.memo = null;
     this.validation = 0;
+    this.contentLength = -1;
     this.encodedBy = null;
     this.encodedGeneration = 0;
     this.encodedBytes = null;

@@ -7,7 +7,7 @@ import { type Clock, systemClock } from '../../base/clock.ts';
 import { adoptAccepted, type ConnectAddress } from '../io/adopt.ts';
 import type { ByteReader, ByteSocket } from '../io/byte-socket.ts';
 import { type ConnectionOwner, Http2Connection } from './connection.ts';
-import { HTTP2_COUNTER_SLOTS } from './counters.ts';
+import { HTTP2_COUNTER_SLOTS, Http2Counter } from './counters.ts';
 import { ErrorCode } from './frames.ts';
 import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from './limits.ts';
 import type { Http2Stream, StreamHandler } from './stream.ts';
@@ -35,6 +35,7 @@ export class Http2Server implements ConnectionOwner {
     this.server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
     this.server.maxConnections = options.maxConnections ?? 10_000;
     this.server.on('connection', (socket) => this.accept(socket));
+    this.server.on('drop', () => this.counters[Http2Counter.CONNECTIONS_REFUSED]!++);
   }
 
   /** Starts listening; resolves with the address in force (a port of 0 is replaced by the one chosen). */

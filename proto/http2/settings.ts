@@ -7,30 +7,34 @@ import {
   Setting,
   writeUint32,
 } from './frames.ts';
+import type { HpackEncoder } from './hpack/encoder.ts';
 import type { Http2Limits } from './limits.ts';
 
 const SETTING_BYTES = 6;
+/** Size of the peer's compression table: the protocol's initial value, so it needs no announcement. */
+export const OWN_TABLE_BYTES = 4096;
 
 /** The peer's settings in force, with the protocol's initial values. */
 export class PeerSettings {
   headerTableSize = 4096;
-  /** Unlimited by the protocol; we assume 100 until the peer says otherwise, as RFC 9113 recommends as a minimum. */
-  maxConcurrentStreams = 100;
+  maxConcurrentStreams = 0xffffffff;
   initialWindowSize = DEFAULT_WINDOW_BYTES;
   maxFrameSize = DEFAULT_MAX_FRAME_BYTES;
   maxHeaderListSize = 0xffffffff;
 
   /**
    * Applies one SETTINGS payload in order. Returns 0, or the error code that ends the connection.
-   * `fromServer`: a server must not switch push on.
+   * `fromServer`: a server must not switch push on. The encoder is told each header table size, because a size that
+   * was passed through evicts entries too (RFC 7541, section 4.2).
    */
-  apply(buffer: Uint8Array, start: number, end: number, fromServer: boolean): number {
+  apply(buffer: Uint8Array, start: number, end: number, fromServer: boolean, encoder: HpackEncoder): number {
     if ((end - start) % SETTING_BYTES !== 0) return ErrorCode.FRAME_SIZE_ERROR;
     for (let at = start; at < end; at += SETTING_BYTES) {
       const id = (buffer[at]! << 8) | buffer[at + 1]!;
       const value = readUint32(buffer, at + 2);
       const error = this.set(id, value, fromServer);
       if (error !== 0) return error;
+      if (id === Setting.HEADER_TABLE_SIZE) encoder.setPeerMaxTableSize(value);
     }
     return 0;
   }

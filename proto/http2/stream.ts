@@ -11,7 +11,7 @@
 import type { Http2Connection } from './connection.ts';
 import { ErrorCode } from './frames.ts';
 import type { HeaderList } from './header-list.ts';
-import { SendQueue } from './send-queue.ts';
+import type { SendQueue } from './send-queue.ts';
 
 /** Receives a stream's events. Every method may be called again until the stream is closed both ways, or `onReset`. */
 export interface StreamHandler {
@@ -39,6 +39,7 @@ export class Http2Stream {
   dead = false;
   /** The peer promises not to have processed it: REFUSED_STREAM, or above GOAWAY's last stream. Safe to send elsewhere. */
   refused = false;
+  /** The final head (not 1xx) has been written. */
   headSent = false;
   /** The final head (not 1xx) has arrived. */
   headReceived = false;
@@ -50,12 +51,11 @@ export class Http2Stream {
   uncredited = 0;
   /** Bytes of content-length still to come; -1 when none was declared (RFC 9113, section 8.1.1). */
   contentLeft = -1;
-  /** Bytes in `queue`. */
-  queuedBytes = 0;
-  endQueued = false;
-  trailersQueued: HeaderList | null = null;
-  /** In the connection's list of streams waiting for its window or its socket. */
-  inBlockedList = false;
+  /** Client: the answer has no content whatever its head says (HEAD). */
+  bodyless = false;
+  /** Looks of the connection watch since DATA last came; see `bodyTimeoutMs`. */
+  bodyLooks = 0;
+  /** What waits to be sent; null until something has had to wait. */
   queue: SendQueue | null = null;
 
   constructor(
@@ -72,19 +72,32 @@ export class Http2Stream {
     this.receiveWindow = receiveWindow;
   }
 
+  /** No more frames either way: both sides have ended, or either reset. */
   get closed(): boolean {
     return this.dead || (this.localEnded && this.remoteEnded);
   }
 
+  /** Bytes that wait for flow control or the socket. */
+  get queuedBytes(): number {
+    return this.queue === null ? 0 : this.queue.bytes;
+  }
+
+  /** Our end of the stream waits behind queued bytes. */
+  get endQueued(): boolean {
+    return this.queue?.end === true;
+  }
+
   /** Sends a header section: 1xx or head first, then trailers (which wait behind queued data). Ignored once we ended. */
   sendHeaders(headers: HeaderList, endStream: boolean): void {
-    if (this.dead || this.localEnded || this.endQueued) return;
-    if (this.queuedBytes > 0) {
-      this.endQueued = endStream;
-      this.trailersQueued = headers;
-      return;
+    if (this.dead || this.localEnded) return;
+    const { queue } = this;
+    if (queue === null || queue.bytes === 0) {
+      this.connection.writeHeaders(this, headers, endStream);
+    } else if (!queue.end) {
+      // After DATA there can only be trailers, and trailers end the stream.
+      queue.end = true;
+      queue.trailers = headers;
     }
-    this.connection.writeHeaders(this, headers, endStream);
   }
 
   /**
@@ -92,13 +105,16 @@ export class Http2Stream {
    * reported by `onSent`. On a stream that can send no more the bytes are dropped and count as sent.
    */
   sendData(buffer: Buffer, start: number, end: number, endStream: boolean): number {
-    if (this.dead || this.localEnded || this.endQueued) return end - start;
+    if (this.dead || this.localEnded) return end - start;
+    const { queue, connection } = this;
     let sent = 0;
-    if (this.queuedBytes === 0) {
-      sent = this.connection.writeData(this, buffer, start, end, endStream);
+    if (queue === null || queue.bytes === 0) {
+      sent = connection.send.write(this, buffer, start, end, endStream);
       if (start + sent === end) return sent;
+    } else if (queue.end) {
+      return end - start;
     }
-    this.enqueue(buffer, start + sent, end, endStream);
+    connection.send.queue(this, buffer, start + sent, end, endStream);
     return sent;
   }
 
@@ -107,16 +123,18 @@ export class Http2Stream {
     this.sendData(EMPTY, 0, 0, true);
   }
 
-  /** Ends the stream in both directions with RST_STREAM; queued bytes are dropped. Does nothing on a closed stream. */
+  /**
+   * Ends the stream in both directions with RST_STREAM; queued bytes are dropped, and what was received counts as
+   * consumed. On a closed stream only the latter.
+   */
   reset(errorCode: number): void {
-    if (this.closed) return;
-    this.connection.resetStream(this, errorCode);
+    if (this.closed) this.connection.receive.release(this);
+    else this.connection.resetStream(this, errorCode);
   }
 
-  /** Gives the peer credit for `bytes` of DATA that have been dealt with. */
+  /** Gives the peer credit for `bytes` of DATA that have been dealt with; never more than is outstanding. */
   consume(bytes: number): void {
-    if (this.dead || bytes === 0) return;
-    this.connection.creditStream(this, bytes);
+    if (!this.dead) this.connection.receive.consumed(this, bytes);
   }
 
   /** Cancels with the code that fits a caller who lost interest. */
@@ -124,14 +142,13 @@ export class Http2Stream {
     this.reset(ErrorCode.CANCEL);
   }
 
-  private enqueue(buffer: Buffer, start: number, end: number, endStream: boolean): void {
-    if (end > start) {
-      this.queue ??= new SendQueue();
-      this.queue.append(buffer, start, end);
-      this.queuedBytes += end - start;
-    }
-    if (endStream) this.endQueued = true;
-    this.connection.block(this);
+  /** Bytes this stream holds for a peer that does not take them (`MemoryBudget`). */
+  get heldBytes(): number {
+    return this.queuedBytes;
+  }
+
+  shed(): void {
+    this.connection.shedStream(this);
   }
 }
 

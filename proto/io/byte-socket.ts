@@ -10,11 +10,12 @@
  */
 import type { Socket } from 'node:net';
 import { acquireBuffer, OUTPUT_BUFFER_BYTES, releaseBuffer } from './buffer-pool.ts';
+import { type BufferHolder, threadMemory } from './memory-budget.ts';
 
 /** Bytes handed to the kernel but not taken by it, above which a socket counts as not writable. */
 export const HIGH_WATER_BYTES = 256 * 1024;
 const LOW_WATER_BYTES = 64 * 1024;
-const READ_BUFFER_BYTES = 262144;
+const READ_BUFFER_BYTES = 262_144;
 
 /** What consumes a socket's bytes; replaceable while the socket lives (protocol detection hands over this way). */
 export interface ByteReader {
@@ -59,7 +60,7 @@ export function sharedReadOptions(onRead: (length: number, buffer: Uint8Array) =
   return { buffer: sharedReadBuffer, callback: onRead };
 }
 
-export class ByteSocket {
+export class ByteSocket implements BufferHolder {
   /** The net socket underneath; null only before `attach`. */
   socket: Socket | null = null;
   reader: ByteReader;
@@ -115,6 +116,21 @@ export class ByteSocket {
     return this.inFlightBytes + this.outLength;
   }
 
+  /** Bytes the kernel has taken, of what was handed to it so far; a write in progress counts as far as it has come. */
+  get takenBytes(): number {
+    const handle = (this.socket as unknown as { _handle?: { writeQueueSize?: number } } | null)?._handle;
+    return this.bytesOut - Math.min(this.inFlightBytes, handle?.writeQueueSize ?? this.inFlightBytes);
+  }
+
+  /** What `MemoryBudget` may take back by `shed`. */
+  get heldBytes(): number {
+    return this.inFlightBytes;
+  }
+
+  shed(): void {
+    this.destroy(new Error('too many bytes wait for slow peers'));
+  }
+
   /**
    * Makes room for `size` contiguous bytes (at most `OUTPUT_BUFFER_BYTES`) and returns the buffer to write into, from
    * `position()` on; `advance(size)` commits them.
@@ -126,6 +142,11 @@ export class ByteSocket {
       this.out = acquireBuffer();
     }
     return this.out;
+  }
+
+  /** Bytes the current output buffer has room for; a new one follows when it is full. */
+  room(): number {
+    return OUTPUT_BUFFER_BYTES - this.outLength;
   }
 
   position(): number {
@@ -158,23 +179,13 @@ export class ByteSocket {
   /** Hands what has been written to net now instead of at the end of the turn. */
   flush(): void {
     const buffer = this.out;
-    if (buffer === null) {
-      if (this.endWhenFlushed) this.endNow();
-      return;
+    if (buffer !== null) {
+      const length = this.outLength;
+      this.out = null;
+      this.outLength = 0;
+      if (this.closed || this.socket === null || length === 0) releaseBuffer(buffer);
+      else this.send(this.socket, buffer, length);
     }
-    const length = this.outLength;
-    this.out = null;
-    this.outLength = 0;
-    const { socket } = this;
-    if (this.closed || socket === null || length === 0) {
-      releaseBuffer(buffer);
-      return;
-    }
-    this.inFlightBytes += length;
-    this.bytesOut += length;
-    if (this.inFlightBytes > HIGH_WATER_BYTES) this.stalled = true;
-    const chunk = length === OUTPUT_BUFFER_BYTES ? buffer : buffer.subarray(0, length);
-    socket.write(chunk, () => this.written(buffer, length));
     if (this.endWhenFlushed) this.endNow();
   }
 
@@ -219,13 +230,27 @@ export class ByteSocket {
     }
   }
 
+  private send(socket: Socket, buffer: Buffer, length: number): void {
+    this.inFlightBytes += length;
+    this.bytesOut += length;
+    threadMemory.hold(length);
+    if (this.inFlightBytes > HIGH_WATER_BYTES && !this.stalled) {
+      this.stalled = true;
+      threadMemory.register(this);
+    }
+    const chunk = length === OUTPUT_BUFFER_BYTES ? buffer : buffer.subarray(0, length);
+    socket.write(chunk, () => this.written(buffer, length));
+  }
+
+  /** Called for every buffer given to the socket, with those that were lost in its end. */
   private written(buffer: Buffer, length: number): void {
     releaseBuffer(buffer);
     this.inFlightBytes -= length;
-    if (this.stalled && this.inFlightBytes <= LOW_WATER_BYTES) {
-      this.stalled = false;
-      if (!this.closed) this.reader.onDrained();
-    }
+    threadMemory.release(length);
+    if (!this.stalled || this.inFlightBytes > LOW_WATER_BYTES) return;
+    this.stalled = false;
+    threadMemory.forget(this);
+    if (!this.closed) this.reader.onDrained();
   }
 
   private endNow(): void {
