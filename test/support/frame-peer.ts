@@ -135,6 +135,7 @@ export class FramePeer {
 
   constructor(socket: net.Socket, isServer: boolean) {
     this.socket = socket;
+    socket.setNoDelay(true);
     this.prefaceLeft = isServer ? PREFACE.length : 0;
     socket.on('data', (chunk: Buffer) => this.take(chunk));
     socket.on('error', () => {});
