@@ -15,13 +15,19 @@ import { ServingService } from './api/serving-service.ts';
 import { ServingState } from './api/serving-state.ts';
 import { tfsMethods } from './api/tfs-methods.ts';
 import type { Servable } from './batching/batcher.ts';
+import type { ModelCard } from './repository/model-card.ts';
 import type { FoundVersion } from './repository/model-directory.ts';
-import { ModelRepository, type RepositoryDirectory } from './repository/model-repository.ts';
+import { ModelRepository } from './repository/model-repository.ts';
+import type { RepositoryDirectory } from './repository/model-set.ts';
+import { readVersionContents, type VersionContents } from './repository/version-contents.ts';
 import { loadServable } from './session/loader.ts';
+import type { Signature } from './session/signature.ts';
+import { signatureSet } from './session/signature-set.ts';
 import type { ServingSettings } from './settings.ts';
 import type { GroupCommand, GroupReport } from './supervision/group-messages.ts';
 import type { DirectorySettings, GroupSettings, ListenAddress } from './supervision/isolation-groups.ts';
 import { clearSocketPath } from './supervision/socket-file.ts';
+import { signatureFileRefused } from './worker-error.ts';
 
 /** What serves in this process, from the start message to the end. */
 class GroupProcess {
@@ -45,10 +51,10 @@ class GroupProcess {
       pollMs: serving.pollMs,
       maxLoadRetries: serving.maxLoadRetries,
       loadRetryMs: serving.loadRetryMs,
-      load: (model, found) => this.load(model, found),
+      load: (model, found, describe) => this.load(model, found, describe),
       log: this.log,
     });
-    this.service = new ServingService(this.repository);
+    this.service = new ServingService(this.repository, this.repository);
     this.server = new GrpcServer({
       methods: [
         ...tfsMethods(this.service, { serializeAsTensorContent: false }),
@@ -103,11 +109,18 @@ class GroupProcess {
     this.drain();
   }
 
-  private load(model: string, found: FoundVersion): Promise<Servable> {
-    return loadServable({
+  private async load(
+    model: string,
+    found: FoundVersion,
+    describe: (card: ModelCard | null) => void,
+  ): Promise<Servable> {
+    const contents = await readVersionContents(found, this.log);
+    describe(contents.card);
+    return await loadServable({
       model,
       version: found.version,
       path: found.path,
+      signatures: contents.signatures === null ? undefined : (graph) => signaturesOf(graph, contents, found.path),
       batching: this.serving.batching,
       clock: systemClock,
       log: this.log,
@@ -125,6 +138,13 @@ class GroupProcess {
 
 /** What unloading may take beyond the drain deadline once the supervisor is gone. */
 const ABANDON_MARGIN_MS = 3_000;
+
+/** @throws WorkerError when the signature file does not fit the graph */
+function signaturesOf(graph: Signature, contents: VersionContents, path: string): ReadonlyMap<string, Signature> {
+  const { signatures, problems } = signatureSet(graph, contents.signatures!);
+  if (problems.length > 0) throw signatureFileRefused(path, problems);
+  return signatures;
+}
 
 function repositoryDirectory(settings: DirectorySettings): RepositoryDirectory {
   const { path, policy, policies, only, except } = settings;

@@ -183,12 +183,45 @@ export function reloadConfigUnsupported(): WorkerError {
   );
 }
 
-/** A reload whose models did not all load; `models` are the names that failed. */
+/** A reload whose models did not all load; `models` are the names that failed, each with why if that is known. */
 export function reloadFailed(models: readonly string[]): WorkerError {
   return new WorkerError(
     GrpcStatus.UNKNOWN,
     `${models.length} model(s) did not become available: {${models.join(', ')}}`,
   );
+}
+
+export function modelWithoutName(): WorkerError {
+  return invalid('a model configuration has no name');
+}
+
+export function modelWithoutBasePath(model: string): WorkerError {
+  return invalid(`Expected model ${model} to have an absolute path or URI; got base_path()=`);
+}
+
+export function modelListedTwice(model: string): WorkerError {
+  return invalid(`Illegal to list model ${model} multiple times in config list`);
+}
+
+export function platformUnsupported(model: string, platform: string): WorkerError {
+  return invalid(`Model ${model} requests unsupported platform ${platform}`);
+}
+
+export function platformChanged(model: string, before: string, after: string): WorkerError {
+  return invalid(
+    `Illegal to change a model's platform. For model ${model} platform was ${before} and new platform requested is ${after}`,
+  );
+}
+
+export function administrationMissing(): WorkerError {
+  return new WorkerError(GrpcStatus.UNIMPLEMENTED, 'the set of models cannot be changed here');
+}
+
+/** An incremental change that names a model which is, or is not, configured. */
+export function modelConfigured(model: string, configured: boolean): WorkerError {
+  return configured
+    ? new WorkerError(GrpcStatus.ALREADY_EXISTS, `model ${model} is configured already`)
+    : notFound(`model ${model} is not configured`);
 }
 
 // --- batching -------------------------------------------------------------------------------------------------------
@@ -260,4 +293,19 @@ export function servableClosing(model: string, version: bigint): WorkerError {
 /** The file could not become a servable: unreadable, corrupt, or with a tensor type the worker does not speak. */
 export function modelLoadFailed(path: string, detail: string, cause?: unknown): WorkerError {
   return new WorkerError(GrpcStatus.INVALID_ARGUMENT, `Could not load ${path}: ${detail}`, 'model_load_failed', cause);
+}
+
+/** What is on disk is not what the manifest beside it says. */
+export function manifestMismatch(path: string, detail: string): WorkerError {
+  return new WorkerError(GrpcStatus.DATA_LOSS, `${path}: ${detail}`, 'model_load_failed');
+}
+
+/** The signatures beside a model cannot be used, for every reason given. */
+export function signatureFileRefused(path: string, problems: readonly string[]): WorkerError {
+  return new WorkerError(GrpcStatus.FAILED_PRECONDITION, `${path}: ${problems.join('; ')}`, 'model_load_failed');
+}
+
+/** A recorded request could not be replayed, so the version does not come to serve. */
+export function warmUpFailed(path: string, code: GrpcStatusCode, detail: string, cause?: unknown): WorkerError {
+  return new WorkerError(code, `warm-up from ${path}: ${detail}`, 'model_load_failed', cause);
 }

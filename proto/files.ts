@@ -14,5 +14,6 @@ export const ProtoFile = {
   predictionLog: 'tensorflow_serving/apis/prediction_log.proto',
   modelServerConfig: 'tensorflow_serving/config/model_server_config.proto',
   health: 'grpc/health/v1/health.proto',
+  workerAdmin: 'understudy/worker/v1/worker_admin.proto',
   openInference: 'inference/grpc_service.proto',
 } as const;

@@ -1,7 +1,9 @@
 /** Builds small protobuf messages field by field. For calls that are rare; Predict has a writer of its own. */
 import { putVarint, putVarint64, varint64Bytes, varintBytes } from '../../proto/tensor/wire-writer.ts';
 
+const FIXED64 = 1;
 const LENGTH_DELIMITED = 2;
+const FIXED32 = 5;
 
 /** A message under construction. `finish` joins its parts. */
 export class MessageBuilder {
@@ -14,6 +16,22 @@ export class MessageBuilder {
     const hi = Number(bits >> 32n) | 0;
     const part = Buffer.allocUnsafe(varintBytes(field * 8) + varint64Bytes(lo, hi));
     putVarint64(part, putVarint(part, 0, field * 8), lo, hi);
+    this.parts.push(part);
+    return this;
+  }
+
+  double(field: number, value: number): this {
+    const tag = field * 8 + FIXED64;
+    const part = Buffer.allocUnsafe(varintBytes(tag) + 8);
+    part.writeDoubleLE(value, putVarint(part, 0, tag));
+    this.parts.push(part);
+    return this;
+  }
+
+  float(field: number, value: number): this {
+    const tag = field * 8 + FIXED32;
+    const part = Buffer.allocUnsafe(varintBytes(tag) + 4);
+    part.writeFloatLE(value, putVarint(part, 0, tag));
     this.parts.push(part);
     return this;
   }

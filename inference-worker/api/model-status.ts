@@ -1,5 +1,6 @@
 /** GetModelStatus: the state of one version, or of all that are known. Labels in the request are ignored, as in TFS. */
 import { GrpcStatus } from '../../base/grpc-status.ts';
+import type { ModelCard } from '../repository/model-card.ts';
 import type { VersionStatus } from '../repository/model-repository.ts';
 import { STATE_NUMBERS } from '../repository/version-state.ts';
 import type { GrpcCall, GrpcMethod } from './grpc-call.ts';
@@ -24,7 +25,32 @@ export class GetModelStatusMethod implements GrpcMethod {
   }
 }
 
-function versionStatus({ version, state, error }: VersionStatus): MessageBuilder {
+/** Field of our own behind TensorFlow Serving's: clients that do not know it pass over it. */
+const CARD_FIELD = 101;
+
+function versionStatus({ version, state, error, card }: VersionStatus): MessageBuilder {
   const status = new MessageBuilder().int(1, error?.code ?? GrpcStatus.OK).text(2, error?.message ?? '');
-  return new MessageBuilder().int(1, version).int(2, STATE_NUMBERS[state]).message(3, status);
+  const message = new MessageBuilder().int(1, version).int(2, STATE_NUMBERS[state]).message(3, status);
+  return card === null || card === undefined ? message : message.message(CARD_FIELD, cardMessage(card));
+}
+
+/** Field numbers of the texts of a ModelCard. */
+const CARD_TEXTS: readonly (readonly [number, keyof ModelCard])[] = [
+  [1, 'name'],
+  [2, 'version'],
+  [3, 'framework'],
+  [4, 'task'],
+  [6, 'outputType'],
+  [8, 'trainedOn'],
+  [9, 'createdBy'],
+  [10, 'createdAt'],
+  [11, 'status'],
+];
+
+function cardMessage(card: ModelCard): MessageBuilder {
+  const message = new MessageBuilder();
+  for (const [field, name] of CARD_TEXTS) if (card[name] !== '') message.text(field, card[name] as string);
+  for (const size of card.inputShape) message.int(5, size);
+  for (const [name, value] of card.metrics) message.message(7, new MessageBuilder().text(1, name).double(2, value));
+  return message;
 }

@@ -4,14 +4,17 @@
  * their own answers; every refusal is a WorkerError in TensorFlow Serving's words.
  */
 import type { Servable } from '../batching/batcher.ts';
+import type { ModelConfig } from '../repository/managed-model.ts';
 import type { VersionStatus } from '../repository/model-repository.ts';
 import type { ServableView } from '../repository/servable-view.ts';
 import type { Signature } from '../session/signature.ts';
 import {
+  administrationMissing,
   emptyModelName,
   metadataFieldMissing,
   metadataFieldUnsupported,
   missingModelSpec,
+  reloadConfigUnsupported,
   statusNotFound,
   WorkerError,
 } from '../worker-error.ts';
@@ -32,6 +35,19 @@ export interface ServingModels {
   statusOf(model: string): readonly VersionStatus[] | undefined;
 }
 
+/** Who changes what is served: the repository. */
+export interface ModelAdministration {
+  /** The models configured by flags, file or reload, and the names of all that are served. */
+  readonly configuration: readonly ModelConfig[];
+  readonly names: readonly string[];
+  /** See `ModelRepository` for these: each resolves when it has come about and rejects with a WorkerError. */
+  reload(next: readonly ModelConfig[]): Promise<void>;
+  addModel(config: ModelConfig): Promise<void>;
+  removeModel(name: string): Promise<void>;
+  suspend(name: string): Promise<void>;
+  resume(name: string): Promise<void>;
+}
+
 export interface ModelMetadata {
   readonly model: string;
   readonly version: bigint;
@@ -40,9 +56,12 @@ export interface ModelMetadata {
 
 export class ServingService {
   private readonly models: ServingModels;
+  private readonly administration: ModelAdministration | null;
 
-  constructor(models: ServingModels) {
+  /** Without an `administration` the set of models cannot be changed, and whoever asks is told so. */
+  constructor(models: ServingModels, administration: ModelAdministration | null = null) {
     this.models = models;
+    this.administration = administration;
   }
 
   /** The versions serving now. Take it once per request. */
@@ -99,6 +118,18 @@ export class ServingService {
     const statuses = version === null ? known : known.filter((status) => status.version === version);
     if (statuses.length === 0) throw statusNotFound(name, version);
     return statuses;
+  }
+
+  /** HandleReloadConfigRequest: replaces the configured models; null is a request without a list. @throws WorkerError */
+  async reload(models: readonly ModelConfig[] | null): Promise<void> {
+    if (models === null) throw reloadConfigUnsupported();
+    await this.admin.reload(models);
+  }
+
+  /** Who adds, removes, suspends and resumes single models, and tells the configuration. @throws WorkerError */
+  get admin(): ModelAdministration {
+    if (this.administration === null) throw administrationMissing();
+    return this.administration;
   }
 }
 

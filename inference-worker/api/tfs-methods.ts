@@ -1,5 +1,6 @@
-/** Every gRPC method of the TensorFlow Serving API that the worker has, over one service. */
+/** Every gRPC method of the TensorFlow Serving API that the worker has, and of its own admin service, over one service. */
 import type { GrpcMethod } from './grpc-call.ts';
+import { AddModelMethod, GetConfigMethod, ReloadConfigMethod, RemoveModelMethod } from './model-management.ts';
 import { GetModelMetadataMethod } from './model-metadata.ts';
 import { GetModelStatusMethod } from './model-status.ts';
 import { PredictMethod } from './predict.ts';
@@ -15,5 +16,9 @@ export function tfsMethods(service: ServingService, options: TfsMethodsOptions):
     new PredictMethod(service, options.serializeAsTensorContent),
     new GetModelMetadataMethod(service),
     new GetModelStatusMethod(service),
+    new ReloadConfigMethod(service),
+    new GetConfigMethod(service),
+    new AddModelMethod(service),
+    new RemoveModelMethod(service),
   ];
 }

@@ -6,6 +6,7 @@ import type { Servable } from '../batching/batcher.ts';
 import type { FoundVersion } from './model-directory.ts';
 import { type ModelView, modelView } from './servable-view.ts';
 import type { VersionStanding } from './transition-policy.ts';
+import { VersionLabels } from './version-labels.ts';
 import { compareDescending, type VersionPolicy, wantedVersions } from './version-policy.ts';
 import { VersionHarness, type VersionState, type VersionStateKind } from './version-state.ts';
 
@@ -16,22 +17,41 @@ export interface ModelConfig {
   readonly basePath: string;
   readonly policy: VersionPolicy;
   readonly labels: ReadonlyMap<string, bigint>;
+  /** `model_platform` as configured; absent where nothing was said. It may not change while the model is configured. */
+  readonly platform?: string;
 }
 
 /** Ended versions remembered per model for status calls; beyond it the lowest numbers are forgotten. */
 export const MAX_ENDED_VERSIONS = 16;
 
 export class ManagedModel {
-  readonly config: ModelConfig;
+  private current: ModelConfig;
+  readonly labels: VersionLabels;
   private readonly onMove: (harness: VersionHarness, from: VersionState) => void;
   private readonly harnesses = new Map<bigint, VersionHarness>();
   private wanted: readonly bigint[] = [];
   /** Why the base path could not be read at the last poll; null when it could. */
   unreadable: string | null = null;
+  /** No longer configured: what is left of it is unloaded, and its ended versions are remembered for status calls. */
+  removed = false;
+  /** Unloaded on request although it is configured; nothing is wanted until that is taken back. */
+  suspended = false;
 
   constructor(config: ModelConfig, onMove: (harness: VersionHarness, from: VersionState) => void) {
-    this.config = config;
+    this.current = config;
+    this.labels = new VersionLabels(config.labels);
     this.onMove = onMove;
+  }
+
+  get config(): ModelConfig {
+    return this.current;
+  }
+
+  /** Follows another configuration of the same model from the next scan on. Labels are assigned by whoever checked them. */
+  reconfigure(config: ModelConfig): void {
+    this.current = config;
+    this.removed = false;
+    this.suspended = false;
   }
 
   get name(): string {
@@ -40,7 +60,7 @@ export class ManagedModel {
 
   /** Decides anew which versions are wanted. A version that ended is tried again once its file has changed. */
   applyScan(versions: ReadonlyMap<bigint, FoundVersion>): void {
-    this.wanted = wantedVersions(this.config.policy, versions.keys());
+    this.wanted = this.suspended ? [] : wantedVersions(this.config.policy, versions.keys());
     for (const version of this.wanted) {
       const found = versions.get(version)!;
       const known = this.harnesses.get(version);
@@ -84,6 +104,15 @@ export class ManagedModel {
     return [...this.harnesses.values()].every((harness) => isSettled(harness.state));
   }
 
+  serves(version: bigint): boolean {
+    return this.harnesses.get(version)?.state.kind === 'AVAILABLE';
+  }
+
+  /** Whether any version serves. */
+  get available(): boolean {
+    return [...this.harnesses.values()].some((harness) => harness.state.kind === 'AVAILABLE');
+  }
+
   /** True when every version has ended. */
   get ended(): boolean {
     return [...this.harnesses.values()].every((harness) => harness.state.kind === 'END');
@@ -91,8 +120,14 @@ export class ManagedModel {
 
   view(): ModelView {
     const serving: Servable[] = [];
-    for (const { state } of this.harnesses.values()) if (state.kind === 'AVAILABLE') serving.push(state.servable);
-    return modelView(this.name, serving, this.config.labels);
+    const labels = new Map<string, bigint>();
+    for (const { state, found } of this.harnesses.values()) {
+      if (state.kind === 'AVAILABLE') serving.push(state.servable);
+      if (found.label !== null) labels.set(found.label, found.version);
+    }
+    this.labels.settle((version) => this.serves(version));
+    for (const [label, version] of this.labels.current) labels.set(label, version);
+    return modelView(this.name, serving, labels);
   }
 
   private forgetOldest(): void {

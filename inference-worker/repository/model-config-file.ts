@@ -3,6 +3,7 @@
  * collected with its line; a field that would change what is served and that we do not honour is a mistake, not noise.
  */
 import type { ModelConfig } from './managed-model.ts';
+import { PLATFORMS } from './reload-rules.ts';
 import { parseTextProto, type TextField, type TextMessage, TextProtoError } from './text-proto.ts';
 import { LATEST_ONE, parseVersionNumber, type VersionPolicy } from './version-policy.ts';
 
@@ -32,27 +33,30 @@ const IGNORED_FIELDS: readonly string[] = ['model_type', 'logging_config', 'logg
 function readModel(config: TextMessage, problems: string[]): ModelConfig | null {
   let name = '';
   let basePath = '';
+  let platform: string | undefined;
   let policy: VersionPolicy = LATEST_ONE;
   const labels = new Map<string, bigint>();
   for (const field of config.fields) {
     if (field.name === 'name') name = scalar(field, problems);
     else if (field.name === 'base_path') basePath = scalar(field, problems);
-    else if (field.name === 'model_platform') checkPlatform(field, problems);
+    else if (field.name === 'model_platform') platform = readPlatform(field, problems);
     else if (field.name === 'model_version_policy') policy = readPolicy(field, problems) ?? policy;
     else if (field.name === 'version_labels') readLabel(field, labels, problems);
     else if (!IGNORED_FIELDS.includes(field.name)) problems.push(unknown(field, 'a model configuration'));
   }
   if (name === '') problems.push('a model configuration has no name');
   if (basePath === '') problems.push(`model ${name === '' ? '(unnamed)' : name} has no base_path`);
-  return name === '' || basePath === '' ? null : { name, basePath, policy, labels };
+  if (name === '' || basePath === '') return null;
+  return platform === undefined ? { name, basePath, policy, labels } : { name, basePath, policy, labels, platform };
 }
 
-function checkPlatform(field: TextField, problems: string[]): void {
+/** Configurations written for TensorFlow Serving name its platform; the model file decides what we load. */
+function readPlatform(field: TextField, problems: string[]): string {
   const platform = scalar(field, problems);
-  // Configurations written for TensorFlow Serving name its platform; the model file decides what we load.
-  if (platform !== 'onnx' && platform !== 'tensorflow') {
+  if (!PLATFORMS.includes(platform)) {
     problems.push(`line ${field.line}: model_platform: expected "onnx" or "tensorflow", got "${platform}"`);
   }
+  return platform;
 }
 
 function readPolicy(field: TextField, problems: string[]): VersionPolicy | null {

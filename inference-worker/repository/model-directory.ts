@@ -1,13 +1,18 @@
 /**
- * Reads `BASE/VERSION/model.onnx`. A version is a child directory whose name is a number in int64 (`00000123` is 123)
- * and which holds a model file; a directory still being filled has none yet and is not a version until it does. Nothing
+ * Reads `BASE/VERSION/model.onnx`. A version is a child directory whose name is a number in int64 (`00000123` is 123) or
+ * a release such as `1.4.0-20250405`, and which holds a model file; a directory still being filled has none yet and is not a version until it does. Nothing
  * here decides what is loaded.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { parseVersionNumber } from './version-policy.ts';
+import { parseVersionName } from './version-name.ts';
 
 export const MODEL_FILE = 'model.onnx';
+/** What may lie beside the model file; see version-contents.ts. */
+export const MANIFEST_FILE = 'manifest.sha256';
+export const SIGNATURE_FILE = 'signatures.yaml';
+export const CARD_FILE = 'model.yaml';
+const SIDE_FILES = [MANIFEST_FILE, SIGNATURE_FILE, CARD_FILE];
 
 /** Children looked at in one directory; more is refused as a mistake rather than read every second. */
 export const MAX_CHILDREN = 10_000;
@@ -16,7 +21,9 @@ export interface FoundVersion {
   readonly version: bigint;
   /** The model file. */
   readonly path: string;
-  /** Changes when the file is replaced or rewritten (inode, size, modification time). */
+  /** The directory's name where it is a release, which then is a label of the version; null for a number. */
+  readonly label: string | null;
+  /** Changes when the model or a file beside it is replaced or rewritten (inode, size, modification time). */
   readonly fingerprint: string;
 }
 
@@ -36,14 +43,18 @@ export async function scanModelDirectory(basePath: string): Promise<ModelScan> {
   const versions = new Map<bigint, FoundVersion>();
   const warnings: string[] = [];
   for (const name of children) {
-    const version = parseVersionNumber(name);
-    if (version === null) continue;
+    const parsed = parseVersionName(name);
+    if (parsed.kind === 'refused') warnings.push(`${join(basePath, name)} is not served: ${parsed.reason}`);
+    if (parsed.kind !== 'version') continue;
+    const { version, label } = parsed;
     const path = join(basePath, name, MODEL_FILE);
-    const fingerprint = await fingerprintOf(path);
-    if (fingerprint === null) continue;
+    const modelPrint = await fingerprintOf(path);
+    if (modelPrint === null) continue;
+    const sidePrints = await Promise.all(SIDE_FILES.map((file) => fingerprintOf(join(basePath, name, file))));
+    const fingerprint = [modelPrint, ...sidePrints].join(' ');
     const first = versions.get(version);
     if (first !== undefined) warnings.push(`${path} is version ${version} like ${first.path}, which is used`);
-    else versions.set(version, { version, path, fingerprint });
+    else versions.set(version, { version, path, label, fingerprint });
   }
   return { kind: 'found', versions, warnings };
 }

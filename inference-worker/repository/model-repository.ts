@@ -3,23 +3,17 @@
  * loaded and unloaded, and publishes the view that requests use. Rule: a version is in the view exactly while it is
  * AVAILABLE, and what one model or version runs into changes no other.
  */
-import { join } from 'node:path';
 import type { Logger } from '../../base/logger.ts';
-import { ManagedModel, type ModelConfig } from './managed-model.ts';
+import { modelConfigured, reloadFailed } from '../worker-error.ts';
+import type { ManagedModel, ModelConfig } from './managed-model.ts';
+import type { ModelCard } from './model-card.ts';
 import { scanModelDirectory, scanRepositoryDirectory } from './model-directory.ts';
-import { EMPTY_VIEW, type ModelView, type ServableView } from './servable-view.ts';
+import { ModelSet, type RepositoryDirectory } from './model-set.ts';
+import { reloadRefusal } from './reload-rules.ts';
+import { EMPTY_VIEW, type ServableView } from './servable-view.ts';
 import { nextTransition } from './transition-policy.ts';
 import { type LoaderOptions, VersionLoader } from './version-loader.ts';
-import type { VersionPolicy } from './version-policy.ts';
 import type { VersionError, VersionHarness, VersionState, VersionStateKind } from './version-state.ts';
-
-/** A directory whose every child directory is a model. */
-export interface RepositoryDirectory {
-  readonly path: string;
-  readonly policyOf: (model: string) => VersionPolicy;
-  /** Which children this process serves. */
-  readonly accepts: (model: string) => boolean;
-}
 
 export interface RepositoryOptions extends LoaderOptions {
   readonly models: readonly ModelConfig[];
@@ -27,6 +21,8 @@ export interface RepositoryOptions extends LoaderOptions {
   /** Milliseconds from the end of one poll to the next; 0 polls once, a negative number leaves polling to `poll`. */
   readonly pollMs: number;
   readonly log: Logger;
+  /** Whether a new label may name a version that does not serve. */
+  readonly allowLabelsForUnavailable?: boolean;
   /** Told of every change of a version's state. */
   readonly onVersionChange?: (change: VersionChange) => void;
 }
@@ -43,23 +39,32 @@ export interface VersionStatus {
   readonly version: bigint;
   readonly state: VersionStateKind;
   readonly error: VersionError | null;
+  /** What the version's model.yaml says; null or absent without one. */
+  readonly card?: ModelCard | null;
+  /** The release its directory is named after; null or absent for a number. */
+  readonly release?: string | null;
 }
+
+const MAX_WARNINGS = 1_000;
 
 export class ModelRepository {
   /** The versions serving now. Replaced whole; take it once per request. */
   view: ServableView = EMPTY_VIEW;
   private readonly options: RepositoryOptions;
-  private readonly models = new Map<string, ManagedModel>();
+  private readonly models: ModelSet;
+  private reloading: Promise<unknown> = Promise.resolve();
   private readonly loader: VersionLoader;
   private readonly unloading = new Set<Promise<void>>();
   private pollTimer: NodeJS.Timeout | null = null;
   private closed = false;
+  /** What was already said about directories, so that a poll every second does not repeat it. */
+  private readonly warned = new Set<string>();
   private readonly settledWaiters: (() => void)[] = [];
 
   constructor(options: RepositoryOptions) {
     this.options = options;
     this.loader = new VersionLoader(options, () => this.advance());
-    for (const config of options.models) this.add(config);
+    this.models = new ModelSet(options.models, (harness, from) => this.moved(harness, from));
     this.publish();
   }
 
@@ -73,19 +78,79 @@ export class ModelRepository {
   /** Reads the directories once and acts on what changed. */
   async poll(): Promise<void> {
     await this.discover();
-    for (const model of [...this.models.values()]) {
-      const scan = await scanModelDirectory(model.config.basePath);
+    for (const model of this.models.all()) {
+      if (model.removed) continue;
+      const { config } = model;
+      const scan = await scanModelDirectory(config.basePath);
       if (this.closed) return;
+      // Another configuration came meanwhile; whoever brought it scans again.
+      if (model.removed || model.config !== config) continue;
       const reason = scan.kind === 'unreadable' ? scan.reason : null;
       if (reason !== null && model.unreadable === null) {
         this.options.log.warn('model_directory_unreadable', { model: model.name, reason });
       }
       model.unreadable = reason;
       if (scan.kind !== 'found') continue;
-      for (const warning of scan.warnings) this.options.log.debug('model_directory_ambiguous', { warning });
+      this.warn(model, scan.warnings);
       model.applyScan(scan.versions);
     }
+    this.publish();
     this.advance();
+  }
+
+  /** The models configured now, by name. */
+  get configuration(): readonly ModelConfig[] {
+    return [...this.models.configuration.values()];
+  }
+
+  /** Every model that is served, configured or found. */
+  get names(): readonly string[] {
+    return this.models
+      .all()
+      .filter((model) => !model.removed)
+      .map((model) => model.name);
+  }
+
+  /**
+   * Replaces the configured models by `next`. Resolves when every model that is new serves a version; rejects with a
+   * WorkerError when `next` is refused, which changes nothing, or when a model or label did not come about. One at a time.
+   */
+  reload(next: readonly ModelConfig[]): Promise<void> {
+    return this.change(() => next);
+  }
+
+  /** Adds one model beside those configured. As `reload`. */
+  addModel(config: ModelConfig): Promise<void> {
+    return this.change((current) => {
+      if (current.has(config.name)) throw modelConfigured(config.name, true);
+      return [...current.values(), config];
+    });
+  }
+
+  /** Takes one configured model out and unloads it. As `reload`. */
+  removeModel(name: string): Promise<void> {
+    return this.change((current) => {
+      if (!current.has(name)) throw modelConfigured(name, false);
+      return [...current.values()].filter((config) => config.name !== name);
+    });
+  }
+
+  /** Unloads a model, which stays configured, until `resume`. Resolves when its last version has ended. */
+  async suspend(name: string): Promise<void> {
+    const model = this.models.present(name);
+    model.suspended = true;
+    model.retire();
+    this.advance();
+    await this.whenSettled();
+  }
+
+  /** Loads a model again. Rejects with a WorkerError when no version comes to serve. */
+  async resume(name: string): Promise<void> {
+    this.models.present(name).suspended = false;
+    await this.poll();
+    await this.whenSettled();
+    const failure = this.models.failureOf(name);
+    if (failure !== null) throw reloadFailed([failure]);
   }
 
   /** Resolves when nothing is starting, loading for the first time, or unloading. */
@@ -99,7 +164,13 @@ export class ModelRepository {
     return this.models
       .get(model)
       ?.known()
-      .map(({ version, state, error }) => ({ version, state: state.kind, error }));
+      .map(({ version, state, error, card, found }) => ({
+        version,
+        state: state.kind,
+        error,
+        card,
+        release: found.label,
+      }));
   }
 
   /** Stops polling and loading, then unloads everything. Resolves when the last version has ended; never rejects. */
@@ -107,19 +178,43 @@ export class ModelRepository {
     this.closed = true;
     if (this.pollTimer !== null) clearTimeout(this.pollTimer);
     this.loader.close();
-    for (const model of this.models.values()) model.retire();
+    for (const model of this.models.all()) model.retire();
     this.advance();
     await this.whenSettled();
   }
 
-  private get settled(): boolean {
-    if (this.unloading.size > 0) return false;
-    for (const model of this.models.values()) if (!(this.closed ? model.ended : model.settled)) return false;
-    return true;
+  private change(decide: (current: ReadonlyMap<string, ModelConfig>) => readonly ModelConfig[]): Promise<void> {
+    const done = this.reloading.then(() => this.replace(decide(this.models.configuration)));
+    this.reloading = done.catch(() => {});
+    return done;
   }
 
-  private add(config: ModelConfig): void {
-    this.models.set(config.name, new ManagedModel(config, (harness, from) => this.moved(harness, from)));
+  private async replace(next: readonly ModelConfig[]): Promise<void> {
+    const { models } = this;
+    const refusal = reloadRefusal(models.configuration, next);
+    if (refusal !== null) throw refusal;
+    const added = models.configure(next);
+    this.publish();
+    await this.poll();
+    await this.whenSettled();
+    const failed = added.map((name) => models.failureOf(name)).filter((text) => text !== null);
+    if (failed.length > 0) throw reloadFailed(failed);
+    models.assignLabels(next, this.options.allowLabelsForUnavailable ?? false);
+    this.publish();
+  }
+
+  private warn(model: ManagedModel, warnings: readonly string[]): void {
+    for (const warning of warnings) {
+      if (this.warned.has(warning) || this.warned.size >= MAX_WARNINGS) continue;
+      this.warned.add(warning);
+      this.options.log.warn('version_directory', { model: model.name, warning });
+    }
+  }
+
+  private get settled(): boolean {
+    if (this.unloading.size > 0) return false;
+    for (const model of this.models.all()) if (!(this.closed ? model.ended : model.settled)) return false;
+    return true;
   }
 
   /** Adds models that appeared in the repository directory, retires those that are gone. */
@@ -132,30 +227,13 @@ export class ModelRepository {
       return;
     }
     if (this.closed) return;
-    for (const name of names) {
-      if (this.models.has(name) || !directory.accepts(name)) continue;
-      this.add({
-        name,
-        basePath: join(directory.path, name),
-        policy: directory.policyOf(name),
-        labels: new Map(),
-      });
-    }
-    for (const model of this.models.values()) {
-      if (names.includes(model.name) || this.isConfigured(model.name)) continue;
-      model.retire();
-      if (model.ended) this.models.delete(model.name);
-    }
+    this.models.discover(names, directory);
     this.publish();
-  }
-
-  private isConfigured(name: string): boolean {
-    return this.options.models.some((config) => config.name === name);
   }
 
   /** Takes every step the transition policy names. Each step changes a state, so the loop ends. */
   private advance(): void {
-    for (const model of this.models.values()) {
+    for (const model of this.models.all()) {
       for (const harness of model.known()) {
         if (this.closed || !model.isWanted(harness.version)) this.loader.abandon(harness);
       }
@@ -193,9 +271,7 @@ export class ModelRepository {
   }
 
   private publish(): void {
-    const view = new Map<string, ModelView>();
-    for (const model of this.models.values()) view.set(model.name, model.view());
-    this.view = view;
+    this.view = this.models.view();
   }
 
   private wakeSettled(): void {

@@ -5,11 +5,19 @@
 import { GrpcStatus } from '../../base/grpc-status.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Servable } from '../batching/batcher.ts';
+import type { ModelCard } from './model-card.ts';
 import type { FoundVersion } from './model-directory.ts';
 import type { VersionError, VersionHarness } from './version-state.ts';
 
-/** Makes a servable of a model file, or rejects with an error that carries a gRPC `code`. */
-export type LoadVersion = (model: string, found: FoundVersion) => Promise<Servable>;
+/**
+ * Makes a servable of a model file, or rejects with an error that carries a gRPC `code`. `describe` is told what the
+ * version's model.yaml says, whether the version then loads or not.
+ */
+export type LoadVersion = (
+  model: string,
+  found: FoundVersion,
+  describe: (card: ModelCard | null) => void,
+) => Promise<Servable>;
 
 export interface LoaderOptions {
   readonly load: LoadVersion;
@@ -95,7 +103,9 @@ export class VersionLoader {
   private async attempt(harness: VersionHarness): Promise<void> {
     this.busy = true;
     try {
-      const servable = await this.options.load(harness.model, harness.found);
+      const servable = await this.options.load(harness.model, harness.found, (card) => {
+        harness.card = card;
+      });
       harness.move({ kind: 'AVAILABLE', servable });
     } catch (cause) {
       this.failed(harness, versionError(cause));

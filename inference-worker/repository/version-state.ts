@@ -5,6 +5,7 @@
  */
 import { assert } from '../../base/assert.ts';
 import type { Servable } from '../batching/batcher.ts';
+import type { ModelCard } from './model-card.ts';
 import type { FoundVersion } from './model-directory.ts';
 
 /** Why a version failed: what GetModelStatus shows, and what is logged. */
@@ -49,6 +50,8 @@ export const STATE_NUMBERS: Readonly<Record<VersionStateKind, number>> = {
 export class VersionHarness {
   readonly model: string;
   readonly found: FoundVersion;
+  /** What the version's model.yaml says, once it has been read. */
+  card: ModelCard | null = null;
   private current: VersionState = { kind: 'START' };
   private readonly onMove: (harness: VersionHarness, from: VersionState) => void;
 

@@ -45,8 +45,8 @@ t.test('a model_config_file with a policy and labels is served as written', asyn
     details: 'Servable not found for request: Specific(scale, 2)',
   });
   await t.rejects(answer(client, { name: 'scale', version_label: 'gone' }), {
-    code,
-    details: 'Servable not found for request: Specific(scale, 2)',
+    code: status.INVALID_ARGUMENT,
+    details: 'Unrecognized servable version label: gone',
   });
 });
 

@@ -29,7 +29,11 @@ const PATHS: Readonly<Record<VersionStateKind, readonly VersionStateKind[]>> = {
 };
 
 function harnessIn(kind: VersionStateKind): VersionHarness {
-  const harness = new VersionHarness('m', { version: 1n, path: '/m/1/model.onnx', fingerprint: 'f' }, () => {});
+  const harness = new VersionHarness(
+    'm',
+    { version: 1n, path: '/m/1/model.onnx', label: null, fingerprint: 'f' },
+    () => {},
+  );
   for (const step of PATHS[kind]) harness.move(SAMPLES[step]);
   return harness;
 }
