@@ -449,8 +449,8 @@ export class DataPlane {
       return;
     }
     this.settle(exchange, attempt, RequestOutcome.UPSTREAM_RESET, Outcome.FAILURE, -1);
-    if (exchange.model === null && !exchange.committed && exchange.traits!.method === ModelMethod.NONE) {
-      // Traffic we only relay: the caller hears what the upstream said.
+    if (exchange.traits!.method === ModelMethod.NONE && !attempt.stream!.connection.dead) {
+      // Traffic we only relay: the caller hears what the upstream said. A connection that died said nothing.
       exchange.down.reset(errorCode === ErrorCode.NO_ERROR ? ErrorCode.CANCEL : errorCode);
       this.finish(exchange);
       return;

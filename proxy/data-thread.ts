@@ -87,7 +87,7 @@ function createListener({ address, role }: ListenRequest): Listener {
     counters: downstreamCounters,
     log,
     acceptStream: (stream) => plane.acceptStream(stream),
-    opaqueUpstream: () => settings.outboundUpstreamAddress,
+    opaqueUpstream: () => mesh.passthrough?.config.endpoints[0] ?? null,
   });
 }
 

@@ -115,7 +115,6 @@ export class DataThreads {
       threads: settings.concurrency,
       settings: {
         outboundOpaquePorts: settings.outboundOpaquePorts.flatMap(expandRange),
-        outboundUpstreamAddress: settings.outboundUpstreamAddress,
         outboundDetectTimeoutMs: settings.outboundDetectTimeoutMs,
         outboundMaxConnections: settings.outboundMaxConnections,
         outboundMaxConcurrentStreams: settings.outboundMaxConcurrentStreams,

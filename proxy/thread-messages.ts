@@ -9,7 +9,6 @@ export type ListenerRole = 'outbound' | 'inbound';
 /** The settings a data thread needs; a part of `ProcessSettings` with the same meanings. */
 export interface DataThreadSettings {
   readonly outboundOpaquePorts: readonly number[];
-  readonly outboundUpstreamAddress: EndpointAddress | null;
   readonly outboundDetectTimeoutMs: number;
   readonly outboundMaxConnections: number;
   readonly outboundMaxConcurrentStreams: number;

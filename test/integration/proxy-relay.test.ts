@@ -1,0 +1,436 @@
+/** What is no model call passes untouched: streams, messages of 100 MB, other HTTP/2, HTTP/1.1 and plain TCP. */
+import { execFile } from 'node:child_process';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer as createHttpServer, request as httpRequest } from 'node:http';
+import { type ClientHttp2Stream, connect as connectHttp2, constants } from 'node:http2';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { promisify } from 'node:util';
+import * as grpc from '@grpc/grpc-js';
+import t, { type Test } from 'tap';
+import { answerOf, GrpcCaller } from '../support/grpc-caller.ts';
+import { encodeMessage } from '../support/proto-codecs.ts';
+import { ProxyProgram } from '../support/proxy-program.ts';
+import { framed, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
+import { bytesField, varintBytes } from '../support/wire-fields.ts';
+
+const MiB = 1024 * 1024;
+const BIG = 100 * MiB;
+
+const upstream = await ScriptedUpstream.start(t, 'upstream', { forget: true });
+const proxy = await ProxyProgram.start(t, {
+  env: {
+    UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: upstream.address,
+    UNDERSTUDY_OUTBOUND_WORKER_ADDRESS: upstream.address,
+    UNDERSTUDY_OUTBOUND_MAX_BUFFERED_MESSAGE_SIZE: '16MiB',
+  },
+  document: {
+    models: [{ name: 'm', split: [{ model: `m@1 via ${upstream.address}` }], fallback: [{ model: 'm@2' }] }],
+  },
+});
+const caller = GrpcCaller.to(t, proxy.address);
+
+const echo: Script = (call) => {
+  call.stream.respond(
+    { ':status': 200, 'content-type': String(call.headers['content-type']) },
+    { waitForTrailers: true },
+  );
+  call.stream.on('wantTrailers', () => call.stream.sendTrailers({ 'grpc-status': '0', 'x-end': 'kept' }));
+  call.stream.pipe(call.stream);
+};
+
+/** Writes a body in pieces, waiting for room; calls `written` with each. */
+async function send(
+  stream: ClientHttp2Stream,
+  pieces: Iterable<Buffer>,
+  written?: (piece: Buffer) => void,
+): Promise<void> {
+  for (const piece of pieces) {
+    if (stream.destroyed) return;
+    written?.(piece);
+    if (!stream.write(piece)) await room(stream);
+  }
+  stream.end();
+}
+
+function room(stream: ClientHttp2Stream): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      stream.off('drain', done);
+      stream.off('close', done);
+      resolve();
+    };
+    stream.on('drain', done);
+    stream.on('close', done);
+  });
+}
+
+const chunk = randomBytes(MiB);
+function* bulk(bytes: number): Generator<Buffer> {
+  for (let left = bytes; left > 0; left -= chunk.length) yield chunk.subarray(0, Math.min(left, chunk.length));
+}
+
+/** The most memory that the proxy had during a call, above what it had before. */
+async function growth(call: () => Promise<void>): Promise<number> {
+  const before = proxy.rssBytes();
+  let most = before;
+  const timer = setInterval(() => {
+    most = Math.max(most, proxy.rssBytes());
+  }, 20);
+  await call();
+  clearInterval(timer);
+  return (most - before) / MiB;
+}
+
+t.test('a message of 100 MB passes both ways unharmed in bounded memory', async (test) => {
+  upstream.script = echo;
+  const sent = createHash('sha256');
+  const got = createHash('sha256');
+  let bytes = 0;
+  const grown = await growth(async () => {
+    const stream = caller.open({ ':path': '/other.Service/Echo', 'x-odd': 'a  b' });
+    stream.on('data', (piece: Buffer) => {
+      bytes += piece.length;
+      got.update(piece);
+    });
+    const ended = once(stream, 'trailers');
+    const prefix = Buffer.alloc(5);
+    prefix.writeUInt32BE(BIG, 1);
+    await send(
+      stream,
+      (function* () {
+        yield prefix;
+        yield* bulk(BIG);
+      })(),
+      (piece) => sent.update(piece),
+    );
+    const [trailers] = await ended;
+    test.match(trailers, { 'grpc-status': '0', 'x-end': 'kept' });
+  });
+  test.equal(bytes, BIG + 5);
+  test.equal(got.digest('hex'), sent.digest('hex'));
+  test.ok(grown < 60, `${grown} MiB`);
+});
+
+for (const [what, order] of [
+  ['first', true],
+  ['last', false],
+] as const) {
+  t.test(
+    `a Predict of 100 MB whose spec is ${what} ${order ? 'passes in bounded memory' : 'is refused at its bound'}`,
+    async (test) => {
+      const spec = bytesField(1, encodeMessage('tensorflow.serving.ModelSpec', { name: 'm' }));
+      const head = Buffer.concat([varintBytes((2 << 3) | 2), varintBytes(BIG)]);
+      const prefix = Buffer.alloc(5);
+      prefix.writeUInt32BE(BIG + head.length + spec.length, 1);
+      let seen = 0;
+      let length = 0;
+      upstream.script = (call) => {
+        call.stream.on('data', (piece: Buffer) => {
+          if (seen === 0) length = piece.readUInt32BE(1);
+          seen += piece.length;
+        });
+        call.stream.on('end', () => call.stream.destroyed || call.answer(Buffer.alloc(0)));
+      };
+      let status = -1;
+      const grown = await growth(async () => {
+        const stream = caller.open();
+        const answer = answerOf(stream);
+        await send(
+          stream,
+          (function* () {
+            yield prefix;
+            if (order) yield spec;
+            yield head;
+            yield* bulk(BIG);
+            if (!order) yield spec;
+          })(),
+        );
+        ({ status } = await answer);
+      });
+      if (order) {
+        test.equal(status, 0);
+        test.equal(seen, length + 5, 'the rewritten length is right');
+        test.ok(seen > BIG);
+      } else {
+        test.equal(status, 8, 'RESOURCE_EXHAUSTED');
+        test.equal(seen, 0);
+      }
+      test.ok(grown < 80, `${grown} MiB`);
+    },
+  );
+}
+
+t.test('an answer of 100 MB passes in bounded memory, also to a slow reader', async (test) => {
+  upstream.script = (call) => {
+    call.stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+    call.stream.on('wantTrailers', () => call.stream.sendTrailers({ 'grpc-status': '0' }));
+    void send(call.stream as unknown as ClientHttp2Stream, bulk(BIG));
+  };
+  for (const path of ['/other.Service/Bulk', '/tensorflow.serving.PredictionService/Predict']) {
+    let bytes = 0;
+    const grown = await growth(async () => {
+      const stream = caller.open({ ':path': path });
+      stream.end(framed(bytesField(1, encodeMessage('tensorflow.serving.ModelSpec', { name: 'm' }))));
+      stream.on('data', (piece: Buffer) => {
+        if (bytes < 10 * MiB && bytes + piece.length >= 10 * MiB) {
+          stream.pause();
+          setTimeout(() => stream.resume(), 150);
+        }
+        bytes += piece.length;
+      });
+      await once(stream, 'trailers');
+    });
+    test.equal(bytes, BIG, path);
+    test.ok(grown < 60, `${grown} MiB`);
+  }
+});
+
+t.test('a bidirectional gRPC stream passes message by message, and so does a server stream', async (test) => {
+  const bytes = (value: Buffer) => value;
+  const method = (path: string, requestStream: boolean) => ({
+    path,
+    requestStream,
+    responseStream: true,
+    requestSerialize: bytes,
+    requestDeserialize: bytes,
+    responseSerialize: bytes,
+    responseDeserialize: bytes,
+  });
+  const chat = method('/chat.Chat/Talk', true);
+  const count = method('/chat.Chat/Count', false);
+  const server = new grpc.Server();
+  server.addService({ chat, count } as unknown as grpc.ServiceDefinition, {
+    chat(call: grpc.ServerDuplexStream<Buffer, Buffer>) {
+      const metadata = new grpc.Metadata();
+      metadata.set('x-head', 'kept');
+      call.sendMetadata(metadata);
+      call.on('data', (message: Buffer) => call.write(Buffer.concat([Buffer.from('re: '), message])));
+      call.on('end', () => call.end());
+    },
+    count(call: grpc.ServerWritableStream<Buffer, Buffer>) {
+      for (let i = 0; i < 1000; i++) call.write(Buffer.from(String(i)));
+      call.end();
+    },
+  });
+  const port = await new Promise<number>((resolve, reject) => {
+    server.bindAsync('127.0.0.1:0', grpc.ServerCredentials.createInsecure(), (error, bound) =>
+      error === null ? resolve(bound) : reject(error),
+    );
+  });
+  test.teardown(() => server.forceShutdown());
+  const other = await ProxyProgram.start(test, { env: { UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: `127.0.0.1:${port}` } });
+  const client = new grpc.Client(other.address, grpc.credentials.createInsecure());
+  test.teardown(() => client.close());
+
+  const call = client.makeBidiStreamRequest(chat.path, bytes, bytes);
+  const [metadata] = await once(call, 'metadata');
+  test.same((metadata as grpc.Metadata).get('x-head'), ['kept'], 'the head comes before the first message');
+  const status = once(call, 'status');
+  for (let i = 0; i < 50; i++) {
+    call.write(Buffer.from(`m${i}`));
+    const [message] = await once(call, 'data');
+    test.equal(String(message), `re: m${i}`);
+  }
+  call.end();
+  test.match((await status)[0], { code: 0 });
+
+  const counted = client.makeServerStreamRequest(count.path, bytes, bytes, Buffer.from('go'));
+  const numbers: string[] = [];
+  for await (const message of counted) numbers.push(String(message));
+  test.same(
+    numbers,
+    Array.from({ length: 1000 }, (_, i) => String(i)),
+  );
+});
+
+t.test('heads, statuses and trailers of other HTTP/2 traffic pass as they are', async (test) => {
+  upstream.script = (call) => {
+    call.stream.respond(
+      {
+        ':status': 404,
+        'x-path': call.headers[':path'],
+        'set-cookie': ['a=1', 'b=2'],
+        'x-method': call.headers[':method'],
+      },
+      { endStream: true },
+    );
+  };
+  const session = connectHttp2(`http://${proxy.address}`);
+  test.teardown(() => session.destroy());
+  const stream = session.request({ ':path': '/a/b?c=d%20e', ':method': 'PUT', cookie: 'k=v' });
+  stream.end('body');
+  const [headers] = await once(stream, 'response');
+  test.match(headers, { ':status': 404, 'x-path': '/a/b?c=d%20e', 'x-method': 'PUT', 'set-cookie': ['a=1', 'b=2'] });
+  for (const name of Object.keys(headers)) test.notMatch(name, /understudy/);
+  const head = session.request({ ':path': '/', ':method': 'HEAD' });
+  upstream.script = (call) => call.stream.respond({ ':status': 200, 'content-length': '1000' }, { endStream: true });
+  head.end();
+  test.match((await once(head, 'response'))[0], { ':status': 200, 'content-length': '1000' });
+});
+
+t.test("an upstream's resets pass as they are, before and within an answer", async (test) => {
+  for (const code of [
+    constants.NGHTTP2_ENHANCE_YOUR_CALM,
+    constants.NGHTTP2_INTERNAL_ERROR,
+    constants.NGHTTP2_CANCEL,
+  ]) {
+    upstream.script = (call) => call.reset(code);
+    test.equal((await caller.call(framed(chunk.subarray(0, 10)), { ':path': '/o.S/C' })).resetCode, code);
+  }
+  upstream.script = (call) => {
+    call.stream.respond({ ':status': 200, 'content-type': 'application/grpc' });
+    call.stream.write('part');
+    setTimeout(() => call.stream.destroy(new Error('in the middle')), 30);
+  };
+  const within = await caller.call(framed(chunk.subarray(0, 10)), { ':path': '/o.S/C' });
+  test.equal(within.resetCode, constants.NGHTTP2_INTERNAL_ERROR);
+  test.equal(String(within.body), 'part');
+  test.equal(within.status, -1, 'nothing is added');
+});
+
+t.test('an upstream that dies is UNAVAILABLE to a gRPC caller, as it is without a proxy', async (test) => {
+  upstream.script = (call) => void call.stream.session?.socket.destroy();
+  const client = new grpc.Client(proxy.address, grpc.credentials.createInsecure(), {
+    'grpc.max_receive_message_length': BIG,
+  });
+  test.teardown(() => client.close());
+  const bytes = (value: Buffer) => value;
+  const unary = () =>
+    new Promise<grpc.ServiceError | null>((resolve) =>
+      client.makeUnaryRequest('/o.S/C', bytes, bytes, Buffer.from('x'), (error) => resolve(error)),
+    );
+  test.match(await unary(), { code: grpc.status.UNAVAILABLE });
+  upstream.script = (call) => void call.answerHalf();
+  test.match(await unary(), { code: grpc.status.UNAVAILABLE });
+});
+
+async function listening(test: Test, take: (socket: Socket) => void): Promise<number> {
+  const server = createServer({ allowHalfOpen: true }, take).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  test.teardown(() => server.close());
+  return (server.address() as AddressInfo).port;
+}
+
+t.test('HTTP/1.1 is relayed opaque to the configured upstream', async (test) => {
+  const server = createHttpServer((request, response) => {
+    response.setHeader('X-Seen', `${request.method} ${request.url} ${request.headers['x-odd']}`);
+    request.pipe(response);
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  test.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+  const { port } = server.address() as AddressInfo;
+  for (const where of ['environment', 'document']) {
+    const address = `127.0.0.1:${port}`;
+    const other = await ProxyProgram.start(
+      test,
+      where === 'environment'
+        ? { env: { UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: address } }
+        : { document: { passthrough: { address } } },
+    );
+    const [host, proxyPort] = other.address.split(':');
+    const request = httpRequest({ host, port: proxyPort, path: '/p?q', method: 'POST', headers: { 'X-Odd': 'v' } });
+    request.end('over HTTP/1.1');
+    const [response] = await once(request, 'response');
+    let body = '';
+    for await (const piece of response) body += piece;
+    test.equal(body, 'over HTTP/1.1', where);
+    test.equal(response.headers['x-seen'], 'POST /p?q v');
+    const { stdout } = await promisify(execFile)('curl', [
+      '-s',
+      '--http1.1',
+      '-d',
+      'by curl',
+      `http://${other.address}/`,
+    ]);
+    test.equal(stdout, 'by curl');
+  }
+});
+
+t.test('plain TCP is relayed with its half-closes, back-pressure and aborts', async (test) => {
+  const sockets: Socket[] = [];
+  const port = await listening(test, (socket) => {
+    sockets.push(socket);
+    socket.on('error', () => {});
+    socket.pipe(socket);
+  });
+  const other = await ProxyProgram.start(test, { env: { UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: `127.0.0.1:${port}` } });
+  const [host, proxyPort] = other.address.split(':');
+  const dial = () => connect({ host: host!, port: Number(proxyPort), allowHalfOpen: true });
+
+  const talk = dial();
+  talk.write('PRI * HTTP/1.1 almost a preface');
+  let text = '';
+  talk.on('data', (piece) => {
+    text += piece;
+  });
+  talk.end(' and the end');
+  await once(talk, 'end');
+  test.equal(text, 'PRI * HTTP/1.1 almost a preface and the end', 'the answer comes after our side is closed');
+
+  const before = other.rssBytes();
+  const heavy = dial();
+  const sent = createHash('sha256');
+  const got = createHash('sha256');
+  let bytes = 0;
+  heavy.write('x');
+  sent.update('x');
+  heavy.pause();
+  const writing = (async () => {
+    for (const piece of bulk(50 * MiB)) {
+      sent.update(piece);
+      if (!heavy.write(piece)) await once(heavy, 'drain');
+    }
+    heavy.end();
+  })();
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  test.ok(other.rssBytes() - before < 40 * MiB, 'a reader that stops holds the writer back');
+  heavy.on('data', (piece: Buffer) => {
+    bytes += piece.length;
+    got.update(piece);
+  });
+  heavy.resume();
+  await Promise.all([writing, once(heavy, 'end')]);
+  test.equal(bytes, 50 * MiB + 1);
+  test.equal(got.digest('hex'), sent.digest('hex'));
+
+  const aborted = dial();
+  aborted.on('error', () => {});
+  aborted.write('hello');
+  await once(aborted, 'data');
+  const gone = new Promise((resolve) => sockets.at(-1)!.on('close', resolve));
+  aborted.resetAndDestroy();
+  await gone;
+  const metrics = await other.metricsOnce((reading) => reading.sum('understudy_opaque_open_connections') === 0);
+  test.equal(metrics.sum('understudy_opaque_open_connections'), 0);
+  test.equal(metrics.sum('understudy_downstream_open_connections'), 0);
+});
+
+t.test(
+  'a caller that says nothing is relayed after the detection timeout, so that the server can speak first',
+  async (test) => {
+    const port = await listening(test, (socket) => socket.end('220 ready'));
+    const other = await ProxyProgram.start(test, {
+      env: { UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: `127.0.0.1:${port}`, UNDERSTUDY_OUTBOUND_DETECT_TIMEOUT: '100ms' },
+    });
+    const [host, proxyPort] = other.address.split(':');
+    const socket = connect({ host: host!, port: Number(proxyPort) });
+    test.equal(String((await once(socket, 'data'))[0]), '220 ready');
+    socket.destroy();
+  },
+);
+
+t.test('without an upstream other traffic is refused', async (test) => {
+  const other = await ProxyProgram.start(test);
+  const lonely = GrpcCaller.to(test, other.address);
+  test.match(await lonely.predict('m', { ':path': '/o.S/C' }), { status: 5, served: { reason: 'route_not_found' } });
+  test.match(await lonely.predict('m', { ':path': '/', 'content-type': 'text/plain' }), { head: { ':status': 404 } });
+  const [host, proxyPort] = other.address.split(':');
+  const socket = connect({ host: host!, port: Number(proxyPort) });
+  socket.on('error', () => {});
+  socket.write('GET / HTTP/1.1\r\n\r\n');
+  await once(socket, 'close');
+});
