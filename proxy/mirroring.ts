@@ -28,6 +28,8 @@ import { Unavailable, Waiter } from './upstream/endpoint-pool.ts';
 const SHADOW_TIMEOUT_MS = 10_000;
 /** Largest answer kept for comparison, bytes. */
 const MAX_ANSWER_BYTES = 1024 * 1024;
+/** Requests up to this size go to the analysis with the pair, whose slices of the inputs it searches. */
+const MAX_REQUEST_BYTES = 64 * 1024;
 const NO_ANSWER = -1;
 
 /** One mirrored request: the primary's half, and the calls to its shadows. */
@@ -103,7 +105,7 @@ export class Mirroring {
     }
     const { cohort } = pair.model.config;
     if (cohort.source.kind === 'header') pair.cohort = exchange.head!.get(cohort.source.name) ?? '';
-    if (cohort.source.kind === 'input') {
+    if (cohort.source.kind === 'input' || body.length <= MAX_REQUEST_BYTES) {
       pair.request = acquireBody();
       pair.request.append(body.buffer, 0, body.length);
     }
@@ -184,7 +186,8 @@ export class Mirroring {
   private complete(call: ShadowCall): void {
     const { pair, shadow } = call;
     const { statsBase } = shadow.config;
-    if (call.answered && pair.primaryStatus !== NO_ANSWER) {
+    // A shadow that failed to answer counts against it; leaving it out would judge only the answers it managed.
+    if ((call.answered || call.failed) && pair.primaryStatus !== NO_ANSWER) {
       const accepted = this.sender.send({
         model: pair.model.config.name,
         primary: pair.primaryCluster,
@@ -197,7 +200,7 @@ export class Mirroring {
         shadowLatencyMs: call.latencyMs,
         request: bytesOf(pair.request),
         primaryBody: bytesOf(pair.primary),
-        shadowBody: bytesOf(call.answer),
+        shadowBody: call.answered ? bytesOf(call.answer) : NO_BYTES,
       });
       const result = accepted ? ComparisonResult.COMPARED : ComparisonResult.SKIPPED;
       this.cells[statsBase + ShadowSlot.COMPARISONS + result]! += 1;
@@ -247,6 +250,8 @@ export class ShadowCall extends Waiter implements StreamHandler {
   readonly encoding: string;
   /** The answer came whole, with `status`. */
   answered = false;
+  /** It was given the request and answered nothing: reset, or not in time. */
+  failed = false;
   done = false;
   status = NO_ANSWER;
   latencyMs = 0;
@@ -383,6 +388,7 @@ export class ShadowCall extends Waiter implements StreamHandler {
 
   /** No answer worth comparing: counted as a drop of this shadow. */
   private end(reason: number, outcome: number): void {
+    this.failed = reason === MirrorDrop.RESET || reason === MirrorDrop.DEADLINE;
     const { mirroring, stream } = this;
     mirroring.countDrop(this.shadow, reason);
     this.shadow.cluster.breaker.record(this.verdict, this.epoch, outcome, mirroring.clock.nowMs());

@@ -62,7 +62,8 @@ export class AnalysisClient {
   constructor(options: AnalysisClientOptions) {
     this.options = options;
     this.policies = options.policies;
-    this.spawn();
+    // Without shadows no analysis thread runs: it would cost 12 MiB for nothing.
+    if (this.policies.length > 0) this.spawn();
   }
 
   /** Hands the thread's end of a channel over; a data thread holds the other. Closed at once where no thread runs. */
@@ -77,6 +78,7 @@ export class AnalysisClient {
     const models = new Set(policies.map(({ model }) => model));
     for (const [key, sums] of this.comparisons) if (!models.has(sums.model)) this.comparisons.delete(key);
     this.cache = null;
+    if (this.worker === null) this.spawnLate();
     this.tell({ type: 'policies', policies });
   }
 
@@ -130,6 +132,13 @@ export class AnalysisClient {
     const timer = setTimeout(() => void worker.terminate(), STOP_TIMEOUT_MS);
     await gone;
     clearTimeout(timer);
+  }
+
+  /** The first policies came with a reload. */
+  private spawnLate(): void {
+    if (this.policies.length === 0 || this.stopped || this.timer !== null) return;
+    this.spawn();
+    this.options.onRestart();
   }
 
   private spawn(): void {
