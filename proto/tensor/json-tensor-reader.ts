@@ -28,13 +28,16 @@ export class JsonTensorReader {
   private scanner!: JsonScanner;
   private sink!: ElementSink;
   private dtype = 0;
+  private rounds = false;
   private readonly counts: number[] = [];
 
   /**
-   * Appends the elements of the value at the scanner's position to `sink`. The syntax has been checked.
+   * Appends the elements of the value at the scanner's position to `sink`. The syntax has been checked. Whole numbers that
+   * a float cannot hold exactly are refused, as TensorFlow Serving does, unless `rounds`.
    * @throws JsonError `value` where the value is no tensor of that type, `unsupported` where JSON carries no such type
    */
-  read(scanner: JsonScanner, dtype: number, sink: ElementSink): void {
+  read(scanner: JsonScanner, dtype: number, sink: ElementSink, rounds = false): void {
+    this.rounds = rounds;
     this.scanner = scanner;
     this.sink = sink;
     this.dtype = dtype;
@@ -166,7 +169,7 @@ export class JsonTensorReader {
     const start = scanner.pos;
     this.readNumber(byte);
     const { value } = number;
-    if (Number.isFinite(value) && isLossy(dtype, value, number.isInteger)) {
+    if (Number.isFinite(value) && isLossy(dtype, value, number.isInteger && !this.rounds)) {
       scanner.pos = start;
       const text = this.valueText();
       failValue(`Cannot convert JSON value: ${text} to ${typeName(dtype)} without loss of precision.`);
