@@ -18,6 +18,8 @@ export interface BenchOptions {
   readonly loadCore: number;
   /** Folder for CPU profiles of our own program; null for none. A profiler costs CPU: such figures are no results. */
   readonly profileFolder: string | null;
+  /** Node's flags for our own proxy instead of those it is shipped with; for tuning. */
+  readonly nodeFlags: readonly string[] | null;
 }
 
 export const OPTIONS_HELP = `  --rounds N        measured rounds (relay 5, worker 5)
@@ -29,10 +31,11 @@ export const OPTIONS_HELP = `  --rounds N        measured rounds (relay 5, worke
   --tested-core N   core of the program under test (0)
   --load-core N     core of load generator and backend (1)
   --cpu-prof DIR    writes CPU profiles of our own program; see profile-summary.ts
+  --node-flags=F    Node's flags for our own proxy, instead of those it is shipped with
 `;
 
 const QUICK_ROUNDS = 3;
-const QUICK_SECONDS = 0.5;
+const QUICK_SECONDS = 0.4;
 
 /** Reads the arguments behind the bench's name. Throws an Error that says what is wrong. */
 export function readOptions(args: readonly string[], defaults: { rounds: number; seconds: number }): BenchOptions {
@@ -48,6 +51,7 @@ export function readOptions(args: readonly string[], defaults: { rounds: number;
       'tested-core': { type: 'string', default: '0' },
       'load-core': { type: 'string', default: '1' },
       'cpu-prof': { type: 'string' },
+      'node-flags': { type: 'string' },
     },
   });
   const options: BenchOptions = {
@@ -59,6 +63,7 @@ export function readOptions(args: readonly string[], defaults: { rounds: number;
     testedCore: core('tested-core', values['tested-core']),
     loadCore: core('load-core', values['load-core']),
     profileFolder: values['cpu-prof'] ?? null,
+    nodeFlags: values['node-flags']?.split(' ').filter(Boolean) ?? null,
   };
   if (options.testedCore === options.loadCore) throw new Error('--tested-core and --load-core must differ');
   return options;

@@ -2,10 +2,11 @@
  * How a bench deals with a machine it does not have to itself: it waits for quiet moments and repeats disturbed runs,
  * both out of one budget of time, so that its length stays bounded. What is still disturbed is reported as such.
  */
+import type { BenchOptions } from '../options.ts';
 import { busyFraction, readCoreTimes } from './core-times.ts';
 
-/** Longest time a bench spends on waiting and repeating, in milliseconds. */
-const BUDGET_MS = 90_000;
+/** Time a bench may spend on waiting and repeating, as a multiple of what it measures one program on one workload. */
+const BUDGET_FACTOR = 9;
 /** Longest wait before one run. */
 const WAIT_MS = 3000;
 /** Length of one look at the cores; a tick of /proc/stat is 10 ms. */
@@ -15,11 +16,12 @@ const QUIET_FRACTION = 0.1;
 const FOREIGN_FRACTION = 0.05;
 
 export class Patience {
-  #leftMs = BUDGET_MS;
+  #leftMs: number;
   readonly #cores: readonly number[];
 
-  constructor(cores: readonly number[]) {
-    this.#cores = cores;
+  constructor(options: BenchOptions) {
+    this.#cores = [options.testedCore, options.loadCore];
+    this.#leftMs = options.rounds * options.seconds * 1000 * BUDGET_FACTOR;
   }
 
   /** Runs `once` in a quiet moment, and once more if it was disturbed and there is time left. */

@@ -12,12 +12,14 @@ import { findOrInstall } from '../programs/packages.ts';
 import { countWrongAnswers } from './answer-check.ts';
 import { startBackend } from './backend.ts';
 import { replyBody, requestBody } from './payload.ts';
-import { DIRECT, OURS, PROXY_NAMES, startProxy, type TestedProxy } from './proxies.ts';
+import { DIRECT, PROXY_NAMES, startProxy, type TestedProxy } from './proxies.ts';
 import { printRelayReport, type RelayReport, type TargetRuns, type WorkloadRuns } from './relay-report.ts';
 import { bodyFile, type RelayRig, type RelayRun, runRelay } from './relay-run.ts';
 import { WORKLOADS, type Workload } from './workloads.ts';
 
 const DEFAULTS = { rounds: 5, seconds: 2 };
+/** What `understudy proxy` gives Node. */
+const SHIPPED_FLAGS = ['--max-semi-space-size=4'];
 const CHECKED_ANSWERS = 200;
 
 /** Where load can be sent: a proxy, or straight to the backend. */
@@ -46,7 +48,7 @@ export async function runRelayBench(args: readonly string[]): Promise<number> {
       core: options.testedCore,
       backendPort: backend.announcement.port,
       folder: join(folder, name),
-      nodeFlags: name === OURS ? profilerFlags(options) : [],
+      nodeFlags: [...(options.nodeFlags ?? SHIPPED_FLAGS), ...profilerFlags(options)],
     });
     if (proxy === null) skipped.push(name);
     else targets.push({ name, port: proxy.port, proxy });
@@ -66,7 +68,7 @@ async function measure(
   skipped: readonly string[],
 ): Promise<RelayReport> {
   const direct: Target = { name: DIRECT, port: rig.backend.announcement.port, proxy: null };
-  const patience = new Patience([rig.options.testedCore, rig.options.loadCore]);
+  const patience = new Patience(rig.options);
   const residents = new Map<string, number>();
   const results: WorkloadRuns[] = [];
   for (const workload of workloads) {

@@ -28,6 +28,8 @@ export interface RelayReport {
 interface Figures {
   readonly name: string;
   readonly cpuUs: number;
+  /** Least of all rounds: what others do to a machine only ever adds. */
+  readonly leastCpuUs: number;
   readonly p50Us: number;
   readonly p99Us: number;
   readonly requestsPerSecond: number;
@@ -47,6 +49,7 @@ function figuresOf({ name, runs, failed }: TargetRuns): Figures {
   return {
     name,
     cpuUs: over((run) => run.cpuUsPerRequest),
+    leastCpuUs: Math.min(...runs.map((run) => run.cpuUsPerRequest)),
     p50Us: over((run) => run.p50Us),
     p99Us: over((run) => run.p99Us),
     requestsPerSecond: over((run) => run.requestsPerSecond),
@@ -66,6 +69,7 @@ export function printRelayReport(report: RelayReport, json: boolean): void {
     'proxy',
     'CPU us/req',
     `/ ${REFERENCE}`,
+    'least',
     'p50 us',
     'added',
     'p99 us',
@@ -93,6 +97,7 @@ function tableRow(workload: Workload, one: Figures, figures: readonly Figures[])
     one.name,
     text(one.cpuUs, 2),
     text(one.cpuUs / (reference?.cpuUs ?? Number.NaN), 2),
+    text(one.leastCpuUs, 2),
     text(one.p50Us, 0),
     direct === undefined || one === direct ? '' : text(one.p50Us - direct.p50Us, 0),
     text(one.p99Us, 0),
@@ -136,6 +141,7 @@ function jsonWorkload(figures: readonly Figures[]): Record<string, unknown> {
   const direct = find(figures, DIRECT);
   return {
     cpuUsPerRequest: by((one) => one.cpuUs, 3, proxies),
+    leastCpuUsPerRequest: by((one) => one.leastCpuUs, 3, proxies),
     p50Us: by((one) => one.p50Us, 1),
     p99Us: by((one) => one.p99Us, 1),
     ...(direct !== undefined && { addedP50Us: by((one) => one.p50Us - direct.p50Us, 1, proxies) }),

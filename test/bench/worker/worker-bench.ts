@@ -54,7 +54,7 @@ export async function runWorkerBench(args: readonly string[]): Promise<number> {
   ];
   const bareLoop = await startBareLoop(options.testedCore, models);
   const results: ScenarioRuns[] = [];
-  const patience = new Patience([options.testedCore, options.loadCore]);
+  const patience = new Patience(options);
   for (const scenario of scenarios) results.push(await measure(options, scenario, load, subjects, bareLoop, patience));
   for (const { program } of [...subjects, load, bareLoop]) await program.stop();
   rmSync(folder, { recursive: true, force: true });
