@@ -66,7 +66,9 @@ export class SendFlow {
   widenStream(stream: Http2Stream, increment: number): boolean {
     stream.sendWindow += increment;
     if (stream.sendWindow > MAX_WINDOW_BYTES) return false;
-    if (stream.queuedBytes > 0 && this.open) this.sendQueued(stream, stream.queue!);
+    // Whoever else waits while the connection is open waits for a window of its own.
+    const { queue } = stream;
+    while (queue !== null && queue.bytes > 0 && this.open && this.sendQueued(stream, queue));
     return true;
   }
 

@@ -265,7 +265,7 @@ export class FrameServer {
   readonly address: ConnectAddress;
   private readonly server: net.Server;
   private readonly arrived: FramePeer[] = [];
-  private waiter: (() => void) | null = null;
+  private readonly waiters: ((peer: FramePeer) => void)[] = [];
   private readonly all = new Set<FramePeer>();
 
   private constructor(server: net.Server, address: ConnectAddress) {
@@ -274,8 +274,9 @@ export class FrameServer {
     server.on('connection', (socket: net.Socket) => {
       const peer = new FramePeer(socket, true);
       this.all.add(peer);
-      this.arrived.push(peer);
-      this.waiter?.();
+      const waiter = this.waiters.shift();
+      if (waiter === undefined) this.arrived.push(peer);
+      else waiter(peer);
     });
   }
 
@@ -290,14 +291,10 @@ export class FrameServer {
   }
 
   /** The next client, not yet greeted. */
-  async accept(): Promise<FramePeer> {
-    if (this.arrived.length === 0) {
-      await new Promise<void>((resolve) => {
-        this.waiter = resolve;
-      });
-    }
-    this.waiter = null;
-    return this.arrived.shift()!;
+  accept(): Promise<FramePeer> {
+    const peer = this.arrived.shift();
+    if (peer !== undefined) return Promise.resolve(peer);
+    return new Promise((resolve) => this.waiters.push(resolve));
   }
 
   /** The next client, greeted with these settings. */
