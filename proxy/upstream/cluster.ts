@@ -82,17 +82,13 @@ export class PoolTable {
     return pool;
   }
 
-  /** Drains the pools that no cluster uses any more. */
+  /** Gives up the pools that no cluster uses any more. */
   retain(used: ReadonlySet<EndpointPool>): void {
     for (const [key, pool] of this.pools) {
       if (used.has(pool)) continue;
       this.pools.delete(key);
-      pool.drain();
+      pool.retire();
     }
-  }
-
-  drain(): void {
-    for (const pool of this.pools.values()) pool.drain();
   }
 
   destroy(): void {

@@ -3,7 +3,8 @@
  *
  * A request asks with `request`. It gets a connection at once when one has room, else it waits in a bounded queue until
  * a stream ends, a connection is made, or none can be made. A new connection is opened when all are full, up to
- * `maxConnections`. A connection that drains takes no new requests and is forgotten when it closes.
+ * `maxConnections`. A connection that drains takes no new requests and is forgotten when it closes. A pool that the
+ * configuration has given up serves the requests that still know it, and closes each connection when it falls idle.
  */
 import type { Clock } from '../../base/clock.ts';
 import { connectHttp2 } from '../../proto/http2/client.ts';
@@ -48,6 +49,8 @@ export class EndpointPool implements ConnectionOwner {
   private firstWaiter: Waiter | null = null;
   private lastWaiter: Waiter | null = null;
   private waiting = 0;
+  /** No new request finds this pool; late ones, begun under an older configuration, may. */
+  private retired = false;
   private closed = false;
   private pumping = false;
 
@@ -93,17 +96,20 @@ export class EndpointPool implements ConnectionOwner {
     this.waiting--;
   }
 
-  /** Stops giving out connections and lets those in use finish. */
-  drain(): void {
-    this.closed = true;
-    for (const connection of [...this.connections]) connection.drain();
-    this.failWaiters(Unavailable.CLOSED);
+  /** The configuration does not use it any more: connections close as soon as they carry nothing. */
+  retire(): void {
+    this.retired = true;
+    for (const connection of [...this.connections]) this.closeIfIdle(connection);
   }
 
   /** Closes everything at once. */
   destroy(): void {
-    this.drain();
-    for (const connection of [...this.connections]) connection.io.destroy();
+    this.closed = true;
+    for (const connection of [...this.connections]) {
+      connection.drain();
+      connection.io.destroy();
+    }
+    this.failWaiters(Unavailable.CLOSED);
   }
 
   acceptStream(): StreamHandler {
@@ -115,8 +121,9 @@ export class EndpointPool implements ConnectionOwner {
     if (this.firstWaiter !== null) this.pump();
   }
 
-  onCapacity(_connection: Http2Connection): void {
+  onCapacity(connection: Http2Connection): void {
     if (this.firstWaiter !== null) this.pump();
+    if (this.retired) this.closeIfIdle(connection);
   }
 
   onClosed(connection: Http2Connection): void {
@@ -191,6 +198,10 @@ export class EndpointPool implements ConnectionOwner {
       waiter.onConnection(connection);
     }
     this.pumping = false;
+  }
+
+  private closeIfIdle(connection: Http2Connection): void {
+    if (connection.activeStreams === 0) connection.drain();
   }
 
   private enqueue(waiter: Waiter): void {
