@@ -14,6 +14,8 @@ import type { CertificatePair } from './certificate-files.ts';
 
 /** The API server takes objects of at most 3 MiB, and a review of a new pod holds it once. */
 export const MAX_BODY_BYTES = 4 * 1024 * 1024;
+/** Read and thrown away before a refusal; beyond it the connection is cut. */
+const MAX_DISCARDED_BYTES = 4 * MAX_BODY_BYTES;
 const MAX_CONNECTIONS = 1024;
 const REQUEST_TIMEOUT_MS = 10_000;
 /** Longer than a poll of the API server, so that its connections live on. */
@@ -77,13 +79,8 @@ export class WebhookServer {
     if (path === '/mutate') this.receive(request, response);
     else if (path === '/healthz' && isRead(request)) reply(response, 200, 'text/plain', 'ok\n');
     else if (path === '/metrics' && isRead(request)) this.answerMetrics(response);
-    else
-      refuse(
-        request,
-        response,
-        path === '/healthz' || path === '/metrics' ? 405 : 404,
-        `no ${request.method} ${path} here`,
-      );
+    else if (path === '/healthz' || path === '/metrics') refuse(request, response, 405, `${path} takes GET`);
+    else refuse(request, response, 404, 'nothing here');
   }
 
   private receive(request: IncomingMessage, response: ServerResponse): void {
@@ -97,10 +94,10 @@ export class WebhookServer {
     request.on('data', (chunk: Buffer) => {
       size += chunk.length;
       if (size <= MAX_BODY_BYTES) chunks.push(chunk);
-      else if (!response.headersSent) refuse(request, response, 413, `at most ${MAX_BODY_BYTES} bytes`);
+      else refuse(request, response, 413, `at most ${MAX_BODY_BYTES} bytes`);
     });
     request.on('end', () => {
-      if (!response.headersSent) this.answer(Buffer.concat(chunks).toString('utf8'), response);
+      this.answer(Buffer.concat(chunks).toString('utf8'), response);
     });
     // A caller that went away takes its answer with it.
     request.on('error', () => response.destroy());
@@ -149,9 +146,17 @@ function reply(response: ServerResponse, status: number, contentType: string, bo
   response.end(body);
 }
 
-/** Answers without looking at the rest of the body, and ends the connection after it. */
+/**
+ * Answers once the body has come and been thrown away, because a caller who is still writing would meet a reset instead
+ * of the answer; above `MAX_DISCARDED_BYTES` it is cut.
+ */
 function refuse(request: IncomingMessage, response: ServerResponse, status: number, message: string): void {
+  let discarded = 0;
   response.setHeader('connection', 'close');
-  request.resume();
-  reply(response, status, 'text/plain', `${message}\n`);
+  request.removeAllListeners('data').removeAllListeners('end');
+  request.on('data', (chunk: Buffer) => {
+    discarded += chunk.length;
+    if (discarded > MAX_DISCARDED_BYTES) request.destroy();
+  });
+  request.on('end', () => reply(response, status, 'text/plain', `${message}\n`));
 }

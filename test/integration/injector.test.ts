@@ -182,24 +182,16 @@ t.test('the injector', { skip }, async (t) => {
 
   t.test('refuses bodies above its bound, announced or not, and goes on', async (t) => {
     const big = 'x'.repeat(4 * 1024 * 1024 + 1);
-    t.match(await post(big).catch((error) => error), { status: 413 });
-    async function* chunks() {
-      for (let i = 0; i < 70; i++) yield Buffer.alloc(64 * 1024, 0x20);
-    }
-    const unannounced = request(`${origin}/mutate`, {
-      method: 'POST',
-      body: Readable.from(chunks()),
-      headers: { 'content-type': 'application/json' },
-      dispatcher: agent,
-    });
-    const status = await unannounced.then(
-      async ({ statusCode, body }) => {
-        await body.dump();
-        return statusCode;
-      },
-      (error: { code: string }) => error.code,
-    );
-    t.ok([413, 'UND_ERR_SOCKET', 'EPIPE', 'ECONNRESET'].includes(status), `cut or refused: ${status}`);
+    t.match(await post(big), { status: 413 });
+    const stream = async (megabytes: number) => {
+      const body = Readable.from(Array.from({ length: megabytes }, () => Buffer.alloc(1024 * 1024, 0x20)));
+      const headers = { 'content-type': 'application/json' };
+      const answer = await request(`${origin}/mutate`, { method: 'POST', body, headers, dispatcher: agent });
+      await answer.body.dump();
+      return answer.statusCode;
+    };
+    t.equal(await stream(6), 413);
+    await t.rejects(stream(40), 'a body without end is cut');
     t.match(await ask(pod()), { response: { allowed: true } });
   });
 
