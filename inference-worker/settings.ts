@@ -6,16 +6,19 @@
 import { readFileSync } from 'node:fs';
 import type { LogLevel } from '../base/logger.ts';
 import { type BatchingOptions, batchingOptionsProblems } from './batching/batching-options.ts';
+import { ADAPTIVE_WAIT_MICROS, readAdaptiveBatching, readExecution } from './execution-flags.ts';
 import { type ParsedFlags, parseFlags } from './flags.ts';
 import type { ModelConfig } from './repository/managed-model.ts';
 import { parseModelConfigFile } from './repository/model-config-file.ts';
 import { LATEST_ONE } from './repository/version-policy.ts';
+import type { ExecutionSettings } from './session/provider-options.ts';
 import { divideIntoGroups, type GroupSettings, type ListenAddress } from './supervision/isolation-groups.ts';
 import { FLAG_TABLE, FLAGS } from './worker-flags.ts';
 
 /** What every group's process needs to know besides its group. */
 export interface ServingSettings {
   readonly batching: BatchingOptions;
+  readonly execution: ExecutionSettings;
   readonly pollMs: number;
   readonly maxLoadRetries: number;
   readonly loadRetryMs: number;
@@ -31,6 +34,8 @@ export interface ServingSettings {
 export interface WorkerSettings {
   readonly groups: readonly GroupSettings[];
   readonly serving: ServingSettings;
+  /** Port of the metrics server; 0 any free one, -1 none. */
+  readonly metricsPort: number;
 }
 
 export type SettingsResult =
@@ -48,22 +53,26 @@ export function readSettings(
   if (flags.value(FLAGS.help)) return { kind: 'help' };
   if (flags.value(FLAGS.version)) return { kind: 'version' };
   const problems = [...flags.problems];
-  const serving = readServing(flags);
+  const serving = readServing(flags, problems);
   for (const problem of batchingOptionsProblems(serving.batching)) problems.push(`batching: ${problem}`);
   const models = readModels(flags, problems);
   const groups = readGroups(flags, models, problems);
   if (problems.length > 0) return { kind: 'mistakes', problems };
-  return { kind: 'settings', settings: { groups, serving } };
+  return { kind: 'settings', settings: { groups, serving, metricsPort: flags.value(FLAGS.metrics_port) } };
 }
 
 /** Rows of one request when batching is off: TensorFlow Serving's own default. */
 const UNBATCHED_MAX_ROWS = 1000;
 
-function readServing(flags: ParsedFlags): ServingSettings {
+function readServing(flags: ParsedFlags, problems: string[]): ServingSettings {
   const enabled = flags.value(FLAGS.enable_batching);
+  const maxBatchSize = enabled ? flags.value(FLAGS.max_batch_size) : UNBATCHED_MAX_ROWS;
+  const adaptive = readAdaptiveBatching(flags, maxBatchSize, enabled);
+  const waits = flags.given('batch_timeout_micros') || !adaptive.adaptive;
   const batching: BatchingOptions = {
-    maxBatchSize: enabled ? flags.value(FLAGS.max_batch_size) : UNBATCHED_MAX_ROWS,
-    batchTimeoutMicros: enabled ? flags.value(FLAGS.batch_timeout_micros) : 0,
+    ...adaptive,
+    maxBatchSize,
+    batchTimeoutMicros: enabled ? (waits ? flags.value(FLAGS.batch_timeout_micros) : ADAPTIVE_WAIT_MICROS) : 0,
     maxEnqueuedBatches: flags.value(FLAGS.max_enqueued_batches),
     allowedBatchSizes: enabled ? flags.value(FLAGS.allowed_batch_sizes) : [],
     place: flags.value(FLAGS.batching_place),
@@ -72,6 +81,7 @@ function readServing(flags: ParsedFlags): ServingSettings {
   };
   return {
     batching,
+    execution: readExecution(flags, problems),
     pollMs: flags.value(FLAGS.file_system_poll_wait_seconds) * 1000,
     maxLoadRetries: flags.value(FLAGS.max_num_load_retries),
     loadRetryMs: flags.value(FLAGS.load_retry_interval_micros) / 1000,

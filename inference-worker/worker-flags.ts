@@ -4,6 +4,7 @@
  */
 import type { LogLevel } from '../base/logger.ts';
 import { type BatchingOptions, DEFAULT_BATCHING } from './batching/batching-options.ts';
+import { EXECUTION_FLAGS } from './execution-flags.ts';
 import { choiceFlag, type Flag, numberFlag, parsedFlag, switchFlag, textFlag } from './flags.ts';
 import { parsePolicyItem, parseVersionPolicy, type VersionPolicy } from './repository/version-policy.ts';
 import { type GroupRequest, parseGroup } from './supervision/isolation-groups.ts';
@@ -197,6 +198,7 @@ export const FLAGS = {
     choices: ['debug', 'info', 'warn', 'error', 'silent'],
     help: 'Least severe event written to standard error.',
   }),
+  ...EXECUTION_FLAGS,
   version: switchFlag({ name: 'version', fallback: false, help: 'Prints the version and exits.' }),
   help: switchFlag({ name: 'help', fallback: false, help: 'Prints this text and exits.' }),
 };

@@ -12,6 +12,7 @@ t.test('the last allowed batch size must be the largest batch', async (t) => {
 
 t.test('all mistakes are reported together', async (t) => {
   const problems = batchingOptionsProblems({
+    ...DEFAULT_BATCHING,
     maxBatchSize: 0,
     batchTimeoutMicros: -1,
     maxEnqueuedBatches: 1.5,
