@@ -25,7 +25,7 @@ import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { respondError, stopBody } from './respond.ts';
 import { hashHundredths } from './routing/murmur3.ts';
-import { ModelMethod, RequestTraits } from './routing/request-traits.ts';
+import { RequestTraits } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
 import { chooseShare } from './routing/version-choice.ts';
@@ -127,7 +127,7 @@ export class DataPlane {
       exchange.deadlineMs = exchange.startedMs + traits.timeoutMs;
       this.wheel.arm(exchange, exchange.deadlineMs);
     }
-    if (traits.method === ModelMethod.NONE) {
+    if (traits.call === null) {
       this.passThrough(exchange);
       return;
     }
@@ -171,14 +171,15 @@ export class DataPlane {
   /** Looks for the model's name in what has arrived of the message. */
   private readSpec(exchange: Exchange): void {
     const body = exchange.body!;
-    const { method, encoding } = exchange.traits!;
+    const { encoding, call } = exchange.traits!;
+    const kind = call!.requestKind;
     const own = exchange.reader;
     const spec = own ?? this.spec;
     if (own === null) this.specOf = exchange;
     const verdict =
       own === null
-        ? spec.read(body.buffer, body.length, exchange.bodyEnded, method, encoding)
-        : own.readOn(body.buffer, body.length, exchange.bodyEnded, method, encoding);
+        ? spec.read(body.buffer, body.length, exchange.bodyEnded, kind, encoding)
+        : own.readOn(body.buffer, body.length, exchange.bodyEnded, kind, encoding);
     switch (verdict) {
       case SpecVerdict.FOUND:
         if (spec.early && own === null) this.giveReader(exchange);
@@ -221,7 +222,7 @@ export class DataPlane {
     exchange.keepsBody =
       model.fallbacks.length > 0 || model.shadows.length > 0 || exchange.body!.length <= RESENT_BYTES;
     const cluster = this.chooseVersion(exchange, model, spec);
-    const infers = exchange.traits!.method !== ModelMethod.ABOUT;
+    const infers = exchange.traits!.call!.isInference;
     exchange.holds =
       exchange.governed &&
       infers &&
@@ -356,13 +357,14 @@ export class DataPlane {
   /** Plans the rewrite of the spec when the cluster asks for another model or version than the caller wrote. */
   private needsRewrite(exchange: Exchange, cluster: MeshCluster, spec: SpecReader): boolean {
     const body = exchange.body!;
-    const { method, encoding } = exchange.traits!;
+    const { encoding, call } = exchange.traits!;
+    const kind = call!.requestKind;
     if (spec === exchange.reader) {
       spec.extend(body.buffer, body.length);
     } else if (this.specOf !== exchange) {
       // The shared reader has read another request since: read again, it costs less than keeping the result.
       this.specOf = exchange;
-      const verdict = spec.read(body.buffer, body.length, exchange.bodyEnded, method, encoding);
+      const verdict = spec.read(body.buffer, body.length, exchange.bodyEnded, kind, encoding);
       if (verdict !== SpecVerdict.FOUND) return false;
     }
     return spec.rewrite(cluster.config.model, cluster.config.version, cluster.target);
@@ -449,7 +451,7 @@ export class DataPlane {
       return;
     }
     this.settle(exchange, attempt, RequestOutcome.UPSTREAM_RESET, Outcome.FAILURE, -1);
-    if (exchange.traits!.method === ModelMethod.NONE && !attempt.stream!.connection.dead) {
+    if (exchange.traits!.call === null && !attempt.stream!.connection.dead) {
       // Traffic we only relay: the caller hears what the upstream said. A connection that died said nothing.
       exchange.down.reset(errorCode === ErrorCode.NO_ERROR ? ErrorCode.CANCEL : errorCode);
       this.finish(exchange);
@@ -491,7 +493,7 @@ export class DataPlane {
 
   private canFallBack(exchange: Exchange): boolean {
     const { model } = exchange;
-    if (model === null || !exchange.governed || exchange.committed || exchange.traits!.method === ModelMethod.ABOUT) {
+    if (model === null || !exchange.governed || exchange.committed || !exchange.traits!.call!.isInference) {
       return false;
     }
     return exchange.body !== null && exchange.nextFallback < model.fallbacks.length;

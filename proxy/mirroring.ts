@@ -37,6 +37,8 @@ export class MirroredPair {
   readonly model: MeshModel;
   readonly selected: readonly MeshShadow[];
   readonly calls: ShadowCall[] = [];
+  /** The answers are of a form that the analysis reads: Predict's. */
+  comparable = false;
   /** Held by the exchange and by each call; freed when the last lets go. */
   holders = 1;
   cohort = '';
@@ -104,6 +106,7 @@ export class Mirroring {
       return;
     }
     const { cohort } = pair.model.config;
+    pair.comparable = exchange.traits!.call!.method === 'Predict';
     if (cohort.source.kind === 'header') pair.cohort = exchange.head!.get(cohort.source.name) ?? '';
     if (cohort.source.kind === 'input' || body.length <= MAX_REQUEST_BYTES) {
       pair.request = acquireBody();
@@ -151,9 +154,9 @@ export class Mirroring {
 
   /** Plans the request for the shadow's model and version. */
   prepare(call: ShadowCall, body: BodyBuffer): SpecReader | null {
-    const { exchangeMethod, encoding } = call;
+    const { requestKind, encoding } = call;
     const { config, target } = call.shadow.cluster;
-    const verdict = this.spec.read(body.buffer, body.length, true, exchangeMethod, encoding);
+    const verdict = this.spec.read(body.buffer, body.length, true, requestKind, encoding);
     if (verdict !== SpecVerdict.FOUND || !this.spec.rewrite(config.model, config.version, target)) return null;
     return this.spec;
   }
@@ -188,20 +191,22 @@ export class Mirroring {
     const { statsBase } = shadow.config;
     // A shadow that failed to answer counts against it; leaving it out would judge only the answers it managed.
     if ((call.answered || call.failed) && pair.primaryStatus !== NO_ANSWER) {
-      const accepted = this.sender.send({
-        model: pair.model.config.name,
-        primary: pair.primaryCluster,
-        shadow: shadow.cluster.name,
-        cohort: pair.cohort,
-        encoding: call.answerEncoding,
-        primaryStatus: pair.primaryStatus,
-        shadowStatus: call.status,
-        primaryLatencyMs: pair.primaryLatencyMs,
-        shadowLatencyMs: call.latencyMs,
-        request: bytesOf(pair.request),
-        primaryBody: bytesOf(pair.primary),
-        shadowBody: call.answered ? bytesOf(call.answer) : NO_BYTES,
-      });
+      const accepted =
+        pair.comparable &&
+        this.sender.send({
+          model: pair.model.config.name,
+          primary: pair.primaryCluster,
+          shadow: shadow.cluster.name,
+          cohort: pair.cohort,
+          encoding: call.answerEncoding,
+          primaryStatus: pair.primaryStatus,
+          shadowStatus: call.status,
+          primaryLatencyMs: pair.primaryLatencyMs,
+          shadowLatencyMs: call.latencyMs,
+          request: bytesOf(pair.request),
+          primaryBody: bytesOf(pair.primary),
+          shadowBody: call.answered ? bytesOf(call.answer) : NO_BYTES,
+        });
       const result = accepted ? ComparisonResult.COMPARED : ComparisonResult.SKIPPED;
       this.cells[statsBase + ShadowSlot.COMPARISONS + result]! += 1;
     } else {
@@ -246,7 +251,8 @@ class ShadowTimer extends WheelTimer {
 export class ShadowCall extends Waiter implements StreamHandler {
   readonly pair: MirroredPair;
   readonly shadow: MeshShadow;
-  readonly exchangeMethod: number;
+  /** Where the request keeps its model's name: `ScanKind`. */
+  readonly requestKind: number;
   readonly encoding: string;
   /** The answer came whole, with `status`. */
   answered = false;
@@ -286,7 +292,7 @@ export class ShadowCall extends Waiter implements StreamHandler {
     this.verdict = verdict;
     this.epoch = shadow.cluster.breaker.epoch;
     this.startedMs = nowMs;
-    this.exchangeMethod = traits.method;
+    this.requestKind = traits.call!.requestKind;
     this.encoding = traits.encoding;
     this.heads = { plain: traits.shadow, rewritten: traits.shadowRewritten };
     this.timer = new ShadowTimer(this);

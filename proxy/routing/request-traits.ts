@@ -5,30 +5,11 @@
 
 import { parseGrpcTimeoutMs } from '../../proto/grpc/timeout.ts';
 import { HeaderList } from '../../proto/http2/header-list.ts';
-
-/** Which message carries the model's name, and what may be done with the call. */
-export const ModelMethod = {
-  /** Not a call that names a model. */
-  NONE: 0,
-  /** Predict, Classify, Regress: `model_spec` is field 1; answers can be compared and replaced. */
-  INFER: 1,
-  /** MultiInference: `model_spec` inside `tasks`. */
-  MULTI_INFER: 2,
-  /** GetModelMetadata and GetModelStatus: about a model, routed like it, never mirrored or replaced. */
-  ABOUT: 3,
-} as const;
-
-const METHODS: ReadonlyMap<string, number> = new Map([
-  ['/tensorflow.serving.PredictionService/Predict', ModelMethod.INFER],
-  ['/tensorflow.serving.PredictionService/Classify', ModelMethod.INFER],
-  ['/tensorflow.serving.PredictionService/Regress', ModelMethod.INFER],
-  ['/tensorflow.serving.PredictionService/MultiInference', ModelMethod.MULTI_INFER],
-  ['/tensorflow.serving.PredictionService/GetModelMetadata', ModelMethod.ABOUT],
-  ['/tensorflow.serving.ModelService/GetModelStatus', ModelMethod.ABOUT],
-]);
+import { MODEL_CALLS, type ModelCall } from '../../proto/tensor/model-calls.ts';
 
 export class RequestTraits {
-  readonly method: number;
+  /** The model API's method that is called; null when the request is no call that names a model. */
+  readonly call: ModelCall | null;
   /** content-type says gRPC: failures are answered with a grpc-status. */
   readonly grpc: boolean;
   /** The caller's timeout in milliseconds; 0 when it set none or an unreadable one. */
@@ -44,16 +25,15 @@ export class RequestTraits {
   constructor(head: HeaderList) {
     const path = head.get(':path') ?? '';
     this.grpc = (head.get('content-type') ?? '').startsWith('application/grpc');
-    this.method =
-      head.get(':method') === 'POST' && this.grpc ? (METHODS.get(path) ?? ModelMethod.NONE) : ModelMethod.NONE;
+    this.call = this.grpc && head.get(':method') === 'POST' ? (MODEL_CALLS.get(path) ?? null) : null;
     const timeout = head.get('grpc-timeout');
     const timeoutMs = timeout === undefined ? 0 : parseGrpcTimeoutMs(timeout);
     this.timeoutMs = Number.isNaN(timeoutMs) ? 0 : timeoutMs;
     const encoding = head.get('grpc-encoding') ?? '';
     this.encoding = encoding === 'identity' ? '' : encoding;
-    this.rewritten = this.method === ModelMethod.NONE ? head : without(head, REWRITE_DROPS);
-    this.shadow = this.method === ModelMethod.NONE ? head : marked(head);
-    this.shadowRewritten = this.method === ModelMethod.NONE ? head : marked(this.rewritten);
+    this.rewritten = this.call === null ? head : without(head, REWRITE_DROPS);
+    this.shadow = this.call === null ? head : marked(head);
+    this.shadowRewritten = this.call === null ? head : marked(this.rewritten);
   }
 
   static of(head: HeaderList): RequestTraits {

@@ -11,7 +11,6 @@ import { EARLY_SETTLE_BYTES, ModelSpecScanner, ScanKind, ScanResult } from '../.
 import { VersionChoice } from '../../proto/tensor/model-spec-view.ts';
 import { SpecRewrite, type SpecTarget } from '../../proto/tensor/spec-rewrite.ts';
 import { inflateFramed } from './inflate-framed.ts';
-import { ModelMethod } from './request-traits.ts';
 
 export const SpecVerdict = {
   FOUND: 0,
@@ -24,6 +23,8 @@ export const SpecVerdict = {
 
 /** Any length a gRPC prefix can hold: what is kept of a message is bounded elsewhere. */
 const ANY_LENGTH = 0xffffffff;
+
+const DIGITS = /^[0-9]{1,19}$/;
 
 export class SpecReader {
   /** Model the request names. */
@@ -52,23 +53,23 @@ export class SpecReader {
   private inflated = false;
 
   /** Reads what has arrived of a request's first message, `body[0..length)`. */
-  read(body: Buffer, length: number, ended: boolean, method: number, encoding: string): number {
+  read(body: Buffer, length: number, ended: boolean, kind: number, encoding: string): number {
     this.early = false;
     this.inflated = false;
     this.scanned = 0;
-    this.scanner.begin(kindOf(method), ANY_LENGTH);
-    return this.readOn(body, length, ended, method, encoding);
+    this.scanner.begin(kind, ANY_LENGTH);
+    return this.readOn(body, length, ended, kind, encoding);
   }
 
   /** Reads on after NEED_MORE; `body` begins with the same bytes and has more. */
-  readOn(body: Buffer, length: number, ended: boolean, method: number, encoding: string): number {
+  readOn(body: Buffer, length: number, ended: boolean, kind: number, encoding: string): number {
     const { scanner } = this;
     this.source = body;
     this.sourceEnd = length;
     let result = scanner.push(body, this.scanned, length);
     this.scanned = length;
     if (result === ScanResult.compressed) {
-      const verdict = this.readCompressed(body, length, ended, kindOf(method), encoding);
+      const verdict = this.readCompressed(body, length, ended, kind, encoding);
       if (verdict !== SpecVerdict.FOUND) return verdict;
       result = scanner.result;
     }
@@ -130,11 +131,10 @@ export class SpecReader {
     this.name = fields.modelName;
     this.pinned = fields.versionChoice !== VersionChoice.none;
     this.version = fields.versionChoice === VersionChoice.version ? fields.versionText() : '';
+    // The Open Inference Protocol has one string for both; digits are a version.
+    if (this.scanner.kind === ScanKind.openInference && DIGITS.test(fields.versionLabel))
+      this.version = fields.versionLabel;
     this.mixed = fields.mixed;
     return SpecVerdict.FOUND;
   }
-}
-
-function kindOf(method: number): 0 | 2 {
-  return method === ModelMethod.MULTI_INFER ? ScanKind.tasks : ScanKind.specAt1;
 }
