@@ -44,6 +44,7 @@ export class App {
   private readonly readiness = new ReadinessProbe();
   private readonly breakerPlaces = new Map<string, number>();
   private draining = false;
+  private stopping: Promise<void> | null = null;
 
   /** Reads the configuration; throws a `ConfigError` with every mistake. Starts nothing. */
   constructor(env: EnvironmentVariables, log: Logger) {
@@ -92,9 +93,13 @@ export class App {
       this.announceAdmin(await this.admin.listen(address));
   }
 
-  /** Drains and ends everything within the configured deadline. */
-  async stop(): Promise<void> {
-    if (this.draining) return;
+  /** Drains and ends everything within the configured deadline. Asked again, it is the same drain. */
+  stop(): Promise<void> {
+    this.stopping ??= this.drainAll();
+    return this.stopping;
+  }
+
+  private async drainAll(): Promise<void> {
     this.draining = true;
     const { shutdownDelayMs, shutdownGracePeriodMs } = this.source.current.settings;
     const deadlineMs = systemClock.nowMs() + shutdownGracePeriodMs;

@@ -26,6 +26,9 @@ export interface Destination {
   readonly key: string;
 }
 
+/** While draining, a connection that has not said what it speaks may still do so for this long, milliseconds. */
+const LAST_WORDS_MS = 250;
+
 const DIRECT: Destination = Object.freeze({ destination: null, key: '' });
 
 export interface ListenerOptions {
@@ -98,6 +101,7 @@ export class Listener implements ConnectionOwner {
     this.draining = true;
     this.server.close();
     for (const connection of this.connections) connection.drain();
+    if (this.detecting.size > 0) setTimeout(() => this.cutDetecting(), LAST_WORDS_MS);
   }
 
   /** Cuts everything. */
@@ -108,6 +112,10 @@ export class Listener implements ConnectionOwner {
       connection.io.destroy();
     }
     for (const relay of this.relays) relay.destroy();
+    this.cutDetecting();
+  }
+
+  private cutDetecting(): void {
     for (const io of this.detecting) io.destroy();
   }
 
