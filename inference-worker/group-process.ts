@@ -19,15 +19,11 @@ import type { ModelCard } from './repository/model-card.ts';
 import type { FoundVersion } from './repository/model-directory.ts';
 import { ModelRepository } from './repository/model-repository.ts';
 import type { RepositoryDirectory } from './repository/model-set.ts';
-import { readVersionContents, type VersionContents } from './repository/version-contents.ts';
-import { loadServable } from './session/loader.ts';
-import type { Signature } from './session/signature.ts';
-import { signatureSet } from './session/signature-set.ts';
 import type { ServingSettings } from './settings.ts';
 import type { GroupCommand, GroupReport } from './supervision/group-messages.ts';
 import type { DirectorySettings, GroupSettings, ListenAddress } from './supervision/isolation-groups.ts';
 import { clearSocketPath } from './supervision/socket-file.ts';
-import { signatureFileRefused } from './worker-error.ts';
+import { openVersion } from './version-opening.ts';
 
 /** What serves in this process, from the start message to the end. */
 class GroupProcess {
@@ -109,19 +105,13 @@ class GroupProcess {
     this.drain();
   }
 
-  private async load(
-    model: string,
-    found: FoundVersion,
-    describe: (card: ModelCard | null) => void,
-  ): Promise<Servable> {
-    const contents = await readVersionContents(found, this.log);
-    describe(contents.card);
-    return await loadServable({
-      model,
-      version: found.version,
-      path: found.path,
-      signatures: contents.signatures === null ? undefined : (graph) => signaturesOf(graph, contents, found.path),
-      batching: this.serving.batching,
+  private load(model: string, found: FoundVersion, describe: (card: ModelCard | null) => void): Promise<Servable> {
+    const { batching, maxMessageBytes } = this.serving;
+    return openVersion(model, found, describe, {
+      batching,
+      warmUp: true,
+      warmUpIterations: 1,
+      maxRecordBytes: maxMessageBytes,
       clock: systemClock,
       log: this.log,
       onBroken: (servable, error) => this.broken(servable, error.message),
@@ -138,13 +128,6 @@ class GroupProcess {
 
 /** What unloading may take beyond the drain deadline once the supervisor is gone. */
 const ABANDON_MARGIN_MS = 3_000;
-
-/** @throws WorkerError when the signature file does not fit the graph */
-function signaturesOf(graph: Signature, contents: VersionContents, path: string): ReadonlyMap<string, Signature> {
-  const { signatures, problems } = signatureSet(graph, contents.signatures!);
-  if (problems.length > 0) throw signatureFileRefused(path, problems);
-  return signatures;
-}
 
 function repositoryDirectory(settings: DirectorySettings): RepositoryDirectory {
   const { path, policy, policies, only, except } = settings;

@@ -50,6 +50,12 @@ export class MessageBuilder {
     return this;
   }
 
+  /** A whole field made elsewhere. */
+  raw(field: Buffer): this {
+    this.parts.push(field);
+    return this;
+  }
+
   message(field: number, value: MessageBuilder): this {
     return this.bytes(field, value.finish());
   }

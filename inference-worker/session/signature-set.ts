@@ -86,14 +86,21 @@ function exampleMapping(
       problems.push(`${place}: features for an unknown input ${alias}`);
   }
   const features = inputs.map((input): FeatureMapping => {
-    const fallback = entry.defaults.get(input.name) ?? null;
-    const texts = input.dtype === DataType.STRING;
-    if (fallback?.some((value) => (typeof value === 'string') !== texts)) {
-      problems.push(`${place}: the default of ${input.name} is not of its type`);
-    }
+    const row = entry.defaults.get(input.name);
+    const fallback = row === undefined ? null : defaultRow(row, input.dtype);
+    if (fallback?.length !== row?.length) problems.push(`${place}: the default of ${input.name} is not of its type`);
     return { from: entry.features.get(input.name) ?? [input.name], fallback };
   });
   return { features, labels: entry.labels };
+}
+
+const FLOATS: readonly number[] = [DataType.FLOAT, DataType.DOUBLE, DataType.HALF];
+
+/** The values of a default as the feature would hold them; those of another type are left out. */
+function defaultRow(row: readonly (number | string)[], dtype: number): (number | bigint | string)[] {
+  if (dtype === DataType.STRING) return row.filter((value) => typeof value === 'string');
+  const numbers = row.filter((value) => typeof value === 'number');
+  return FLOATS.includes(dtype) ? numbers : numbers.filter(Number.isSafeInteger).map(BigInt);
 }
 
 function checkMethod(signature: Signature, place: string, problems: string[]): void {
