@@ -57,6 +57,11 @@ export class FrameReader {
     return this.partialLength > 0;
   }
 
+  /** Content bytes of a DATA frame that has begun which are still to come. */
+  get dataBytesLeft(): number {
+    return this.dataLeft;
+  }
+
   /** Reads `buffer[start..end)`; everything is consumed or kept. */
   read(buffer: Buffer, start: number, end: number): void {
     let at = start;
