@@ -10,6 +10,7 @@ import { MAX_DOCUMENT_BYTES, parseDocument } from '../config/document.ts';
 import { type EnvironmentVariables, parseEnvironment } from '../config/env.ts';
 import { explainJson, explainText } from '../config/explain.ts';
 import { formatProblems, ProblemList } from '../config/problem.ts';
+import { referenceMarkdown } from '../config/reference.ts';
 import { readTextFile } from '../config/watched-file.ts';
 
 export interface CommandIo {
@@ -19,16 +20,25 @@ export interface CommandIo {
 }
 
 const USAGE = `Usage:
-  understudy config explain [--json]   every setting with its type, default and reason
-  understudy config check FILE         checks a document together with the environment; every mistake at once
+  understudy config explain [--json | --markdown]   every setting with its type, default and reason
+  understudy config check FILE                      checks a document together with the environment; every mistake at once
 `;
+
+const FORMATS: Readonly<Record<string, () => string>> = {
+  '': explainText,
+  '--json': explainJson,
+  '--markdown': referenceMarkdown,
+};
 
 /** Runs the command with the words after `config` and returns its exit code. */
 export function runConfigCommand(argv: readonly string[], io: CommandIo): number {
   const [verb, ...rest] = argv;
-  if (verb === 'explain' && (rest.length === 0 || (rest.length === 1 && rest[0] === '--json'))) {
-    io.stdout(rest.length === 1 ? explainJson() : explainText());
-    return 0;
+  if (verb === 'explain' && rest.length <= 1) {
+    const write = FORMATS[rest[0] ?? ''];
+    if (write !== undefined) {
+      io.stdout(write());
+      return 0;
+    }
   }
   if (verb === 'check' && rest.length === 1 && !rest[0]!.startsWith('-')) return check(rest[0]!, io);
   if (verb === '--help' || verb === '-h') {
