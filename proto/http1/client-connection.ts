@@ -100,8 +100,8 @@ export class Http1ClientConnection extends Http1Connection {
       return end;
     }
     this.answerBegan = true;
-    const last = this.lastHead;
-    if (last?.matches(buffer, at, end)) {
+    if (this.repeatsHead(buffer, at, end)) {
+      const last = this.lastHead!;
       const next = at + last.bytes!.length;
       this.claim(next);
       this.answer(exchange, last);

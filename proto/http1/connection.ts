@@ -168,6 +168,16 @@ export abstract class Http1Connection implements ByteReader, ChunkSink {
     return at;
   }
 
+  /** Whether the head at `at` is the one that came last, whole. */
+  protected repeatsHead(buffer: Buffer, at: number, end: number): boolean {
+    const last = this.lastHead;
+    if (!last?.matches(buffer, at, end)) return false;
+    this.scanned = 0;
+    this.scannedLine = 0;
+    this.scannedLines = 0;
+    return true;
+  }
+
   /** Marks everything before `at` as read: for callbacks that ask what is left. */
   protected claim(at: number): void {
     this.inAt = at;

@@ -64,8 +64,8 @@ export class Http1ServerConnection extends Http1Connection {
 
   protected readHead(buffer: Buffer, at: number, end: number): number {
     if (this.current !== null || !this.io.writable) return at;
-    const last = this.lastHead;
-    if (last?.matches(buffer, at, end)) {
+    if (this.repeatsHead(buffer, at, end)) {
+      const last = this.lastHead!;
       const next = at + last.bytes!.length;
       this.claim(next);
       this.beginExchange(last);
