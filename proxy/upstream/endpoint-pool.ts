@@ -49,6 +49,8 @@ export class EndpointPool implements ConnectionOwner {
   private firstWaiter: Waiter | null = null;
   private lastWaiter: Waiter | null = null;
   private waiting = 0;
+  /** Streams the endpoint last allowed per connection: a new one is taken to allow as many until it says so itself. */
+  private lastStreamLimit = Number.POSITIVE_INFINITY;
   /** No new request finds this pool; late ones, begun under an older configuration, may. */
   private retired = false;
   private closed = false;
@@ -122,6 +124,7 @@ export class EndpointPool implements ConnectionOwner {
   }
 
   onCapacity(connection: Http2Connection): void {
+    if (connection.settingsSeen) this.lastStreamLimit = connection.peer.maxConcurrentStreams;
     if (this.firstWaiter !== null) this.pump();
     if (this.retired) this.closeIfIdle(connection);
   }
@@ -144,10 +147,14 @@ export class EndpointPool implements ConnectionOwner {
   /** The first connection with room; opens one when there is none and another is allowed. */
   private withRoom(): Http2Connection | null {
     const { connections } = this;
-    for (let i = 0; i < connections.length; i++) if (connections[i]!.canOpen) return connections[i]!;
+    for (let i = 0; i < connections.length; i++) if (this.hasRoom(connections[i]!)) return connections[i]!;
     if (connections.length >= this.options.maxConnections) return null;
     const connection = this.connect();
-    return connection.canOpen ? connection : null;
+    return this.hasRoom(connection) ? connection : null;
+  }
+
+  private hasRoom(connection: Http2Connection): boolean {
+    return connection.canOpen && (connection.settingsSeen || connection.activeStreams < this.lastStreamLimit);
   }
 
   private connect(): Http2Connection {
