@@ -7,7 +7,8 @@
  *  3. Rows added to reach an allowed size never reach a caller.
  *  4. Expired and cancelled tasks leave before assembly: no session runs rows nobody waits for.
  *  5. A full queue refuses at once; a refused task leaves no trace.
- *  6. Primary tasks go before shadow tasks, and neither can fill the other's queue. Within a priority: first come, first served.
+ *  6. Tasks of a higher priority go first, primary before shadow, and none can fill the queue of another. Within a priority:
+ *     first come, first served.
  *  7. Every accepted task gets exactly one reply, also when its batch fails, its thread dies, or the servable closes.
  *  8. A slab's rows are reused only after all replies from it were written.
  *
@@ -15,16 +16,18 @@
  *                              ^ taken from here
  */
 import { assert } from '../../base/assert.ts';
+import { ArrivalPace } from './arrival-pace.ts';
 import type { Batch } from './batch.ts';
 import { type PredictCall, Priority } from './batcher.ts';
+import { DispatchPolicy } from './dispatch-policy.ts';
 import { enqueuedBatchesLimit, executedRows, type ServableShape } from './servable-shape.ts';
 import type { SlabPool } from './slab-pool.ts';
 
-export const LANES = 2;
+export const LANES = 4;
 
-/** The lane of a task: shadow is everything that is not primary. */
+/** The lane of a task, the first going first. */
 export function laneOf(priority: number): number {
-  return priority <= Priority.primary ? 0 : 1;
+  return priority < Priority.primary ? 0 : priority < Priority.low ? 1 : priority < Priority.shadow ? 2 : 3;
 }
 
 export class BatchQueue {
@@ -38,15 +41,22 @@ export class BatchQueue {
   inFlight = 0;
   private readonly shape: ServableShape;
   private readonly limit: number;
-  private readonly timeoutMs: number;
-  private readonly lanes: Batch[][] = [[], []];
+  private readonly policy: DispatchPolicy;
+  private readonly lanes: readonly Batch[][] = Array.from({ length: LANES }, () => []);
+  private readonly paces: readonly ArrivalPace[] = Array.from({ length: LANES }, () => new ArrivalPace());
+  private readonly laneRows = new Float64Array(LANES);
 
-  constructor(shape: ServableShape, rowDims: readonly (readonly number[])[], pool: SlabPool) {
+  constructor(
+    shape: ServableShape,
+    rowDims: readonly (readonly number[])[],
+    pool: SlabPool,
+    policy: DispatchPolicy = new DispatchPolicy(shape.options),
+  ) {
     this.shape = shape;
     this.rowDims = rowDims;
     this.pool = pool;
     this.limit = enqueuedBatchesLimit(shape);
-    this.timeoutMs = shape.options.batchTimeoutMicros / 1000;
+    this.policy = policy;
   }
 
   get isIdle(): boolean {
@@ -60,7 +70,8 @@ export class BatchQueue {
   open(rows: number, priority: number): Batch | null {
     const lane = this.lanes[laneOf(priority)];
     const last = lane.length > 0 ? lane[lane.length - 1] : null;
-    if (last !== null && !last.closed && last.hasRoomFor(rows)) return last;
+    if (last !== null && !last.closed && last.hasRoomFor(rows) && last.rows + rows <= this.policy.rowsLimit)
+      return last;
     if (lane.length >= this.limit) return null;
     return this.pool.acquire(executedRows(this.shape.options, rows));
   }
@@ -79,14 +90,25 @@ export class BatchQueue {
       batch.priority = index;
       lane.push(batch);
     }
+    const lane = batch.priority;
     batch.add(call, nowMs);
+    if (batch.rows >= this.policy.rowsLimit) batch.closed = true;
     assert(batch.rows <= this.shape.options.maxBatchSize, 'a batch never exceeds maxBatchSize');
+    this.paces[lane].record(nowMs);
+    this.laneRows[lane] += call.rows;
     this.tasks++;
     this.rows += call.rows;
   }
 
   abandon(batch: Batch): void {
     if (batch.count === 0) this.pool.release(batch);
+  }
+
+  /** Rows that wait in `lane` and those before it. */
+  rowsUpTo(lane: number): number {
+    let rows = 0;
+    for (let i = 0; i <= lane; i++) rows += this.laneRows[i];
+    return rows;
   }
 
   /** The batch to run next in a lane, waiting or ready, or null. */
@@ -97,13 +119,15 @@ export class BatchQueue {
 
   /**
    * When the head of `lane` may run if a place is idle: now or earlier when it is closed or need not wait, otherwise when
-   * its timeout has passed or waiting would cost a task its deadline, the run taking `runMs`. Infinity for an empty lane.
+   * the policy says so or waiting would cost a task its deadline, the run taking `runMs`. Infinity for an empty lane.
    */
-  dueMs(lane: number, runMs: number): number {
+  dueMs(lane: number, runMs: number, nowMs: number): number {
     const batch = this.head(lane);
     if (batch === null) return Number.POSITIVE_INFINITY;
-    if (batch.closed || this.timeoutMs === 0) return batch.openedAtMs;
-    return Math.min(batch.openedAtMs + this.timeoutMs, batch.earliestDeadlineMs - runMs);
+    if (batch.closed) return batch.openedAtMs;
+    const pace = this.paces[lane];
+    const dueMs = this.policy.dueMs(batch, runMs, pace.gapMs(nowMs), pace.lastMs);
+    return Math.min(dueMs, batch.earliestDeadlineMs - runMs);
   }
 
   /** Takes the head of `lane` out. */
@@ -112,6 +136,7 @@ export class BatchQueue {
     assert(batch !== undefined, 'a batch is taken from a lane that has one');
     this.tasks -= batch.count;
     this.rows -= batch.rows;
+    this.laneRows[lane] -= batch.rows;
     return batch;
   }
 
@@ -123,6 +148,7 @@ export class BatchQueue {
         const rows = batch.rows;
         this.tasks -= batch.removeDead(nowMs, dropped);
         this.rows -= rows - batch.rows;
+        this.laneRows[batch.priority] -= rows - batch.rows;
         if (batch.count > 0) continue;
         lane.splice(i, 1);
         this.pool.release(batch);

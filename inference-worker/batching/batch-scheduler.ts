@@ -2,16 +2,19 @@
  * Empties the queues of one servable into its executor: chooses the next batch, assembles it, and sees that each of its
  * tasks is answered. The invariants are at the head of batch-queue.ts.
  *
- * A batch closes when it is full, when a place is idle and it need not wait (`batchTimeoutMicros` 0 or passed), or when
- * the earliest deadline in it leaves just the time a run takes.
+ * A batch closes when it is full, when a place is idle and the dispatch policy sees no reason to wait, or when the earliest
+ * deadline in it leaves just the time a run takes.
  */
 import { assert } from '../../base/assert.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { WorkerError } from '../worker-error.ts';
 import type { Batch } from './batch.ts';
-import { type BatchQueue, LANES } from './batch-queue.ts';
+import { type BatchQueue, LANES, laneOf } from './batch-queue.ts';
+import { Priority } from './batcher.ts';
 import { CostModel } from './cost-model.ts';
+import { DispatchPolicy } from './dispatch-policy.ts';
+import { DueTimer } from './due-timer.ts';
 import type { Executor, ExecutorSink } from './executor.ts';
 import { RetryQueue } from './retry-queue.ts';
 import type { ServableCounters } from './servable-counters.ts';
@@ -35,6 +38,7 @@ export interface SchedulerOwner {
 export class BatchScheduler implements ExecutorSink, TurnWork {
   inTurn = false;
   readonly cost = new CostModel();
+  readonly policy: DispatchPolicy;
   executor: Executor;
   /** The next batch runs at this size, padded, if its slab has room: how the cost of sizes that do not come up is learnt. */
   probeRows = 0;
@@ -51,8 +55,7 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
   private readonly retries = new RetryQueue();
   private readonly endings: TaskEndings;
   private sweptAtMs = Number.NEGATIVE_INFINITY;
-  private cancelTimer: (() => void) | null = null;
-  private timerDueMs = Number.POSITIVE_INFINITY;
+  private readonly timer: DueTimer;
   private onDrained: (() => void) | null = null;
 
   constructor(
@@ -72,6 +75,8 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     this.stats = stats;
     this.owner = owner;
     this.endings = new TaskEndings(log, stats);
+    this.policy = new DispatchPolicy(shape.options);
+    this.timer = new DueTimer(turns.pacer, () => this.wake());
   }
 
   addQueue(queue: BatchQueue): void {
@@ -108,31 +113,49 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     });
   }
 
-  pump(lane: number, endMs: number): boolean {
-    for (;;) {
-      const nowMs = this.clock.nowMs();
-      if (nowMs >= endMs) return true;
-      const batch = this.nextBatch(lane, nowMs);
-      if (batch === null) break;
-      this.begin(batch, nowMs);
-    }
-    if (lane === LANES - 1) {
-      this.armTimer();
-      this.checkDrained();
-    }
-    return false;
+  runOne(lane: number): boolean {
+    const nowMs = this.clock.nowMs();
+    const batch = this.nextBatch(lane, nowMs);
+    if (batch === null) return false;
+    this.begin(batch, nowMs);
+    return true;
+  }
+
+  rest(): void {
+    this.armTimer();
+    this.checkDrained();
+  }
+
+  /** Whether a task of `rows` rows at `lane` would miss the latency goal for certain, by what waits before it. */
+  isHopeless(lane: number, rows: number): boolean {
+    if (this.shape.options.latencyObjectiveMs === 0) return false;
+    let ahead = 0;
+    for (const queue of this.queues) ahead += queue.rowsUpTo(lane);
+    return this.policy.isHopeless(ahead, rows, this.stats.instances);
+  }
+
+  /** A run of known cost, from this version's warm-up or its work. */
+  learn(rows: number, ms: number): void {
+    this.cost.record(rows, ms);
+    this.policy.fit.record(rows, ms);
+    this.stats.msPerRow = this.policy.fit.msPerRow;
+    this.stats.msPerBatch = this.policy.fit.msPerBatch;
   }
 
   // --- what executors report ----------------------------------------------------------------------------------------
 
   batchFinished(batch: Batch, loose: readonly (LooseOutput | null)[] | null, executeMs: number): void {
     const queue = this.settle(batch);
-    this.cost.record(batch.executedRows, executeMs);
+    this.learn(batch.executedRows, executeMs);
     this.stats.executedBatches++;
     this.stats.executedRows += batch.rows;
     this.stats.paddedRows += batch.executedRows - batch.rows;
     this.stats.executeMsSum += executeMs;
     this.stats.answeredTasks += batch.count;
+    this.stats.batchRows.record(batch.rows);
+    this.stats.batchPadding.record(batch.executedRows - batch.rows);
+    this.stats.batchMs.record(executeMs);
+    this.noteTimes(batch, executeMs);
     batch.answer(loose, this.endings.replyFailed);
     queue.inFlight--;
     queue.pool.release(batch);
@@ -159,9 +182,14 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
 
   placeFreed(): void {
     const endMs = this.clock.nowMs() + TURN_BUDGET_MS;
-    let stopped = false;
-    for (let lane = 0; lane < LANES && !stopped; lane++) stopped = this.pump(lane, endMs);
-    if (stopped) this.wake();
+    for (let lane = 0; lane < LANES; lane++) {
+      while (this.runOne(lane)) {
+        if (this.clock.nowMs() < endMs) continue;
+        this.wake();
+        return;
+      }
+    }
+    this.rest();
   }
 
   threadReplaced(): void {
@@ -202,12 +230,12 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     for (const queue of this.queues) {
       const head = queue.head(lane);
       if (head === null || head.openedAtMs >= oldestMs) continue;
-      if (!this.draining && queue.dueMs(lane, this.runMs(head)) > nowMs) continue;
+      if (!this.draining && queue.dueMs(lane, this.runMs(head), nowMs) > nowMs) continue;
       chosen = queue;
       oldestMs = head.openedAtMs;
     }
     if (chosen === null) return null;
-    const ahead = lane === 0 && chosen.head(lane)!.closed;
+    const ahead = lane < laneOf(Priority.shadow) && chosen.head(lane)!.closed;
     if (!this.executor.accepts(ahead)) return null;
     const batch = chosen.take(lane);
     this.countOut(batch.count, batch.rows);
@@ -233,7 +261,11 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
       queue.pool.release(batch);
       return;
     }
-    for (let i = 0; i < batch.count; i++) this.stats.queueMsSum += nowMs - batch.calls[i]!.acceptedAtMs;
+    for (let i = 0; i < batch.count; i++) {
+      const call = batch.calls[i]!;
+      call.queueMs = nowMs - call.acceptedAtMs;
+      this.stats.queueMsSum += call.queueMs;
+    }
     batch.pad(this.sizeToRun(batch));
     this.stats.runningBatches++;
     this.executor.start(batch);
@@ -252,29 +284,33 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     return (Number.isNaN(estimate) ? 0 : estimate) + REPLY_MARGIN_MS;
   }
 
-  /** Looks again when the first waiting head falls due, if a place is free for it. Timers have a grain of 1 ms. */
+  /** Looks again when the first waiting head falls due, if a place is free for it. */
   private armTimer(): void {
+    if (!this.executor.accepts(false)) return;
+    const nowMs = this.clock.nowMs();
     let dueMs = Number.POSITIVE_INFINITY;
-    if (this.executor.accepts(false)) {
-      for (const queue of this.queues) {
-        for (let lane = 0; lane < LANES; lane++) {
-          const head = queue.head(lane);
-          if (head !== null) dueMs = Math.min(dueMs, queue.dueMs(lane, this.runMs(head)));
-        }
+    for (const queue of this.queues) {
+      for (let lane = 0; lane < LANES; lane++) {
+        const head = queue.head(lane);
+        if (head !== null) dueMs = Math.min(dueMs, queue.dueMs(lane, this.runMs(head), nowMs));
       }
     }
-    if (dueMs >= this.timerDueMs) return;
-    this.cancelTimer?.();
-    this.timerDueMs = dueMs;
-    const delayMs = Math.max(1, Math.ceil(dueMs - this.clock.nowMs()));
-    this.cancelTimer = this.turns.pacer.after(delayMs, () => {
-      this.cancelTimer = null;
-      this.timerDueMs = Number.POSITIVE_INFINITY;
-      this.wake();
-    });
+    this.timer.arm(dueMs, nowMs);
   }
 
   // --- ending tasks -------------------------------------------------------------------------------------------------
+
+  private noteTimes(batch: Batch, executeMs: number): void {
+    for (let i = 0; i < batch.count; i++) {
+      const call = batch.calls[i]!;
+      const counters = this.stats.signature(call.signature.name);
+      call.computeMs = executeMs;
+      counters.answeredTasks++;
+      counters.queueMs.record(call.queueMs);
+      counters.computeMs.record(executeMs);
+      this.policy.recordLatency(call.queueMs + executeMs);
+    }
+  }
 
   private settle(batch: Batch, wasRunning = true): BatchQueue {
     const queue = this.running.get(batch);
@@ -292,7 +328,7 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
   private checkDrained(): void {
     if (this.onDrained === null || this.running.size > 0) return;
     for (const queue of this.queues) if (!queue.isIdle) return;
-    this.cancelTimer?.();
+    this.timer.cancel();
     this.onDrained();
     this.onDrained = null;
   }

@@ -17,7 +17,7 @@ import {
   type WorkerError,
 } from '../worker-error.ts';
 import type { Batch } from './batch.ts';
-import type { BatchQueue } from './batch-queue.ts';
+import { type BatchQueue, laneOf } from './batch-queue.ts';
 import { BatchScheduler, type SchedulerOwner } from './batch-scheduler.ts';
 import type { PredictCall, Servable } from './batcher.ts';
 import type { Executor } from './executor.ts';
@@ -71,14 +71,22 @@ export class BatchServable implements Servable, SchedulerOwner {
     this.version = options.version;
     this.signatures = options.signatures ?? new Map([[shape.signature.name, shape.signature]]);
     this.scheduler = new BatchScheduler(shape, executor, options.clock, options.log, options.turns, this.stats, this);
-    this.queues = new QueueSet(shape, this.scheduler, (batch) => this.scheduler.executor.forget(batch));
+    this.queues = new QueueSet(
+      shape,
+      this.scheduler,
+      (batch) => this.scheduler.executor.forget(batch),
+      this.scheduler.policy,
+    );
     this.binder = this.binderOf(shape.signature);
     this.stats.place = executor.place;
   }
 
   submit(call: PredictCall, request: PredictRequestView, buf: Buffer): WorkerError | null {
     const refusal = this.accept(call, request, buf);
-    if (refusal !== null) this.stats.refusedTasks++;
+    if (refusal !== null) {
+      this.stats.refusedTasks++;
+      this.stats.signature(call.signature.name).refusedTasks++;
+    }
     return refusal;
   }
 
@@ -131,7 +139,7 @@ export class BatchServable implements Servable, SchedulerOwner {
     if (call.cancelled) return cancelledInQueue();
     if (call.deadlineMs <= nowMs) return expiredInQueue();
     const queue = this.queues.find(binder.tensors);
-    if (queue === null) return batchQueueFull();
+    if (queue === null || this.scheduler.isHopeless(laneOf(call.priority), binder.rows)) return batchQueueFull();
     const batch = this.openBatch(queue, binder.rows, call.priority);
     if (batch === null) return batchQueueFull();
     const malformed = this.copyInto(batch, buf);
@@ -143,6 +151,10 @@ export class BatchServable implements Servable, SchedulerOwner {
     call.acceptedAtMs = nowMs;
     queue.commit(batch, call, nowMs);
     this.stats.acceptedTasks++;
+    const counters = this.stats.signature(call.signature.name);
+    counters.acceptedTasks++;
+    counters.rows += binder.rows;
+    counters.inputRows.record(binder.rows);
     this.stats.queuedTasks++;
     this.stats.queuedRows += binder.rows;
     this.scheduler.wake();

@@ -4,6 +4,7 @@
  */
 import type { ElementArray } from '../../proto/tensor/dtype.ts';
 import type { PredictRequestView } from '../../proto/tensor/tensor-view.ts';
+import type { Distribution } from '../metrics/distribution.ts';
 import type { Signature, TensorSpec } from '../session/signature.ts';
 import type { WorkerError } from '../worker-error.ts';
 import type { ExecutionPlace } from './batching-options.ts';
@@ -11,8 +12,8 @@ import type { ExecutionPlace } from './batching-options.ts';
 /** Element storage of a tensor as onnxruntime uses it (`bool` as bytes, `float16` as its bits). */
 export type TensorData = ElementArray;
 
-/** Lower numbers go first; anything above `primary` is treated as shadow traffic. */
-export const Priority = { primary: 0, shadow: 1 } as const;
+/** Lower numbers go first. `urgent` and `low` are primary traffic a client ranked; shadow traffic goes behind all of it. */
+export const Priority = { urgent: -1, primary: 0, low: 1, shadow: 2 } as const;
 
 /**
  * One output of an executed batch. Views are reused: nothing of them may be kept after the callback.
@@ -47,6 +48,9 @@ export abstract class PredictCall {
   cancelled: boolean;
   /** When the core accepted the call, on the servable's clock. */
   acceptedAtMs: number;
+  /** How long the task waited for its run, and how long that took. Set before `onOutputs`. */
+  queueMs: number;
+  computeMs: number;
 
   constructor(signature: Signature) {
     this.signature = signature;
@@ -55,6 +59,8 @@ export abstract class PredictCall {
     this.priority = Priority.primary;
     this.cancelled = false;
     this.acceptedAtMs = 0;
+    this.queueMs = 0;
+    this.computeMs = 0;
   }
 
   /** The answer. Called at most once; the views are valid only during the call. Must not throw: if it does, onFailure follows. */
@@ -64,12 +70,34 @@ export abstract class PredictCall {
   abstract onFailure(error: WorkerError): void;
 }
 
+/** What became of the tasks of one signature since its version was loaded. Counts only grow. */
+export interface SignatureStats {
+  readonly acceptedTasks: number;
+  readonly answeredTasks: number;
+  readonly failedTasks: number;
+  readonly expiredTasks: number;
+  readonly cancelledTasks: number;
+  readonly refusedTasks: number;
+  readonly rows: number;
+  /** Of answered tasks, in milliseconds. */
+  readonly queueMs: Distribution;
+  readonly computeMs: Distribution;
+  /** Rows of accepted tasks. */
+  readonly inputRows: Distribution;
+}
+
 /** Figures of one servable since it was loaded, read at scrape time. Counts only grow; gauges say so. */
 export interface ServableStats {
   /** Gauge: where batches run now. */
   readonly place: ExecutionPlace;
+  /** The execution provider in force, and the sessions that run on it. */
+  readonly provider: string;
+  readonly instances: number;
   /** Gauge: measured milliseconds of a full batch, NaN before the first measurement. */
   readonly fullBatchMs: number;
+  /** Gauges: the cost fitted to the runs, milliseconds per row and per batch; NaN before the first. */
+  readonly msPerRow: number;
+  readonly msPerBatch: number;
   /** Gauge: accepted tasks and rows not yet handed to a session. */
   readonly queuedTasks: number;
   readonly queuedRows: number;
@@ -90,6 +118,11 @@ export interface ServableStats {
   readonly executeMsSum: number;
   /** Execution threads started in place of lost ones. */
   readonly replacedThreads: number;
+  /** Batches by rows of tasks, by rows padded, and by milliseconds of their run. */
+  readonly batchRows: Distribution;
+  readonly batchPadding: Distribution;
+  readonly batchMs: Distribution;
+  readonly bySignature: ReadonlyMap<string, SignatureStats>;
 }
 
 /** One loaded version that can execute. */

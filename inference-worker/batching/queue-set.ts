@@ -6,6 +6,7 @@ import type { TensorView } from '../../proto/tensor/tensor-view.ts';
 import type { TensorSpec } from '../session/signature.ts';
 import type { Batch } from './batch.ts';
 import { BatchQueue } from './batch-queue.ts';
+import { DispatchPolicy } from './dispatch-policy.ts';
 import { type ServableShape, slabRows } from './servable-shape.ts';
 import { rowBytes } from './slab.ts';
 import { SlabBudget, SlabPool } from './slab-pool.ts';
@@ -22,15 +23,22 @@ export class QueueSet {
   private readonly shape: ServableShape;
   private readonly observer: QueueObserver;
   private readonly forget: (batch: Batch) => void;
+  private readonly policy: DispatchPolicy;
   private readonly budget = new SlabBudget();
   /** Least recently created first. */
   private readonly queues: BatchQueue[] = [];
   private last: BatchQueue | null = null;
 
-  constructor(shape: ServableShape, observer: QueueObserver, forget: (batch: Batch) => void) {
+  constructor(
+    shape: ServableShape,
+    observer: QueueObserver,
+    forget: (batch: Batch) => void,
+    policy: DispatchPolicy = new DispatchPolicy(shape.options),
+  ) {
     this.shape = shape;
     this.observer = observer;
     this.forget = forget;
+    this.policy = policy;
   }
 
   /** The queue for the tail shape of these tensors (one per input), or null when too many shapes are in use. */
@@ -68,7 +76,12 @@ export class QueueSet {
     const from = shape.batchable ? 1 : 0;
     const rowDims = shape.signature.inputs.map((_spec: TensorSpec, i) => tensors[i].dims.slice(from, tensors[i].rank));
     const rows = slabRows(shape, rowBytes(shape.signature, shape.batchable, rowDims));
-    const queue = new BatchQueue(shape, rowDims, new SlabPool(shape, rowDims, rows, this.budget, this.forget));
+    const queue = new BatchQueue(
+      shape,
+      rowDims,
+      new SlabPool(shape, rowDims, rows, this.budget, this.forget),
+      this.policy,
+    );
     this.queues.push(queue);
     this.observer.addQueue(queue);
     return queue;

@@ -30,8 +30,14 @@ export class TaskEndings {
     const { dead } = this;
     this.dead = [];
     for (const call of dead) {
-      if (call.cancelled) this.stats.cancelledTasks++;
-      else this.stats.expiredTasks++;
+      const counters = this.stats.signature(call.signature.name);
+      if (call.cancelled) {
+        this.stats.cancelledTasks++;
+        counters.cancelledTasks++;
+      } else {
+        this.stats.expiredTasks++;
+        counters.expiredTasks++;
+      }
       this.reply(call, call.cancelled ? cancelledInQueue() : expiredInQueue());
     }
   }
@@ -42,6 +48,7 @@ export class TaskEndings {
 
   fail(call: PredictCall, error: WorkerError): void {
     this.stats.failedTasks++;
+    this.stats.signature(call.signature.name).failedTasks++;
     this.reply(call, error);
   }
 

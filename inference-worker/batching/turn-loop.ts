@@ -1,6 +1,7 @@
 /**
  * Runs the schedulers of a process at the end of each event-loop turn in which something was submitted to them: whatever
- * arrived in that turn is then one batch. Primary work of all servables goes before shadow work of any.
+ * arrived in that turn is then one batch. Work of a higher priority, of any servable, goes before work of a lower one; within
+ * a priority the servables take turns, a batch each, so that a busy one cannot keep the others out.
  *
  * Work done here holds up the sockets, so a turn stops after `TURN_BUDGET_MS` and the rest goes on in the next one, after
  * the sockets had their say.
@@ -33,8 +34,10 @@ export const systemPacer: Pacer = {
 export interface TurnWork {
   /** Already asked for in this turn; owned by the loop. */
   inTurn: boolean;
-  /** Starts batches of `lane` while there are places and the clock is before `endMs`. True when time stopped it. */
-  pump(lane: number, endMs: number): boolean;
+  /** Starts one batch of `lane`, if there is one that is due and has a place. */
+  runOne(lane: number): boolean;
+  /** Nothing more is due or has a place. Not called in turns that ended early. */
+  rest(): void;
 }
 
 export class TurnLoop {
@@ -73,16 +76,22 @@ export class TurnLoop {
   private pumpAll(work: readonly TurnWork[]): void {
     const endMs = this.clock.nowMs() + TURN_BUDGET_MS;
     for (let lane = 0; lane < LANES; lane++) {
-      let stopped = false;
-      for (let i = 0; i < work.length; i++) {
-        if (!work[i].pump(lane, endMs)) continue;
-        stopped = true;
-        this.add(work[i]);
-      }
-      if (!stopped) continue;
-      // Primary work is left: shadow work of everybody waits for the next turn with it.
-      for (let i = 0; i < work.length; i++) this.add(work[i]);
+      const stoppedAt = this.pumpLane(work, lane, endMs);
+      if (stoppedAt < 0) continue;
+      // The rest waits for the next turn, beginning with the one whose turn it would have been.
+      for (let i = 0; i < work.length; i++) this.add(work[(stoppedAt + i) % work.length]);
       return;
     }
+    for (let i = 0; i < work.length; i++) work[i].rest();
+  }
+
+  /** The index at which time stopped it, or -1 when nothing is left to run in `lane`. */
+  private pumpLane(work: readonly TurnWork[], lane: number, endMs: number): number {
+    let idle = 0;
+    for (let i = 0; idle < work.length; i = (i + 1) % work.length) {
+      if (this.clock.nowMs() >= endMs) return i;
+      idle = work[i].runOne(lane) ? 0 : idle + 1;
+    }
+    return -1;
   }
 }

@@ -78,7 +78,7 @@ class Placement {
       executor,
     );
     executor.sink = servable.scheduler;
-    for (const { rows, ms } of this.info.costs) servable.scheduler.cost.record(rows, ms);
+    for (const { rows, ms } of this.info.costs) servable.scheduler.learn(rows, ms);
     servable.stats.fullBatchMs = servable.scheduler.cost.estimateMs(this.fullRows);
     log.info('servable_loaded', {
       model,

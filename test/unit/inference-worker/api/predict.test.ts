@@ -1,5 +1,6 @@
 import { status } from '@grpc/grpc-js';
 import t from 'tap';
+import { Priority } from '../../../../inference-worker/batching/batcher.ts';
 import { batchQueueFull, WorkerError } from '../../../../inference-worker/worker-error.ts';
 import { floats, modelSpec } from '../../../support/tfs-client.ts';
 import { openFront } from './support.ts';
@@ -107,7 +108,7 @@ t.test("the caller's deadline and priority reach the batch queue", async (t) => 
   t.ok(leftMs > 0 && leftMs <= 5_000, `${leftMs} ms left`);
   t.equal(call!.priority, 0);
   await client.predict({ model_spec: modelSpec('m'), inputs: { x } }, { metadata: { 'x-understudy-shadow': '1' } });
-  t.equal(servables[1]!.calls[1]!.priority, 1);
+  t.equal(servables[1]!.calls[1]!.priority, Priority.shadow);
 });
 
 t.test('a caller that cancels marks its task as cancelled', async (t) => {

@@ -5,6 +5,8 @@
 import fc from 'fast-check';
 import t from 'tap';
 import type { Batch } from '../../../../inference-worker/batching/batch.ts';
+import { laneOf } from '../../../../inference-worker/batching/batch-queue.ts';
+import { Priority } from '../../../../inference-worker/batching/batcher.ts';
 import type { WorkerError } from '../../../../inference-worker/worker-error.ts';
 import { BatchingBench, DOUBLING } from '../../../support/fake-executor.ts';
 import { float32, predictRequest, RecordingCall } from '../../../support/predict-tasks.ts';
@@ -26,7 +28,7 @@ type Step =
 const submitStep = fc.record({
   do: fc.constant('submit' as const),
   rows: fc.integer({ min: 0, max: 9 }),
-  priority: fc.integer({ min: 0, max: 2 }),
+  priority: fc.constantFrom(...Object.values(Priority)),
   deadlineMs: fc.oneof(fc.constant(Number.POSITIVE_INFINITY), fc.integer({ min: 0, max: 20 })),
   tail: fc.constantFrom(2, 2, 2, 1),
 });
@@ -88,7 +90,7 @@ class Trial {
     const first = this.nextValue;
     const values = Array.from({ length: rows * tail }, () => this.nextValue++);
     const { view, buf } = predictRequest({ x: float32([rows, tail], values) });
-    const waitingBefore = this.waiting(priority > 0).length;
+    const waitingBefore = this.waiting(laneOf(priority)).length;
     const refusal = this.bench.servable.submit(call, view, buf);
     if (call.replies > 0) this.note('replied during submit');
     if (refusal === null) {
@@ -99,8 +101,10 @@ class Trial {
     }
   }
 
-  private waiting(shadow: boolean) {
-    return this.accepted.filter(({ call, started }) => !started && call.replies === 0 && call.priority > 0 === shadow);
+  private waiting(lane: number) {
+    return this.accepted.filter(
+      ({ call, started }) => !started && call.replies === 0 && laneOf(call.priority) === lane,
+    );
   }
 
   private checkRefusal(error: WorkerError, rows: number, deadlineMs: number, waiting: number): void {
@@ -122,15 +126,17 @@ class Trial {
       const task = this.accepted.find(({ call }) => call === batch.calls[i])!;
       const { call } = task;
       if (call.cancelled || call.deadlineMs <= nowMs) this.note('a dead task was assembled');
-      if (call.priority > 0 !== batch.priority > 0) this.note('priorities share a batch');
+      if (laneOf(call.priority) !== batch.priority) this.note('priorities share a batch');
       if (task.tail !== batch.plan.inputs[0].rowDims[0]) this.note('tail shapes share a batch');
-      const overtaken = this.waiting(call.priority > 0).some(
+      const overtaken = this.waiting(laneOf(call.priority)).some(
         ({ tail, order }) => tail === task.tail && order < task.order,
       );
       if (!task.started && overtaken) this.note('a later task overtook an earlier one');
       task.started = true;
     }
-    if (batch.priority > 0 && !this.waits && this.waiting(false).length > 0) this.note('shadow went before primary');
+    for (let lane = 0; lane < batch.priority && !this.waits; lane++) {
+      if (this.waiting(lane).length > 0) this.note('a task went before one of a higher priority');
+    }
   }
 
   /** Closes the servable and lets everything finish; then every reply must be there and right. */

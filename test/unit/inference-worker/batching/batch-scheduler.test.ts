@@ -1,5 +1,7 @@
 /** When batches close, who goes first, and what is refused. */
 import t from 'tap';
+import { laneOf } from '../../../../inference-worker/batching/batch-queue.ts';
+import { Priority } from '../../../../inference-worker/batching/batcher.ts';
 import { MAX_TAIL_SHAPES } from '../../../../inference-worker/batching/queue-set.ts';
 import { BatchingBench, DOUBLING, rows } from '../../../support/fake-executor.ts';
 import { float32, type RecordingCall, refusalOf, submit } from '../../../support/predict-tasks.ts';
@@ -85,14 +87,14 @@ t.test('a closed primary batch may wait behind a running one, an open or a shado
   submit(bench.servable, rows(1));
   bench.pacer.endTurn();
   submit(bench.servable, rows(2), (call) => {
-    call.priority = 1;
+    call.priority = Priority.shadow;
   });
   submit(bench.servable, rows(1));
   bench.pacer.endTurn();
   t.equal(bench.executor.started.length, 1);
   submit(bench.servable, rows(1));
   bench.pacer.endTurn();
-  t.match(bench.executor.started[1], { rows: 2, priority: 0 });
+  t.match(bench.executor.started[1], { rows: 2, priority: laneOf(Priority.primary) });
 });
 
 t.test('a full queue refuses at once, in the words of TensorFlow Serving', async (t) => {
@@ -121,7 +123,7 @@ t.test('a task larger than a batch is refused, in the words of TensorFlow Servin
 t.test('primary tasks go before shadow tasks that came earlier', async (t) => {
   const bench = new BatchingBench({ maxBatchSize: 2 });
   const asShadow = (call: RecordingCall) => {
-    call.priority = 1;
+    call.priority = Priority.shadow;
   };
   submit(bench.servable, rows(2));
   bench.pacer.endTurn();
@@ -132,14 +134,14 @@ t.test('primary tasks go before shadow tasks that came earlier', async (t) => {
   for (let i = 0; i < 4; i++) bench.finish();
   t.same(
     bench.executor.started.map(({ priority }) => priority),
-    [0, 0, 0, 1],
+    [Priority.primary, Priority.primary, Priority.primary, Priority.shadow].map(laneOf),
   );
 });
 
 t.test('shadow tasks cannot fill the queue of primary ones', async (t) => {
   const bench = new BatchingBench({ maxBatchSize: 1, maxEnqueuedBatches: 1 });
   const asShadow = (call: RecordingCall) => {
-    call.priority = 1;
+    call.priority = Priority.shadow;
   };
   submit(bench.servable, rows(1), asShadow);
   t.equal(refusalOf(() => submit(bench.servable, rows(1), asShadow)).reason, 'batch_queue_full');
