@@ -33,8 +33,9 @@ interface Running {
   drained: ((cut: number) => void) | null;
 }
 
-/** A thread that dies at once is not started again faster than this, milliseconds. */
+/** A thread that died is started again after the first, one that dies before it listens twice as late each time. */
 const RESTART_DELAY_MS = 200;
+const MAX_RESTART_DELAY_MS = 5000;
 /** Heap of a data thread: its lasting state is small, bodies live outside of it. */
 const DATA_THREAD_LIMITS = { maxYoungGenerationSizeMb: 12, maxOldGenerationSizeMb: 256 };
 
@@ -44,6 +45,9 @@ export class DataThreads {
   private snapshot: MeshSnapshot;
   private listen: ListenRequest[];
   private stopping = false;
+  /** All have listened once: from now on a thread that cannot start is tried again. */
+  private started = false;
+  private readonly restartDelayMs: number[] = [];
 
   constructor(options: DataThreadsOptions) {
     this.options = options;
@@ -56,6 +60,7 @@ export class DataThreads {
     const { concurrency } = this.options.settings;
     await this.spawn(0);
     for (let thread = 1; thread < concurrency; thread++) await this.spawn(thread);
+    this.started = true;
   }
 
   /** What keeps the proxy from being ready. */
@@ -159,9 +164,11 @@ export class DataThreads {
         return;
       case 'listen_failed':
         reject(new Error(`cannot listen (${message.role}): ${message.message}`));
+        void running.worker.terminate();
         return;
       case 'ready':
         running.ready = true;
+        this.restartDelayMs[thread] = RESTART_DELAY_MS;
         this.options.onStarted(thread);
         resolve();
         return;
@@ -194,12 +201,15 @@ export class DataThreads {
     if (this.stopping || this.threads[thread] !== running) return;
     this.threads[thread] = null;
     running.drained?.(0);
-    if (!running.ready) return; // it never listened: `spawn` has rejected and the start has failed
-    this.options.log.error('data_thread_died', { thread });
+    if (!running.ready && !this.started) return; // it never listened: `spawn` has rejected and the start has failed
+    const restartMs = this.restartDelayMs[thread] ?? RESTART_DELAY_MS;
+    this.restartDelayMs[thread] = Math.min(restartMs * 2, MAX_RESTART_DELAY_MS);
+    this.options.log.error('data_thread_died', { thread, restartMs });
     this.options.onDied(thread);
     setTimeout(() => {
-      if (!this.stopping) this.spawn(thread).catch(() => undefined);
-    }, RESTART_DELAY_MS);
+      if (this.stopping) return;
+      this.spawn(thread).catch((error) => this.options.log.error('data_thread_start_failed', { thread, error }));
+    }, restartMs);
   }
 
   private broadcast(message: ToData): void {
