@@ -16,6 +16,7 @@ import type { Http2Connection } from '../proto/http2/connection.ts';
 import { ErrorCode } from '../proto/http2/frames.ts';
 import { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
+import { ACCESS_FLAG_CANCELLED, ACCESS_FLAG_FALLBACK, type AccessLog } from './access-log.ts';
 import { acquireBody, type BodyBuffer, releaseBody } from './body-buffer.ts';
 import type { EndpointAddress } from './config/snapshot.ts';
 import { Attempt, Exchange, Stage } from './exchange.ts';
@@ -60,6 +61,8 @@ export interface DataPlaneOptions {
   readonly maxScanBytes: number;
   /** Uniform in 0..1, for splits without a sticky key. */
   readonly random: () => number;
+  /** Null when there is none. */
+  readonly accessLog: AccessLog | null;
 }
 
 /** Answers up to this size are kept back so that a failure at their end can still be replaced, bytes. */
@@ -93,6 +96,7 @@ export class DataPlane {
   private readonly cells: Float64Array;
   private readonly maxScanBytes: number;
   private readonly random: () => number;
+  private readonly accessLog: AccessLog | null;
   private spec = new SpecReader();
   private readonly idleReaders: SpecReader[] = [];
   /** The request that `spec` has read last. */
@@ -107,6 +111,7 @@ export class DataPlane {
     this.cells = options.cells;
     this.maxScanBytes = options.maxScanBytes;
     this.random = options.random;
+    this.accessLog = options.accessLog;
   }
 
   // ---- the request comes in ------------------------------------------------------------------------------------
@@ -230,6 +235,7 @@ export class DataPlane {
     this.limitTime(exchange, cluster, infers);
     if (exchange.governed && infers && model.shadows.length > 0) {
       exchange.mirrored = this.mirroring.select(exchange, model, cluster);
+      exchange.wasMirrored = exchange.mirrored !== null;
     }
     this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
     if (exchange.bodyEnded && exchange.mirrored !== null) this.mirroring.send(exchange);
@@ -400,6 +406,7 @@ export class DataPlane {
     end: number,
     endStream: boolean,
   ): void {
+    exchange.answerBytes += end - start;
     const stream = attempt.stream!;
     if (exchange.committed) {
       stream.consume(exchange.down.sendData(buffer, start, end, endStream));
@@ -416,6 +423,7 @@ export class DataPlane {
   onAnswerEnd(exchange: Exchange, attempt: Attempt, last: HeaderList | null): void {
     const status = answerStatus(attempt.responseHead!, last, exchange.traits!.grpc);
     const reason = last === null ? '' : ResponseTraits.of(last).reason;
+    exchange.status = status;
     const nowMs = this.clock.nowMs();
     if (status === GrpcStatus.OK) {
       this.settle(exchange, attempt, RequestOutcome.OK, Outcome.SUCCESS, status, nowMs);
@@ -536,6 +544,7 @@ export class DataPlane {
       this.settle(exchange, attempt, RequestOutcome.CANCELLED, Outcome.IGNORED, -1);
       attempt.stream?.reset(ErrorCode.CANCEL);
     }
+    exchange.flag = ACCESS_FLAG_CANCELLED;
     this.finish(exchange);
   }
 
@@ -572,12 +581,15 @@ export class DataPlane {
       else if (!down.localEnded && !down.endQueued) down.sendEnd();
     }
     this.cells[attempt.cluster.config.statsBase + ClusterSlot.ANSWERS + attempt.reason]! += 1;
+    if (attempt.reason !== AnswerReason.PRIMARY) exchange.flag = ACCESS_FLAG_FALLBACK;
     this.finish(exchange);
   }
 
   /** Answers with a failure of our own. */
   private fail(exchange: Exchange, error: ProxyError): void {
     this.cells[ProcessSlot.LOCAL_REPLIES + localReplySlot(error)]! += 1;
+    exchange.status = error.grpcStatus;
+    exchange.flag = error.flag;
     respondError(exchange.down, error, exchange.traits!.grpc);
     this.finish(exchange);
   }
@@ -613,6 +625,7 @@ export class DataPlane {
   /** Ends the exchange: nothing of it is used again. */
   private finish(exchange: Exchange): void {
     const { down } = exchange;
+    if (this.accessLog !== null) this.accessLog.request(exchange, this.clock.nowMs());
     exchange.stage = Stage.DONE;
     this.wheel.disarm(exchange);
     stopBody(down);
@@ -638,6 +651,7 @@ export class DataPlane {
     const tooMuch = body.length + end - start > limit || this.replayBytes > this.mesh.snapshot.maxReplayBytesTotal;
     if (!unsent && tooMuch) {
       if (model !== null) this.cells[exchange.attempt!.cluster.config.statsBase + ClusterSlot.NOT_REPLAYABLE]! += 1;
+      exchange.replayable = false;
       if (exchange.mirrored !== null) {
         this.mirroring.drop(exchange.mirrored, MirrorDrop.TOO_LARGE);
         this.mirroring.release(exchange.mirrored);

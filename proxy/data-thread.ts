@@ -4,11 +4,13 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../base/assert.ts';
+import { BoundedWriter } from '../base/bounded-writer.ts';
 import { systemClock } from '../base/clock.ts';
 import { Logger, setLogFormat } from '../base/logger.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
 import { HTTP2_COUNTER_SLOTS } from '../proto/http2/counters.ts';
 import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from '../proto/http2/limits.ts';
+import { AccessLog } from './access-log.ts';
 import { DataPlane } from './data-plane.ts';
 import { Listener } from './listener/listener.ts';
 import { Mesh } from './mesh.ts';
@@ -17,6 +19,7 @@ import { Mirroring } from './mirroring.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
 import { LoopWatch } from './stats/loop-watch.ts';
 import { StatsRegion } from './stats/region.ts';
+import { ProcessSlot } from './stats/slots.ts';
 import type { DataThreadData, FromData, ListenRequest, ToData } from './thread-messages.ts';
 
 /** Longest wait for an opaque connection's upstream, milliseconds. */
@@ -34,8 +37,8 @@ const log = new Logger(settings.logLevel, { thread: data.index });
 const region = new StatsRegion(data.statsBuffer);
 const { cells } = region;
 const wheel = new TimerWheel(clock);
-const upstreamCounters = new Float64Array(HTTP2_COUNTER_SLOTS);
-const downstreamCounters = new Float64Array(HTTP2_COUNTER_SLOTS);
+const upstreamCounters = countersAt(ProcessSlot.HTTP2_UPSTREAM);
+const downstreamCounters = countersAt(ProcessSlot.HTTP2_DOWNSTREAM);
 
 const downstreamLimits: Http2Limits = {
   ...DEFAULT_HTTP2_LIMITS,
@@ -45,6 +48,19 @@ const downstreamLimits: Http2Limits = {
 /** One upstream connection carries many callers' streams, so its window is the larger. */
 const upstreamLimits: Http2Limits = { ...DEFAULT_HTTP2_LIMITS, connectionWindowBytes: 16 * 1024 * 1024 };
 
+const accessLogWriter = await openAccessLog();
+const accessLog =
+  accessLogWriter === null || settings.accessLog === 'off'
+    ? null
+    : new AccessLog({
+        format: settings.accessLog,
+        sampleHundredths: settings.accessLogSample,
+        writer: accessLogWriter,
+        random: Math.random,
+        onDropped: () => {
+          cells[ProcessSlot.ACCESS_LOG_DROPPED]! += 1;
+        },
+      });
 const sender = new PairSender();
 const mirroring = new Mirroring({ clock, wheel, cells, sender, random: Math.random });
 const mesh = new Mesh(data.snapshot, {
@@ -63,10 +79,28 @@ const plane = new DataPlane({
   cells,
   maxScanBytes: settings.outboundMaxBufferedMessageBytes,
   random: Math.random,
+  accessLog,
 });
 const opaquePorts = new Set(settings.outboundOpaquePorts);
 const listeners = data.listen.map(createListener);
 const loopWatch = new LoopWatch(region, clock);
+
+/** Null when there is none, or when its file cannot be opened: then the proxy serves without, and says so. */
+async function openAccessLog(): Promise<BoundedWriter | null> {
+  if (settings.accessLog === 'off') return null;
+  if (settings.accessLogFile === null) return BoundedWriter.onDescriptor(1);
+  try {
+    return await BoundedWriter.onFile(settings.accessLogFile);
+  } catch (error) {
+    log.error('access_log_unavailable', { path: settings.accessLogFile, error });
+    return null;
+  }
+}
+
+/** The HTTP/2 engine counts straight into this thread's statistics. */
+function countersAt(slot: number): Float64Array {
+  return cells.subarray(slot, slot + HTTP2_COUNTER_SLOTS);
+}
 
 function tell(message: FromData): void {
   control.postMessage(message);
@@ -87,6 +121,7 @@ function createListener({ address, role }: ListenRequest): Listener {
     counters: downstreamCounters,
     log,
     acceptStream: (stream) => plane.acceptStream(stream),
+    onRelayClosed: (relay) => accessLog?.connection(relay),
     opaqueUpstream: () => mesh.passthrough?.config.endpoints[0] ?? null,
   });
 }
@@ -125,6 +160,7 @@ async function drain(deadlineMs: number): Promise<void> {
   for (const listener of listeners) listener.destroy();
   mesh.pools.destroy();
   loopWatch.stop();
+  await accessLogWriter?.end();
   tell({ type: 'drained', cut });
 }
 

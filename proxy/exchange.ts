@@ -58,6 +58,13 @@ export class Exchange extends WheelTimer implements StreamHandler {
   held: BodyBuffer | null = null;
   /** Reads a message that comes in several pieces, and watches the rest of one that was routed before its end. */
   reader: SpecReader | null = null;
+  /** For the access log: gRPC status of the answer (-1: none), its bytes, why it is what it is. */
+  status = -1;
+  answerBytes = 0;
+  flag = '';
+  wasMirrored = false;
+  /** False once the kept copy of the request was given up. */
+  replayable = true;
   /** What the primary did wrong, kept while fallbacks are tried: an error of ours, or the trailers it sent. */
   failure: ProxyError | null = null;
   failedAnswer: HeaderList | null = null;

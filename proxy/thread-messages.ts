@@ -16,6 +16,10 @@ export interface DataThreadSettings {
   readonly outboundMaxBufferedMessageBytes: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
+  readonly accessLog: 'off' | 'json' | 'text';
+  readonly accessLogFile: string | null;
+  /** In hundredths of a percent. */
+  readonly accessLogSample: number;
 }
 
 export interface ListenRequest {

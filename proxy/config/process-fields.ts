@@ -192,6 +192,31 @@ export const PROCESS_FIELDS = {
     reason: 'One JSON object a line for collectors, or plain words for a terminal.',
     reloadable: false,
   },
+  accessLog: {
+    environment: 'UNDERSTUDY_ACCESS_LOG',
+    kind: 'choice',
+    choices: ['off', 'json', 'text'],
+    default: 'off',
+    reason:
+      'One line for each request that ended. Off, because a line costs as much CPU as relaying a small request; the metrics count every request anyway.',
+    reloadable: false,
+  },
+  accessLogFile: {
+    environment: 'UNDERSTUDY_ACCESS_LOG_FILE',
+    kind: 'text',
+    default: null,
+    unset: 'standard output',
+    reason:
+      'File that access log lines are appended to. At its bound of 1 MiB unwritten, lines are dropped and counted.',
+    reloadable: false,
+  },
+  accessLogSample: {
+    environment: 'UNDERSTUDY_ACCESS_LOG_SAMPLE',
+    kind: 'percent',
+    default: '100%',
+    reason: 'Share of the successful requests that are logged; failures and fallbacks are logged always.',
+    reloadable: false,
+  },
   configFile: {
     environment: 'UNDERSTUDY_CONFIG_FILE',
     kind: 'text',

@@ -19,6 +19,7 @@ import { isProbe, probeAnswer } from './interception-probe.ts';
 import { OpaqueRelay } from './opaque-relay.ts';
 import { type OriginalDestination, readDestination } from './original-destination.ts';
 import { ProtocolDetection } from './protocol-detection.ts';
+import { tlsServerName } from './tls-server-name.ts';
 
 /** Where a connection's caller meant to go. `destination` is null when it dialled the proxy itself. */
 export interface Destination {
@@ -30,6 +31,16 @@ export interface Destination {
 const LAST_WORDS_MS = 250;
 
 const DIRECT: Destination = Object.freeze({ destination: null, key: '' });
+
+/** An opaque connection that closed, for the access log. */
+export interface ClosedRelay {
+  readonly destination: string;
+  /** Server name of a TLS client hello that passed through; '' when there was none. */
+  readonly serverName: string;
+  readonly durationMs: number;
+  readonly bytesReceived: number;
+  readonly bytesSent: number;
+}
 
 export interface ListenerOptions {
   /** Calls of the application go out; calls to the application come in and are delivered from a source address of ours. */
@@ -48,6 +59,7 @@ export interface ListenerOptions {
   readonly counters: Float64Array;
   readonly log: Logger;
   readonly acceptStream: (stream: Http2Stream) => StreamHandler;
+  readonly onRelayClosed: (relay: ClosedRelay) => void;
   /** Where opaque bytes of a caller that dialled the proxy itself go; null to close such connections. */
   readonly opaqueUpstream: () => EndpointAddress | null;
 }
@@ -196,10 +208,19 @@ export class Listener implements ConnectionOwner {
       return;
     }
     const { cells, connectTimeoutMs } = this.options;
+    const startedMs = this.options.clock.nowMs();
+    const serverName = tlsServerName(first, length);
     const relay = new OpaqueRelay(io, first, length, address, connectTimeoutMs, () => {
       this.relays.delete(relay);
       cells[ProcessSlot.OPAQUE_CONNECTIONS]! -= 1;
       this.countConnections(0);
+      this.options.onRelayClosed({
+        destination: formatAddress(address),
+        serverName,
+        durationMs: Math.round(this.options.clock.nowMs() - startedMs),
+        bytesReceived: io.bytesIn,
+        bytesSent: io.bytesOut,
+      });
     });
     this.relays.add(relay);
     cells[ProcessSlot.OPAQUE_CONNECTIONS]! += 1;

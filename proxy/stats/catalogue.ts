@@ -7,6 +7,7 @@
  * value tables, never from request data.
  */
 
+import { HTTP2_COUNTER_NAMES } from '../../proto/http2/counters.ts';
 import { HISTOGRAM_SLOTS } from './histogram.ts';
 import type { BlockKind, StatsLayout } from './layout.ts';
 import {
@@ -18,7 +19,6 @@ import {
   ComparisonResult,
   ConnectResult,
   GRPC_STATUS_OTHER,
-  Http2Fault,
   LocalReply,
   labelValues,
   MirrorDrop,
@@ -133,6 +133,8 @@ const SHADOW_METRICS = metrics('shadow', [
     'Bytes of mirrored requests and captured answers held in memory.'],
 ]);
 
+const HTTP2_KINDS: ValueLabel = { name: 'kind', values: HTTP2_COUNTER_NAMES };
+
 // biome-ignore format: two lines to a row, so that it reads as the table it is.
 const PROCESS_METRICS = metrics('process', [
   ['understudy_downstream_open_connections', 'gauge', 'connections', ProcessSlot.CONNECTIONS,
@@ -143,8 +145,12 @@ const PROCESS_METRICS = metrics('process', [
     'Open streams from callers.'],
   ['understudy_downstream_streams_total', 'counter', 'streams', ProcessSlot.STREAMS_TOTAL,
     'Streams opened by callers.'],
-  ['understudy_http2_faults_total', 'counter', 'events', ProcessSlot.HTTP2_FAULTS,
-    'HTTP/2 stream and connection errors, by kind.', { by: by('kind', Http2Fault) }],
+  ['understudy_access_log_dropped_total', 'counter', 'events', ProcessSlot.ACCESS_LOG_DROPPED,
+    'Access log lines dropped because what reads them is too slow.'],
+  ['understudy_downstream_http2_events_total', 'counter', 'events', ProcessSlot.HTTP2_DOWNSTREAM,
+    'What the HTTP/2 server met from callers: errors, refusals, floods, timeouts, by kind.', { by: HTTP2_KINDS }],
+  ['understudy_upstream_http2_events_total', 'counter', 'events', ProcessSlot.HTTP2_UPSTREAM,
+    'What the HTTP/2 client met from upstreams, by kind.', { by: HTTP2_KINDS }],
   ['understudy_local_replies_total', 'counter', 'requests', ProcessSlot.LOCAL_REPLIES,
     'Replies the proxy made itself because no cluster could, by reason.', { by: by('reason', LocalReply) }],
   ['understudy_replay_held_bytes', 'gauge', 'bytes', ProcessSlot.REPLAY_BYTES,

@@ -12,6 +12,7 @@
  * so what is recorded and what is exposed cannot differ.
  */
 
+import { HTTP2_COUNTER_SLOTS } from '../../proto/http2/counters.ts';
 import { HISTOGRAM_SLOTS } from './histogram.ts';
 
 /** How a request sent to a cluster ended. Only the outcomes marked (b) are failures in the breaker's eyes. */
@@ -103,19 +104,6 @@ export const MirrorDrop = {
 /** What became of a captured pair of answers. */
 export const ComparisonResult = { COMPARED: 0, SKIPPED: 1, FAILED: 2 } as const;
 
-/** HTTP/2 errors by kind, as the connection that raised or received them names them (RFC 9113 section 7). */
-export const Http2Fault = {
-  PROTOCOL: 0,
-  FLOW_CONTROL: 1,
-  FRAME_SIZE: 2,
-  COMPRESSION: 3,
-  REFUSED_STREAM: 4,
-  /** ENHANCE_YOUR_CALM: one of the flood limits was passed. */
-  EXCESSIVE: 5,
-  INTERNAL: 6,
-  OTHER: 7,
-} as const;
-
 /** Replies the proxy made itself because no cluster could. */
 export const LocalReply = {
   ROUTE_NOT_FOUND: 0,
@@ -181,23 +169,26 @@ export const ProcessSlot = {
   /** Gauge: open downstream streams. */
   STREAMS: 2,
   STREAMS_TOTAL: 3,
-  HTTP2_FAULTS: 4, // 8 slots by Http2Fault
-  LOCAL_REPLIES: 12, // 11 slots by LocalReply
+  LOCAL_REPLIES: 4, // 11 slots by LocalReply
   /** Gauge: bytes of replay copies held. */
-  REPLAY_BYTES: 23,
+  REPLAY_BYTES: 15,
   /** Gauge: connections relayed as opaque bytes. */
-  OPAQUE_CONNECTIONS: 24,
-  OPAQUE_CONNECTIONS_TOTAL: 25,
+  OPAQUE_CONNECTIONS: 16,
+  OPAQUE_CONNECTIONS_TOTAL: 17,
   /** Gauge, seconds: how late the thread's last watch timer ran. */
-  LOOP_LAG: 26,
+  LOOP_LAG: 18,
   /** Gauge, seconds: the largest such delay of the last ten seconds. */
-  LOOP_LAG_MAX: 27,
+  LOOP_LAG_MAX: 19,
   /** Gauge, 0..1: share of the last second the thread's event loop was busy. */
-  LOOP_BUSY: 28,
+  LOOP_BUSY: 20,
+  ACCESS_LOG_DROPPED: 21,
+  /** What callers did to our HTTP/2 server, then upstreams to our client; the engine counts into these slots itself. */
+  HTTP2_DOWNSTREAM: 22, // HTTP2_COUNTER_SLOTS slots by Http2Counter
+  HTTP2_UPSTREAM: 22 + HTTP2_COUNTER_SLOTS, // as many
 } as const;
 
 /** Length of the process block in slots. */
-export const PROCESS_SLOTS = 29;
+export const PROCESS_SLOTS: number = ProcessSlot.HTTP2_UPSTREAM + HTTP2_COUNTER_SLOTS;
 
 /** Label values of a value table in slot order: `{ OK: 0, CALLER_ERROR: 1 }` gives `['ok', 'caller_error']`. */
 export function labelValues(table: Readonly<Record<string, number>>): readonly string[] {

@@ -1,0 +1,94 @@
+/**
+ * The access log: one line for each request that ended and each opaque connection that closed, if switched on and
+ * sampled. A line is built only for requests that are logged, and written by a bounded writer: at its bound lines are
+ * dropped and counted.
+ *
+ * Flags say why an answer is what it is, in the manner of Envoy's: `FB` a fallback answered, `DC` the caller went away,
+ * and those of `base/proxy-error.ts` (NR, UO, UF, UR, UB, UT ...); `-` when nothing is to be said.
+ */
+import type { BoundedWriter } from '../base/bounded-writer.ts';
+import type { Exchange } from './exchange.ts';
+import type { ClosedRelay } from './listener/listener.ts';
+import { AnswerReason } from './stats/slots.ts';
+
+export type AccessLogFormat = 'json' | 'text';
+
+export const ACCESS_FLAG_FALLBACK = 'FB';
+export const ACCESS_FLAG_CANCELLED = 'DC';
+
+export interface AccessLogOptions {
+  readonly format: AccessLogFormat;
+  /** Share of requests logged, in hundredths of a percent. Failures are logged whatever the share. */
+  readonly sampleHundredths: number;
+  readonly writer: BoundedWriter;
+  readonly random: () => number;
+  readonly onDropped: () => void;
+}
+
+export class AccessLog {
+  private readonly options: AccessLogOptions;
+
+  constructor(options: AccessLogOptions) {
+    this.options = options;
+  }
+
+  /** A request has ended; `nowMs` on the exchange's clock. */
+  request(exchange: Exchange, nowMs: number): void {
+    if (exchange.flag === '' && exchange.status === 0 && !this.sampled()) return;
+    this.write(requestFields(exchange, nowMs));
+  }
+
+  connection(connection: ClosedRelay): void {
+    if (!this.sampled()) return;
+    this.write({ time: new Date().toISOString(), protocol: 'opaque', ...connection });
+  }
+
+  private sampled(): boolean {
+    const { sampleHundredths, random } = this.options;
+    return sampleHundredths >= 10_000 || random() * 10_000 < sampleHundredths;
+  }
+
+  private write(fields: Readonly<Record<string, unknown>>): void {
+    const { format, writer, onDropped } = this.options;
+    if (!writer.writeLine(format === 'json' ? `${JSON.stringify(fields)}\n` : textLine(fields))) onDropped();
+  }
+}
+
+function requestFields(exchange: Exchange, nowMs: number): Record<string, unknown> {
+  const head = exchange.head;
+  const { attempt } = exchange;
+  return {
+    time: new Date().toISOString(),
+    protocol: 'HTTP/2',
+    method: head?.get(':method') ?? '',
+    authority: head?.get(':authority') ?? '',
+    path: head?.get(':path') ?? '',
+    model: exchange.model?.config.name ?? '',
+    cluster: attempt?.cluster.name ?? '',
+    version: attempt?.cluster.config.version ?? '',
+    status: exchange.status,
+    flags: exchange.flag === '' ? '-' : exchange.flag,
+    primary: attempt === null || attempt.reason === AnswerReason.PRIMARY,
+    durationMs: round(nowMs - exchange.startedMs),
+    bytesReceived: exchange.bodyBytes,
+    bytesSent: exchange.answerBytes,
+    mirrored: exchange.wasMirrored,
+    replayable: exchange.replayable,
+    requestId: head?.get('x-request-id') ?? '',
+    userAgent: head?.get('user-agent') ?? '',
+  };
+}
+
+/** `2026-... HTTP/2 POST /path status=0 flags=- ...`: every field in order, names left out where they are obvious. */
+function textLine(fields: Readonly<Record<string, unknown>>): string {
+  const parts = Object.entries(fields).map(([name, value]) => {
+    const text = String(value);
+    const shown = text === '' ? '-' : /^[\x21\x23-\x7e]+$/.test(text) ? text : JSON.stringify(text);
+    return name === 'time' || name === 'protocol' || name === 'method' || name === 'path' ? shown : `${name}=${shown}`;
+  });
+  return `${parts.join(' ')}\n`;
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 1000) / 1000;
+}
