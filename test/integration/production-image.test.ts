@@ -2,32 +2,34 @@
  * The production image without Docker: its file tree, assembled by the Dockerfile's own lines, becomes the read-only root
  * of containers that run as the image's user; and the pod that the injector makes is started from it in its order.
  */
+import { once } from 'node:events';
 import { chmodSync, chownSync, cpSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { assemble } from '../../deploy/image/assemble.ts';
-import { InterceptionLab, PEER_V4, PEER_V6 } from '../support/interception-lab.ts';
+import { InterceptionLab, PEER_V4, PEER_V6, POD_V4 } from '../support/interception-lab.ts';
 import { namespacesUnavailable } from '../support/netns.ts';
 import { TfsClient } from '../support/tfs-client.ts';
 import { PodRunner, stageImage } from '../unit/deploy/image/pod-runner.ts';
 import { readOnlyRootUnavailable } from '../unit/deploy/image/read-only-root.ts';
 import { DEFAULTS, initContainer, inject, pod } from '../unit/deploy/injector/reviews.ts';
 
-const skip = readOnlyRootUnavailable() || namespacesUnavailable('iptables', 'ip6tables');
+const skip = readOnlyRootUnavailable() || namespacesUnavailable('iptables', 'ip6tables', 'curl');
 const program = (path: string) => fileURLToPath(new URL(path, import.meta.url));
 const APPLICATION = program('../unit/deploy/image/loan-application.ts');
 const MODEL_SERVER = program('../support/model-server.ts');
 const MODELS = program('../../deploy/demo/models');
 
-t.test('the pod that the injector makes, run from the assembled images', { skip }, async (t) => {
+/** A pod and a peer joined by a link, image trees, and the pod's volumes; the pod's network is as in a cluster. */
+async function openHouse() {
   const folder = mkdtempSync(join(tmpdir(), 'understudy-image-'));
   const lab = new InterceptionLab();
-  t.teardown(async () => {
+  const close = async () => {
     await lab.close();
     rmSync(folder, { recursive: true, force: true });
-  });
+  };
   chmodSync(folder, 0o755);
   const mountPoint = join(folder, 'root');
   mkdirSync(mountPoint);
@@ -39,6 +41,20 @@ t.test('the pod that the injector makes, run from the assembled images', { skip 
   // As in every pod; without a default route nothing could be dialled that proves the rules.
   lab.pod.must('ip', 'route', 'add', 'default', 'via', PEER_V4);
   lab.pod.must('ip', '-6', 'route', 'add', 'default', 'via', PEER_V6);
+  const images = {
+    [DEFAULTS['understudy.dev/image']]: stageImage('production', join(folder, 'production')),
+    [DEFAULTS['understudy.dev/interception-image']]: stageImage('interception', join(folder, 'interception')),
+  };
+  const volumes = { 'understudy-run': volume('understudy-run'), models: volume('models') };
+  const runner = new PodRunner(lab.pod, images, volumes, mountPoint);
+  return { folder, lab, volume, runner, close };
+}
+
+const VOLUMES = { volumes: [{ name: 'models', emptyDir: {} }] };
+
+t.test('an application pod as the injector makes it, run from the assembled images', { skip }, async (t) => {
+  const { folder, lab, volume, runner, close } = await openHouse();
+  t.teardown(close);
   await lab.peer.spawnUntil(['ready'], process.execPath, [MODEL_SERVER, 'peer', `${PEER_V4}:8500`]);
 
   const annotations = {
@@ -50,13 +66,7 @@ t.test('the pod that the injector makes, run from the assembled images', { skip 
     'proxy.understudy.dev/outbound-other-models': 'upstream',
     'intercept.understudy.dev/outbound-ports': '8500',
   };
-  const injected = inject(pod(annotations, { volumes: [{ name: 'models', emptyDir: {} }] }));
-  const images = {
-    [DEFAULTS['understudy.dev/image']]: stageImage('production', join(folder, 'production')),
-    [DEFAULTS['understudy.dev/interception-image']]: stageImage('interception', join(folder, 'interception')),
-  };
-  const volumes = { 'understudy-run': volume('understudy-run'), models: volume('models') };
-  const runner = new PodRunner(lab.pod, images, volumes, mountPoint);
+  const injected = inject(pod(annotations, VOLUMES));
   const apply = (model: string) => JSON.parse(lab.pod.must(process.execPath, APPLICATION, `${PEER_V4}:8500`, model));
   t.match(apply('credit-risk'), { servedBy: 'peer' }, 'before, the application is answered by the server it dials');
 
@@ -96,4 +106,31 @@ t.test('the pod that the injector makes, run from the assembled images', { skip 
   t.test('stops the proxy before the worker, both in good order', async (t) => {
     t.same(await runner.stop(), { 'understudy-proxy': 0, 'understudy-worker': 0 });
   });
+});
+
+t.test('a model-server pod as the injector makes it, with a fallback of its own', { skip }, async (t) => {
+  const { lab, runner, close } = await openHouse();
+  t.teardown(close);
+  const annotations = {
+    'understudy.dev/shape': 'model-server',
+    'understudy.dev/models': 'volume:models',
+    'understudy.dev/metrics': 'true',
+    'model.understudy.dev/credit-risk.primary': 'credit-risk via 127.0.0.1:8500',
+    'model.understudy.dev/credit-risk.fallback': 'credit-risk-lite',
+  };
+  const injected = inject(pod(annotations, VOLUMES));
+  const ask = (model: string) =>
+    JSON.parse(lab.peer.must(process.execPath, APPLICATION, `${POD_V4}:8500`, model)) as Record<string, unknown>;
+  await runner.start(injected.spec.initContainers);
+  const server = await lab.pod.spawnUntil(['ready'], process.execPath, [MODEL_SERVER, 'own', '0.0.0.0:8500']);
+
+  t.match(ask('credit-risk'), { servedBy: 'own' }, 'a caller of the pod is answered by its model server');
+  t.match(ask('somebody-elses'), { servedBy: 'own' }, 'for models without an entry too');
+  const metrics = lab.peer.must('curl', '--silent', '--max-time', '5', `http://${POD_V4}:15000/metrics`);
+  t.match(metrics, /^understudy_\w+\{[^}]*credit-risk[^}]*\} [1-9]/m, 'through the proxy, which Prometheus can ask');
+
+  server.kill('SIGKILL');
+  await once(server, 'exit');
+  t.match(ask('credit-risk'), { version: '1', probabilities: [Number, Number] }, 'and by the fallback when it is gone');
+  t.same(await runner.stop(), { 'understudy-proxy': 0, 'understudy-worker': 0 });
 });

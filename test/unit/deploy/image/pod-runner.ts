@@ -94,11 +94,19 @@ export class PodRunner {
     for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk) => (output += String(chunk)));
     this.running.push({ name: container.name, child });
     const end = performance.now() + STARTUP_TIMEOUT_MS;
-    while (this.exec(container, container.startupProbe.exec.command).status !== 0) {
+    while (!this.isStarted(container)) {
       if (child.exitCode !== null || performance.now() > end)
         throw new Error(`${container.name} did not start:\n${output}`);
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
+  }
+
+  /** One startup probe: a command in the container, or a GET of its port. */
+  private isStarted(container: AnyContainer): boolean {
+    const { exec, httpGet } = container.startupProbe;
+    if (exec !== undefined) return this.exec(container, exec.command).status === 0;
+    const url = `http://127.0.0.1:${httpGet.port}${httpGet.path}`;
+    return this.namespace.run('curl', ['--silent', '--fail', '--max-time', '5', url]).status === 0;
   }
 
   private mustRun(container: AnyContainer): void {
