@@ -6,7 +6,8 @@
  *
  * Nothing here waits: every step is an event of a stream, a pool or the timer wheel, and moves the exchange on. Rules:
  * an exchange ends exactly once, in `finish`; an attempt is settled exactly once, in `settle`, which alone tells the
- * breaker and the statistics; nothing is sent elsewhere after a byte of the answer was committed.
+ * breaker and the statistics; nothing is sent elsewhere after a byte of the answer was committed. The file is long because
+ * the path is one state machine: what a step may do depends on all the others.
  */
 import type { Clock } from '../base/clock.ts';
 import { GrpcStatus } from '../base/grpc-status.ts';
@@ -17,14 +18,15 @@ import { ErrorCode } from '../proto/http2/frames.ts';
 import { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
 import { ACCESS_FLAG_CANCELLED, ACCESS_FLAG_FALLBACK, type AccessLog } from './access-log.ts';
-import { acquireBody, type BodyBuffer, releaseBody } from './body-buffer.ts';
+import { acquireBody, releaseBody } from './body-buffer.ts';
 import type { EndpointAddress } from './config/snapshot.ts';
 import { Attempt, Exchange, Stage } from './exchange.ts';
+import { KeptBodies } from './kept-bodies.ts';
 import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
 import type { Mirroring } from './mirroring.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
-import { respondError, stopBody } from './respond.ts';
+import { localReplySlot, respondError, stopBody } from './respond.ts';
 import { hashHundredths } from './routing/murmur3.ts';
 import { RequestTraits } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
@@ -36,7 +38,6 @@ import {
   ClusterRefusal,
   ClusterSlot,
   GRPC_STATUS_OTHER,
-  LocalReply,
   MirrorDrop,
   ProcessSlot,
   RequestOutcome,
@@ -101,7 +102,7 @@ export class DataPlane {
   private readonly idleReaders: SpecReader[] = [];
   /** The request that `spec` has read last. */
   private specOf: Exchange | null = null;
-  private replayBytes = 0;
+  private readonly bodies: KeptBodies;
 
   constructor(options: DataPlaneOptions) {
     this.clock = options.clock;
@@ -109,6 +110,7 @@ export class DataPlane {
     this.mesh = options.mesh;
     this.mirroring = options.mirroring;
     this.cells = options.cells;
+    this.bodies = new KeptBodies(options.cells);
     this.maxScanBytes = options.maxScanBytes;
     this.random = options.random;
     this.accessLog = options.accessLog;
@@ -150,7 +152,7 @@ export class DataPlane {
     exchange.bodyBytes += end - start;
     if (endStream) exchange.bodyEnded = true;
     if (exchange.stage === Stage.AWAITING_SPEC) {
-      this.append(exchange.body!, buffer, start, end);
+      this.bodies.append(exchange.body!, buffer, start, end);
       this.readSpec(exchange);
       return;
     }
@@ -357,7 +359,7 @@ export class DataPlane {
     }
     const { down } = exchange;
     if (down.outstanding > stream.queuedBytes) down.consume(down.outstanding - stream.queuedBytes);
-    if (!exchange.keepsBody) this.dropBody(exchange);
+    if (!exchange.keepsBody) this.bodies.drop(exchange);
   }
 
   /** Plans the rewrite of the spec when the cluster asks for another model or version than the caller wrote. */
@@ -556,7 +558,7 @@ export class DataPlane {
     this.sendHead(exchange, attempt, false);
     const { held } = exchange;
     if (held !== null && held.length > 0) exchange.down.sendData(held.buffer, 0, held.length, false);
-    if (exchange.mirrored === null) this.dropBody(exchange);
+    if (exchange.mirrored === null) this.bodies.drop(exchange);
   }
 
   private sendHead(exchange: Exchange, attempt: Attempt, endStream: boolean): void {
@@ -634,7 +636,7 @@ export class DataPlane {
     if (down.outstanding > 0) down.consume(down.outstanding);
     if (exchange.mirrored !== null) this.mirroring.release(exchange.mirrored);
     exchange.mirrored = null;
-    this.dropBody(exchange);
+    this.bodies.drop(exchange);
     if (exchange.held !== null) releaseBody(exchange.held);
     exchange.held = null;
     if (exchange.reader !== null && this.idleReaders.length < MAX_IDLE_READERS) this.idleReaders.push(exchange.reader);
@@ -648,7 +650,7 @@ export class DataPlane {
     const body = exchange.body!;
     const { model } = exchange;
     const limit = model === null ? 0 : model.config.maxReplayBytes;
-    const tooMuch = body.length + end - start > limit || this.replayBytes > this.mesh.snapshot.maxReplayBytesTotal;
+    const tooMuch = body.length + end - start > limit || this.bodies.bytes > this.mesh.snapshot.maxReplayBytesTotal;
     if (!unsent && tooMuch) {
       if (model !== null) this.cells[exchange.attempt!.cluster.config.statsBase + ClusterSlot.NOT_REPLAYABLE]! += 1;
       exchange.replayable = false;
@@ -657,25 +659,10 @@ export class DataPlane {
         this.mirroring.release(exchange.mirrored);
         exchange.mirrored = null;
       }
-      this.dropBody(exchange);
+      this.bodies.drop(exchange);
       return;
     }
-    this.append(body, buffer, start, end);
-  }
-
-  private append(body: BodyBuffer, buffer: Buffer, start: number, end: number): void {
-    body.append(buffer, start, end);
-    this.replayBytes += end - start;
-    this.cells[ProcessSlot.REPLAY_BYTES] = this.replayBytes;
-  }
-
-  private dropBody(exchange: Exchange): void {
-    const { body } = exchange;
-    if (body === null) return;
-    this.replayBytes -= body.length;
-    this.cells[ProcessSlot.REPLAY_BYTES] = this.replayBytes;
-    releaseBody(body);
-    exchange.body = null;
+    this.bodies.append(body, buffer, start, end);
   }
 }
 
@@ -687,25 +674,4 @@ function callerHolds(exchange: Exchange): boolean {
   if (exchange.bodyEnded) return false;
   const { attempt } = exchange;
   return attempt === null || (attempt.stream !== null && attempt.stream.queuedBytes === 0);
-}
-
-const LOCAL_REPLY_SLOTS: ReadonlyMap<ProxyError, number> = new Map([
-  [ProxyErrors.routeNotFound, LocalReply.ROUTE_NOT_FOUND],
-  [ProxyErrors.badRequest, LocalReply.BAD_REQUEST],
-  [ProxyErrors.missingModel, LocalReply.BAD_REQUEST],
-  [ProxyErrors.requestTooLarge, LocalReply.TOO_LARGE],
-  [ProxyErrors.unknownEncoding, LocalReply.UNIMPLEMENTED],
-  [ProxyErrors.breakerOpen, LocalReply.BREAKER_OPEN],
-  [ProxyErrors.admissionOverflow, LocalReply.OVERFLOW],
-  [ProxyErrors.pendingOverflow, LocalReply.OVERFLOW],
-  [ProxyErrors.connectFailed, LocalReply.CONNECT_FAILED],
-  [ProxyErrors.upstreamReset, LocalReply.RESET],
-  [ProxyErrors.deadlineUpstream, LocalReply.DEADLINE],
-  [ProxyErrors.deadlineCaller, LocalReply.DEADLINE],
-  [ProxyErrors.deadlineBudget, LocalReply.DEADLINE],
-  [ProxyErrors.draining, LocalReply.DRAINING],
-]);
-
-function localReplySlot(error: ProxyError): number {
-  return LOCAL_REPLY_SLOTS.get(error) ?? LocalReply.INTERNAL;
 }

@@ -1,9 +1,10 @@
 /** Turning a failure's row into an answer: the one place where the proxy speaks to a caller in its own name. */
 import { httpStatusFor } from '../base/grpc-status.ts';
-import type { ProxyError } from '../base/proxy-error.ts';
+import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
 import { ErrorCode } from '../proto/http2/frames.ts';
 import { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream } from '../proto/http2/stream.ts';
+import { LocalReply } from './stats/slots.ts';
 
 interface Answers {
   /** Trailers-only response (gRPC over HTTP/2, "Responses"). */
@@ -62,4 +63,26 @@ export function respondError(stream: Http2Stream, error: ProxyError, grpc: boole
 /** The answer is complete: a caller that still sends its request is told to stop (RFC 9113, section 8.1). */
 export function stopBody(stream: Http2Stream): void {
   if (stream.localEnded && !stream.remoteEnded && !stream.dead) stream.reset(ErrorCode.NO_ERROR);
+}
+
+/** Which slot of `LocalReply` counts a failure's answers. */
+const LOCAL_REPLY_SLOTS: ReadonlyMap<ProxyError, number> = new Map([
+  [ProxyErrors.routeNotFound, LocalReply.ROUTE_NOT_FOUND],
+  [ProxyErrors.badRequest, LocalReply.BAD_REQUEST],
+  [ProxyErrors.missingModel, LocalReply.BAD_REQUEST],
+  [ProxyErrors.requestTooLarge, LocalReply.TOO_LARGE],
+  [ProxyErrors.unknownEncoding, LocalReply.UNIMPLEMENTED],
+  [ProxyErrors.breakerOpen, LocalReply.BREAKER_OPEN],
+  [ProxyErrors.admissionOverflow, LocalReply.OVERFLOW],
+  [ProxyErrors.pendingOverflow, LocalReply.OVERFLOW],
+  [ProxyErrors.connectFailed, LocalReply.CONNECT_FAILED],
+  [ProxyErrors.upstreamReset, LocalReply.RESET],
+  [ProxyErrors.deadlineUpstream, LocalReply.DEADLINE],
+  [ProxyErrors.deadlineCaller, LocalReply.DEADLINE],
+  [ProxyErrors.deadlineBudget, LocalReply.DEADLINE],
+  [ProxyErrors.draining, LocalReply.DRAINING],
+]);
+
+export function localReplySlot(error: ProxyError): number {
+  return LOCAL_REPLY_SLOTS.get(error) ?? LocalReply.INTERNAL;
 }
