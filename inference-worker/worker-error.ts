@@ -13,6 +13,7 @@ const TRUNCATION_MARK = '...TRUNCATED';
 export type WorkerReason =
   | 'batch_queue_full'
   | 'execution_failed'
+  | 'device_out_of_memory'
   | 'execution_timeout'
   | 'execution_thread_lost'
   | 'servable_broken'
@@ -331,6 +332,11 @@ export function executionFailed(detail: string, cause?: unknown): WorkerError {
   return new WorkerError(GrpcStatus.INTERNAL, `Execution failed: ${detail}`, 'execution_failed', cause);
 }
 
+/** No memory for the run, on the device or the host; smaller requests may well succeed. */
+export function deviceOutOfMemory(detail: string, cause?: unknown): WorkerError {
+  return new WorkerError(GrpcStatus.RESOURCE_EXHAUSTED, `Out of memory: ${detail}`, 'device_out_of_memory', cause);
+}
+
 export function executionTimedOut(timeoutMs: number): WorkerError {
   return new WorkerError(
     GrpcStatus.UNAVAILABLE,
@@ -372,6 +378,15 @@ export function manifestMismatch(path: string, detail: string): WorkerError {
 /** The signatures beside a model cannot be used, for every reason given. */
 export function signatureFileRefused(path: string, problems: readonly string[]): WorkerError {
   return new WorkerError(GrpcStatus.FAILED_PRECONDITION, `${path}: ${problems.join('; ')}`, 'model_load_failed');
+}
+
+/** The batching parameters beside a model cannot be used, for every reason given. */
+export function batchingFileRefused(path: string, problems: readonly string[]): WorkerError {
+  return new WorkerError(
+    GrpcStatus.FAILED_PRECONDITION,
+    `batching parameters of ${path}: ${problems.join('; ')}`,
+    'model_load_failed',
+  );
 }
 
 /** A recorded request could not be replayed, so the version does not come to serve. */

@@ -13,6 +13,7 @@ import type { Clock } from '../../base/clock.ts';
 import type { Batch } from '../batching/batch.ts';
 import type { LooseOutput } from '../batching/slab.ts';
 import type { ModelInfo } from './model-info.ts';
+import type { ExecutionSettings } from './provider-options.ts';
 import {
   BEGUN,
   type FromThread,
@@ -33,6 +34,7 @@ export interface ThreadOptions {
   readonly entry: URL;
   readonly name: string;
   readonly path: string;
+  readonly execution: ExecutionSettings;
   readonly maxBatchSize: number;
   readonly allowedBatchSizes: readonly number[];
   readonly executionTimeoutMs: number;
@@ -52,6 +54,8 @@ export class ExecutionThreadHandle {
   state: ThreadState = 'loading';
   /** Resolves with what loading found, rejects when the model cannot be loaded or the thread dies first. */
   readonly loaded: Promise<ModelInfo>;
+  /** Which of the servable's sessions it holds. */
+  readonly instance: number;
   private readonly options: ThreadOptions;
   private readonly events: ThreadEvents;
   private readonly control = new ThreadControl();
@@ -69,14 +73,16 @@ export class ExecutionThreadHandle {
   private error: Error | null = null;
   private settleLoad!: { resolve: (info: ModelInfo) => void; reject: (error: Error) => void };
 
-  constructor(options: ThreadOptions, events: ThreadEvents) {
+  constructor(options: ThreadOptions, instance: number, events: ThreadEvents) {
+    this.instance = instance;
     this.options = options;
     this.events = events;
     this.loaded = new Promise((resolve, reject) => {
       this.settleLoad = { resolve, reject };
     });
-    const { path, maxBatchSize, allowedBatchSizes } = options;
-    const workerData: ThreadData = { path, control: this.control.memory, maxBatchSize, allowedBatchSizes };
+    const { path, execution, maxBatchSize, allowedBatchSizes } = options;
+    const control = this.control.memory;
+    const workerData: ThreadData = { path, execution, instance, control, maxBatchSize, allowedBatchSizes };
     this.worker = new Worker(options.entry, { workerData, name: options.name });
     this.worker.on('message', (message: FromThread) => this.receive(message));
     this.worker.on('error', (error) => {

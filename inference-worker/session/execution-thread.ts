@@ -32,7 +32,7 @@ function post(message: FromThread): void {
 /** Loads and announces the model; null when it cannot be loaded. */
 function load(): NativeSession | null {
   try {
-    const loaded = loadModel(data.path);
+    const loaded = loadModel(data.path, data.execution, data.instance);
     const info = inspectModel(loaded, data.maxBatchSize, data.allowedBatchSizes);
     post({ kind: 'loaded', info });
     return loaded.session;

@@ -5,8 +5,8 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Batch } from '../batching/batch.ts';
 import type { Executor, ExecutorSink } from '../batching/executor.ts';
-import { executionFailed } from '../worker-error.ts';
 import type { NativeSession } from './native-session.ts';
+import { executionError } from './out-of-memory.ts';
 import { SlabRunner } from './slab-runner.ts';
 
 export class FrontExecutor implements Executor {
@@ -32,7 +32,7 @@ export class FrontExecutor implements Executor {
     try {
       loose = this.runnerOf(batch).run(batch.executedRows, batch.strings);
     } catch (error) {
-      this.sink.batchFailed(batch, executionFailed((error as Error).message), true);
+      this.sink.batchFailed(batch, executionError((error as Error).message), true);
       return;
     }
     this.sink.batchFinished(batch, loose, this.clock.nowMs() - beganMs);

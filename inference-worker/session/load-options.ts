@@ -4,6 +4,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { Servable } from '../batching/batcher.ts';
 import type { BatchingOptions } from '../batching/batching-options.ts';
 import type { WorkerError } from '../worker-error.ts';
+import type { ExecutionSettings } from './provider-options.ts';
 import type { Signature } from './signature.ts';
 
 export interface LoadServableOptions {
@@ -12,6 +13,8 @@ export interface LoadServableOptions {
   /** Path of `model.onnx`. */
   readonly path: string;
   readonly batching: BatchingOptions;
+  /** Providers and threads of its sessions; the CPU when absent. The first provider is the one in force. */
+  readonly execution?: ExecutionSettings;
   /** Makes the servable's signatures from the graph's own; throws a WorkerError when they do not fit it. */
   readonly signatures?: (graph: Signature) => ReadonlyMap<string, Signature>;
   /** Deadlines of calls are on this clock. */

@@ -8,11 +8,13 @@ import { type BatchingOptions, batchingOptionsProblems } from '../batching/batch
 import { CostModel } from '../batching/cost-model.ts';
 import type { Executor, ExecutorSink } from '../batching/executor.ts';
 import { TurnLoop } from '../batching/turn-loop.ts';
-import { modelLoadFailed, WorkerError } from '../worker-error.ts';
+import { deviceOutOfMemory, modelLoadFailed, WorkerError } from '../worker-error.ts';
 import { FrontExecutor } from './front-executor.ts';
 import type { LoadServableOptions } from './load-options.ts';
 import type { ModelInfo } from './model-info.ts';
 import { inspectModel, loadModel } from './model-loading.ts';
+import { isOutOfMemory } from './out-of-memory.ts';
+import { DEFAULT_EXECUTION, type ExecutionSettings } from './provider-options.ts';
 import type { Signature } from './signature.ts';
 import { ThreadExecutor } from './thread-executor.ts';
 
@@ -42,18 +44,22 @@ export async function loadServable(options: LoadServableOptions): Promise<Servab
     return await new Placement(options).load();
   } catch (error) {
     if (error instanceof WorkerError) throw error;
-    throw modelLoadFailed(options.path, (error as Error).message.trim(), error);
+    const message = (error as Error).message.trim();
+    if (isOutOfMemory(message)) throw deviceOutOfMemory(`loading ${options.path}: ${message}`, error);
+    throw modelLoadFailed(options.path, message, error);
   }
 }
 
 /** Decides where one servable runs, at load and again as its costs become known. */
 class Placement {
   private readonly options: LoadServableOptions;
+  private readonly execution: ExecutionSettings;
   private info!: ModelInfo;
   private moving = false;
 
   constructor(options: LoadServableOptions) {
     this.options = options;
+    this.execution = options.execution ?? DEFAULT_EXECUTION;
   }
 
   async load(): Promise<Servable> {
@@ -80,10 +86,14 @@ class Placement {
     executor.sink = servable.scheduler;
     for (const { rows, ms } of this.info.costs) servable.scheduler.learn(rows, ms);
     servable.stats.fullBatchMs = servable.scheduler.cost.estimateMs(this.fullRows);
+    servable.stats.provider = this.execution.providers[0].name;
+    this.countInstances(servable);
     log.info('servable_loaded', {
       model,
       version,
       place: executor.place,
+      provider: servable.stats.provider,
+      instances: servable.stats.instances,
       batchable,
       loadMs: this.info.loadMs,
       fullBatchMs: servable.stats.fullBatchMs,
@@ -103,7 +113,7 @@ class Placement {
 
   private inFront(): PlacedExecutor {
     const { batching, clock, path } = this.options;
-    const loaded = loadModel(path);
+    const loaded = loadModel(path, this.execution);
     this.info ??= inspectModel(loaded, batching.maxBatchSize, batching.allowedBatchSizes);
     return new FrontExecutor(loaded.session, clock);
   }
@@ -128,7 +138,10 @@ class Placement {
     const { maxBatchSize, allowedBatchSizes, executionTimeoutMs } = batching;
     const name = `execute ${model}@${version}`;
     const entry = this.options.threadEntry ?? EXECUTION_THREAD;
-    return new ThreadExecutor({ entry, name, path, maxBatchSize, allowedBatchSizes, executionTimeoutMs, clock }, log);
+    return new ThreadExecutor(
+      { entry, name, path, execution: this.execution, maxBatchSize, allowedBatchSizes, executionTimeoutMs, clock },
+      log,
+    );
   }
 
   private async addRest(executor: ThreadExecutor): Promise<void> {
@@ -175,12 +188,17 @@ class Placement {
         return;
       }
       servable.relocate(executor);
+      this.countInstances(servable);
       log.info('servable_moved', { model, version, place: executor.place, fullBatchMs: servable.stats.fullBatchMs });
     } catch (error) {
       log.warn('servable_not_moved', { model, version, error, threads: batching.threads });
     } finally {
       this.moving = false;
     }
+  }
+
+  private countInstances(servable: BatchServable): void {
+    servable.stats.instances = servable.stats.place === 'front' ? 1 : this.options.batching.threads;
   }
 
   private async newPlace(toThread: boolean): Promise<PlacedExecutor> {

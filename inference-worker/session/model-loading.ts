@@ -1,6 +1,7 @@
 /** Loading a model file and finding out what it is: the same in the front and in an execution thread. */
 import { declaresBatchAxis, type ModelInfo, synthesizeSignature } from './model-info.ts';
 import { NativeSession } from './native-session.ts';
+import type { ExecutionSettings } from './provider-options.ts';
 import { warmUp } from './warm-up.ts';
 
 export interface LoadedModel {
@@ -9,9 +10,9 @@ export interface LoadedModel {
 }
 
 /** Throws onnxruntime's error for a file that is not a model it can run. Blocks. */
-export function loadModel(path: string): LoadedModel {
+export function loadModel(path: string, execution: ExecutionSettings, instance = 0): LoadedModel {
   const beganMs = performance.now();
-  const session = new NativeSession(path);
+  const session = new NativeSession(path, execution, instance);
   return { session, loadMs: performance.now() - beganMs };
 }
 

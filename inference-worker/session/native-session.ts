@@ -7,19 +7,29 @@
 import { env, type InferenceSession, type Tensor } from 'onnxruntime-node';
 import { type Binding, binding, initOrt } from 'onnxruntime-node/dist/binding.js';
 import type { TensorData } from '../batching/batcher.ts';
+import { bindingProvider, type ExecutionSettings } from './provider-options.ts';
 
 /** onnxruntime's own log lines are left out: what goes wrong comes as an error, and bad input must not fill the log. */
 const FATAL = 4;
 
-/** One thread per session: batches are the parallelism, and a sidecar shares its cores. */
-const SESSION_OPTIONS: InferenceSession.SessionOptions = {
-  executionProviders: ['cpu'],
-  intraOpNumThreads: 1,
-  interOpNumThreads: 1,
-  executionMode: 'sequential',
-  graphOptimizationLevel: 'all',
-  logSeverityLevel: FATAL,
-};
+/** What the binding makes a session with; `instance` chooses among the devices. */
+function sessionOptions(execution: ExecutionSettings, instance: number): InferenceSession.SessionOptions {
+  const { providers, intraOpThreads, interOpThreads, graphOptimizationLevel, extra } = execution;
+  return {
+    executionProviders: providers.map((provider) => bindingProvider(provider, instance)),
+    intraOpNumThreads: intraOpThreads,
+    interOpNumThreads: interOpThreads,
+    executionMode: interOpThreads === 1 ? 'sequential' : 'parallel',
+    graphOptimizationLevel,
+    logSeverityLevel: FATAL,
+    extra,
+  };
+}
+
+/** Whether the onnxruntime in use was built with the provider; its library may still be missing. */
+export function isProviderBuiltIn(name: string): boolean {
+  return binding.listSupportedBackends().some((backend) => backend.name === name);
+}
 
 // Once per thread, here and not in the constructor, so that it does not count as some model's loading time.
 env.logLevel = 'fatal';
@@ -65,10 +75,12 @@ export class NativeSession {
   readonly outputs: readonly GraphTensor[];
   private readonly session: Binding.InferenceSession;
 
-  /** Throws onnxruntime's error for a file that is not a model it can run. */
-  constructor(path: string) {
+  /** `model` is a path or the bytes. Throws onnxruntime's error for a file that is not a model it can run, or a provider it cannot load. */
+  constructor(model: string | Buffer, execution: ExecutionSettings, instance = 0) {
     this.session = new binding.InferenceSession();
-    this.session.loadModel(path, SESSION_OPTIONS);
+    const options = sessionOptions(execution, instance);
+    if (typeof model === 'string') this.session.loadModel(model, options);
+    else this.session.loadModel(model.buffer as ArrayBuffer, model.byteOffset, model.byteLength, options);
     this.inputs = this.session.inputMetadata.map(graphTensor);
     this.outputs = this.session.outputMetadata.map(graphTensor);
   }

@@ -6,7 +6,7 @@ import type { Logger } from '../../base/logger.ts';
 import type { Batch } from '../batching/batch.ts';
 import type { Executor, ExecutorSink } from '../batching/executor.ts';
 import type { LooseOutput } from '../batching/slab.ts';
-import { executionFailed, executionThreadLost, executionTimedOut } from '../worker-error.ts';
+import { executionThreadLost, executionTimedOut } from '../worker-error.ts';
 import {
   ExecutionThreadHandle,
   MAX_BATCHES_PER_THREAD,
@@ -14,6 +14,7 @@ import {
   type ThreadOptions,
 } from './execution-thread-handle.ts';
 import type { ModelInfo } from './model-info.ts';
+import { executionError } from './out-of-memory.ts';
 
 export class ThreadExecutor implements Executor, ThreadEvents {
   readonly place = 'thread';
@@ -35,7 +36,7 @@ export class ThreadExecutor implements Executor, ThreadEvents {
   /** Starts `count` more threads and resolves when all have loaded; rejects, those threads ended, when one cannot. */
   async addThreads(count: number): Promise<ModelInfo> {
     const added: ExecutionThreadHandle[] = [];
-    for (let i = 0; i < count; i++) added.push(new ExecutionThreadHandle(this.options, this));
+    for (let i = 0; i < count; i++) added.push(new ExecutionThreadHandle(this.options, this.freeInstance(added), this));
     const results = await Promise.allSettled(added.map((thread) => thread.loaded));
     const failure = results.find((result) => result.status === 'rejected');
     if (failure !== undefined) {
@@ -72,7 +73,7 @@ export class ThreadExecutor implements Executor, ThreadEvents {
   }
 
   failed(batch: Batch, message: string): void {
-    this.sink.batchFailed(batch, executionFailed(message), true);
+    this.sink.batchFailed(batch, executionError(message), true);
     this.sink.placeFreed();
   }
 
@@ -110,6 +111,13 @@ export class ThreadExecutor implements Executor, ThreadEvents {
     this.sink.threadReplaced();
     for (const batch of orphans) this.start(batch);
     this.sink.placeFreed();
+  }
+
+  /** The least instance number no thread has, so that a replacement takes the device of the one it replaces. */
+  private freeInstance(added: readonly ExecutionThreadHandle[]): number {
+    let instance = 0;
+    while ([...this.threads, ...added].some((thread) => thread.instance === instance)) instance++;
+    return instance;
   }
 
   private leastLoaded(limit: number): ExecutionThreadHandle | null {

@@ -14,6 +14,7 @@
 
 import type { LooseOutput, SlabPlan } from '../batching/slab.ts';
 import type { ModelInfo } from './model-info.ts';
+import type { ExecutionSettings } from './provider-options.ts';
 
 export const WAKE = 0;
 export const STOP = 1;
@@ -73,6 +74,9 @@ export class ThreadControl {
 /** What the thread is started with. */
 export interface ThreadData {
   readonly path: string;
+  readonly execution: ExecutionSettings;
+  /** Which of the servable's sessions this is, from 0. */
+  readonly instance: number;
   readonly control: SharedArrayBuffer;
   readonly maxBatchSize: number;
   readonly allowedBatchSizes: readonly number[];

@@ -58,6 +58,16 @@ export function lookup(): Buffer {
     .build();
 }
 
+/** y = the sum of as many ones as n says: n int64 [1], y float32 []. Allocates what its input tells it to. */
+export function allocator(): Buffer {
+  return new OnnxModel('allocator')
+    .input('n', 'int64', [1])
+    .output('y', 'float32', [1])
+    .node('ConstantOfShape', ['n'], ['ones'], { value: { type: 'float32', dims: [1], values: [1] } })
+    .node('ReduceSum', ['ones'], ['y'], { keepdims: 1 })
+    .build();
+}
+
 /** Slow on purpose: x float32 [batch, 256] through `layers` matrices of 256 x 256. */
 export function heavy(layers: number): Buffer {
   const model = new OnnxModel('heavy').input('x', 'float32', ['batch', 256]).output('y', 'float32', ['batch', 256]);

@@ -2,6 +2,7 @@
 import t from 'tap';
 import type { ExecutionPlace } from '../../../../inference-worker/batching/batching-options.ts';
 import { NativeSession, ortTensor } from '../../../../inference-worker/session/native-session.ts';
+import { DEFAULT_EXECUTION } from '../../../../inference-worker/session/provider-options.ts';
 import { OnnxModel, type OnnxType } from '../../../support/onnx-writer.ts';
 import { float32, submit, type TestTensor } from '../../../support/predict-tasks.ts';
 import { anyLength, identity, lookup, mlp, TestModels, wave } from '../../../support/test-models.ts';
@@ -12,7 +13,7 @@ const PLACES: readonly ExecutionPlace[] = ['front', 'thread'];
 
 /** The model's own answer for these rows in one run. */
 function directly(bytes: Buffer, rows: number, x: Float32Array): number[] {
-  const session = new NativeSession(models.write(bytes));
+  const session = new NativeSession(models.write(bytes), DEFAULT_EXECUTION);
   const { y } = session.run({ x: ortTensor('float32', x, [rows, x.length / rows]) }, { y: null });
   const values = [...(y.data as Float32Array)];
   session.release();
