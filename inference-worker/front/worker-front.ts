@@ -2,6 +2,7 @@
  * Protocol, each over gRPC and REST. */
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
+import { ExampleService } from '../api/examples/example-service.ts';
 import type { GrpcMethod } from '../api/grpc-call.ts';
 import { GrpcServer } from '../api/grpc-server.ts';
 import { ModelInferMethod, oipPlainMethods } from '../api/oip/oip-grpc.ts';
@@ -9,7 +10,8 @@ import { OipInference } from '../api/oip/oip-inference.ts';
 import { OipRestApi } from '../api/oip/oip-rest.ts';
 import { OipService } from '../api/oip/oip-service.ts';
 import type { HttpApi } from '../api/rest/http-call.ts';
-import { RestApi, type RestExamples } from '../api/rest/rest-api.ts';
+import { RestApi } from '../api/rest/rest-api.ts';
+import { RestExampleApi } from '../api/rest/rest-examples.ts';
 import type { ServingService } from '../api/serving-service.ts';
 import type { ServingState } from '../api/serving-state.ts';
 import { RestHost } from './rest-host.ts';
@@ -22,8 +24,6 @@ export interface WorkerFrontOptions {
   readonly methods: readonly GrpcMethod[];
   /** REST APIs besides those under `/v1/` and `/v2`, asked last: metrics. */
   readonly apis?: readonly HttpApi[];
-  /** What answers REST classify and regress. */
-  readonly examples?: RestExamples | null;
   readonly clock: Clock;
   readonly log: Logger;
   readonly maxMessageBytes: number;
@@ -57,7 +57,7 @@ export function openWorkerFront(options: WorkerFrontOptions): ServingFront {
   });
   const rest = new RestHost({
     apis: [
-      new RestApi(service, log, options.examples ?? null),
+      new RestApi(service, log, new RestExampleApi(new ExampleService(service))),
       new OipRestApi(oip, inference, log),
       ...(options.apis ?? []),
     ],

@@ -33,7 +33,12 @@ export class RestPredict {
       const target = this.target(route, reader.signatureName);
       const buf = reader.fill(target.signature.inputs, this.view);
       const receiver = new RestReceiver(call, this, reader.format);
-      const operation = new PredictOperation(target, target.allOutputs, { inputs: [], deadlineMs: call.deadlineMs, priority: call.priority }, receiver);
+      const operation = new PredictOperation(
+        target,
+        target.allOutputs,
+        { inputs: [], deadlineMs: call.deadlineMs, priority: call.priority },
+        receiver,
+      );
       const refusal = target.servable.submit(operation, this.view, buf);
       if (refusal !== null) throw refusal;
       call.cancellable = operation;
