@@ -11,9 +11,11 @@ export type GroupCommand =
 
 /** Process to supervisor. */
 export type GroupReport =
-  /** The first loads are done and the addresses are bound; `addresses` holds the ports really in use. */
-  | { readonly kind: 'ready'; readonly addresses: readonly ListenAddress[] }
+  /** The first loads are done and the addresses are bound; `addresses` holds the ports really in use, `provider` executes. */
+  | { readonly kind: 'ready'; readonly addresses: readonly ListenAddress[]; readonly provider?: string }
   /** An address could not be bound: starting again will not help by itself. */
   | { readonly kind: 'unbindable'; readonly message: string }
+  /** Nothing can be executed here: no execution provider asked for can be used. */
+  | { readonly kind: 'unservable'; readonly message: string }
   /** A thread is stuck in native code; only SIGKILL ends it. */
   | { readonly kind: 'broken'; readonly message: string };

@@ -67,6 +67,8 @@ export interface GroupChange {
   readonly reason?: string;
   readonly restartInMs?: number;
   readonly addresses?: readonly ListenAddress[];
+  /** The execution provider in force. */
+  readonly provider?: string;
   /** How long the process took to become ready. */
   readonly startedInMs?: number;
 }
@@ -131,7 +133,7 @@ export class GroupSupervisor {
 
   private reported(process: GroupProcess, report: GroupReport): void {
     const { current } = this;
-    if (report.kind === 'unbindable') {
+    if (report.kind === 'unbindable' || report.kind === 'unservable') {
       if (!this.wasReady) this.fatal = report.message;
     } else if (report.kind === 'broken') {
       this.options.after(BROKEN_GRACE_MS, () => process.kill());
@@ -139,7 +141,7 @@ export class GroupSupervisor {
       this.wasReady = true;
       const nowMs = this.options.clock.nowMs();
       const startedInMs = Math.round(nowMs - current.sinceMs);
-      this.move({ kind: 'READY', process, sinceMs: nowMs }, { addresses: report.addresses, startedInMs });
+      this.move({ kind: 'READY', process, sinceMs: nowMs }, { addresses: report.addresses, provider: report.provider, startedInMs });
     }
   }
 

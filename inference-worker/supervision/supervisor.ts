@@ -66,7 +66,7 @@ export class Supervisor {
     if (to !== 'WAITING' || this.stopping) return;
     const fatal = this.groups.find((candidate) => candidate.name === group)?.fatal ?? null;
     if (fatal === null) return;
-    this.print({ event: 'group_unbindable', group, message: fatal });
+    this.print({ event: 'group_unservable', group, message: fatal });
     void this.stop(1);
   }
 }

@@ -100,7 +100,7 @@ t.test('an address that is taken ends the worker with code 1 and a reason', asyn
   t.equal(await second.exit, 1);
   await second.closed;
   t.match(
-    second.events.find(({ event }) => event === 'group_unbindable'),
+    second.events.find(({ event }) => event === 'group_unservable'),
     { message: /another process listens/ },
   );
   t.equal(first.changes('main').length, 2, 'the first one is untouched');
