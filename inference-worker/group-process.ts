@@ -15,13 +15,21 @@ import { ServingService } from './api/serving-service.ts';
 import { ServingState } from './api/serving-state.ts';
 import { tfsMethods } from './api/tfs-methods.ts';
 import type { Servable } from './batching/batcher.ts';
+import { ConfigFileWatch } from './repository/config-file-watch.ts';
 import type { ModelCard } from './repository/model-card.ts';
 import type { FoundVersion } from './repository/model-directory.ts';
 import { ModelRepository } from './repository/model-repository.ts';
 import type { RepositoryDirectory } from './repository/model-set.ts';
+import type { ExecutionSettings } from './session/provider-options.ts';
+import { settleProviders } from './session/provider-probe.ts';
 import type { ServingSettings } from './settings.ts';
 import type { GroupCommand, GroupReport } from './supervision/group-messages.ts';
-import type { DirectorySettings, GroupSettings, ListenAddress } from './supervision/isolation-groups.ts';
+import {
+  type DirectorySettings,
+  type GroupSettings,
+  type ListenAddress,
+  modelsOfFile,
+} from './supervision/isolation-groups.ts';
 import { clearSocketPath } from './supervision/socket-file.ts';
 import { openVersion } from './version-opening.ts';
 
@@ -35,11 +43,14 @@ class GroupProcess {
   private readonly service: ServingService;
   private readonly watch = new HealthWatchMethod(this.state);
   private readonly server: GrpcServer;
+  private readonly configWatch: ConfigFileWatch | null;
+  private execution: ExecutionSettings;
   private ending = false;
 
   constructor(group: GroupSettings, serving: ServingSettings) {
     this.group = group;
     this.serving = serving;
+    this.execution = serving.execution;
     this.log = new Logger(serving.logLevel, { group: group.name, pid: process.pid });
     this.repository = new ModelRepository({
       models: group.models,
@@ -47,15 +58,16 @@ class GroupProcess {
       pollMs: serving.pollMs,
       maxLoadRetries: serving.maxLoadRetries,
       loadRetryMs: serving.loadRetryMs,
+      allowLabelsForUnavailable: serving.allowLabelsForUnavailable,
       load: (model, found, describe) => this.load(model, found, describe),
       log: this.log,
     });
+    this.configWatch = this.watchConfigFile();
     this.service = new ServingService(this.repository, this.repository);
     this.server = new GrpcServer({
       methods: [
-        ...tfsMethods(this.service, { serializeAsTensorContent: false }),
-        new HealthCheckMethod(this.state),
-        this.watch,
+        ...tfsMethods(this.service, { serializeAsTensorContent: serving.serializeAsTensorContent }),
+        ...(serving.healthService ? [new HealthCheckMethod(this.state), this.watch] : []),
       ],
       clock: systemClock,
       maxMessageBytes: serving.maxMessageBytes,
@@ -63,6 +75,7 @@ class GroupProcess {
   }
 
   async start(): Promise<void> {
+    if (!(await this.settleExecution())) return;
     await this.repository.start();
     if (this.ending) return;
     const addresses: ListenAddress[] = [];
@@ -80,7 +93,8 @@ class GroupProcess {
       }
     }
     this.state.set(true);
-    report({ kind: 'ready', addresses });
+    this.configWatch?.start();
+    report({ kind: 'ready', addresses, provider: this.execution.providers[0]!.name });
   }
 
   /** Finishes accepted calls within `drainMs`, unloads everything and exits. Asked again, it goes on as before. */
@@ -88,6 +102,7 @@ class GroupProcess {
     if (this.ending) return;
     this.ending = true;
     this.state.set(false);
+    this.configWatch?.close();
     this.watch.close();
     await this.server.drain(drainMs);
     await this.repository.close();
@@ -105,15 +120,42 @@ class GroupProcess {
     this.drain();
   }
 
+  /** Whether there is a provider to execute on; without one this process cannot serve, now or later. */
+  private async settleExecution(): Promise<boolean> {
+    try {
+      this.execution = await settleProviders(this.serving.execution, this.log);
+      return true;
+    } catch (error) {
+      const { message } = error as Error;
+      this.log.error('no_execution_provider', { message });
+      report({ kind: 'unservable', message });
+      await this.end(0, 1);
+      return false;
+    }
+  }
+
+  private watchConfigFile(): ConfigFileWatch | null {
+    const { configFile } = this.group;
+    if (configFile === null) return null;
+    return new ConfigFileWatch({
+      path: configFile.path,
+      pollMs: this.serving.configPollMs,
+      apply: (models) => this.repository.reload(modelsOfFile(configFile, models)),
+      log: this.log,
+    });
+  }
+
   private load(model: string, found: FoundVersion, describe: (card: ModelCard | null) => void): Promise<Servable> {
-    const { batching, maxMessageBytes } = this.serving;
+    const { batching, perModelBatching, warmUp, warmUpIterations, maxMessageBytes } = this.serving;
     return openVersion(model, found, describe, {
       batching,
-      warmUp: true,
-      warmUpIterations: 1,
+      perModelBatching,
+      warmUp,
+      warmUpIterations,
       maxRecordBytes: maxMessageBytes,
       clock: systemClock,
       log: this.log,
+      load: { execution: this.execution },
       onBroken: (servable, error) => this.broken(servable, error.message),
     });
   }

@@ -3,6 +3,7 @@
  * no model and serves no call, so nothing a model does can end it.
  */
 import { readFileSync } from 'node:fs';
+import { Logger } from '../base/logger.ts';
 import { flagsHelp } from './flags.ts';
 import { readSettings } from './settings.ts';
 import { Supervisor } from './supervision/supervisor.ts';
@@ -21,6 +22,8 @@ async function main(): Promise<number> {
       for (const problem of result.problems) process.stderr.write(`${problem}\n`);
       return 1;
     case 'settings': {
+      const log = new Logger(result.settings.serving.logLevel);
+      for (const note of result.settings.notes) log.warn('flag_without_effect', { note });
       const supervisor = new Supervisor(result.settings);
       process.on('SIGTERM', () => void supervisor.stop());
       process.on('SIGINT', () => void supervisor.stop());

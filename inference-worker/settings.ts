@@ -4,39 +4,25 @@
  * process.
  */
 import { readFileSync } from 'node:fs';
-import type { LogLevel } from '../base/logger.ts';
-import { type BatchingOptions, batchingOptionsProblems } from './batching/batching-options.ts';
-import { ADAPTIVE_WAIT_MICROS, readAdaptiveBatching, readExecution } from './execution-flags.ts';
+import { IGNORED_FLAGS, isKnownChannelArgument } from './drop-in-flags.ts';
 import { type ParsedFlags, parseFlags } from './flags.ts';
 import type { ModelConfig } from './repository/managed-model.ts';
 import { parseModelConfigFile } from './repository/model-config-file.ts';
 import { LATEST_ONE } from './repository/version-policy.ts';
-import type { ExecutionSettings } from './session/provider-options.ts';
+import { readServing, type ServingSettings } from './serving-settings.ts';
 import { divideIntoGroups, type GroupSettings, type ListenAddress } from './supervision/isolation-groups.ts';
 import { FLAG_TABLE, FLAGS } from './worker-flags.ts';
-
-/** What every group's process needs to know besides its group. */
-export interface ServingSettings {
-  readonly batching: BatchingOptions;
-  readonly execution: ExecutionSettings;
-  readonly pollMs: number;
-  readonly maxLoadRetries: number;
-  readonly loadRetryMs: number;
-  /** Longest request message, in bytes, before and after inflating. */
-  readonly maxMessageBytes: number;
-  /** Permissions of Unix sockets. */
-  readonly socketMode: number;
-  /** How long accepted calls may take to finish once asked to stop. */
-  readonly drainMs: number;
-  readonly logLevel: LogLevel;
-}
 
 export interface WorkerSettings {
   readonly groups: readonly GroupSettings[];
   readonly serving: ServingSettings;
   /** Port of the metrics server; 0 any free one, -1 none. */
   readonly metricsPort: number;
+  /** What was given and does not count, for the log. */
+  readonly notes: readonly string[];
 }
+
+export type { ServingSettings };
 
 export type SettingsResult =
   | { readonly kind: 'settings'; readonly settings: WorkerSettings }
@@ -53,46 +39,35 @@ export function readSettings(
   if (flags.value(FLAGS.help)) return { kind: 'help' };
   if (flags.value(FLAGS.version)) return { kind: 'version' };
   const problems = [...flags.problems];
+  const notes = readNotes(flags);
   const serving = readServing(flags, problems);
-  for (const problem of batchingOptionsProblems(serving.batching)) problems.push(`batching: ${problem}`);
-  const models = readModels(flags, problems);
+  const models = readModels(flags, problems, notes);
   const groups = readGroups(flags, models, problems);
   if (problems.length > 0) return { kind: 'mistakes', problems };
-  return { kind: 'settings', settings: { groups, serving, metricsPort: flags.value(FLAGS.metrics_port) } };
+  return { kind: 'settings', settings: { groups, serving, metricsPort: flags.value(FLAGS.metrics_port), notes } };
 }
 
-/** Rows of one request when batching is off: TensorFlow Serving's own default. */
-const UNBATCHED_MAX_ROWS = 1000;
-
-function readServing(flags: ParsedFlags, problems: string[]): ServingSettings {
-  const enabled = flags.value(FLAGS.enable_batching);
-  const maxBatchSize = enabled ? flags.value(FLAGS.max_batch_size) : UNBATCHED_MAX_ROWS;
-  const adaptive = readAdaptiveBatching(flags, maxBatchSize, enabled);
-  const waits = flags.given('batch_timeout_micros') || !adaptive.adaptive;
-  const batching: BatchingOptions = {
-    ...adaptive,
-    maxBatchSize,
-    batchTimeoutMicros: enabled ? (waits ? flags.value(FLAGS.batch_timeout_micros) : ADAPTIVE_WAIT_MICROS) : 0,
-    maxEnqueuedBatches: flags.value(FLAGS.max_enqueued_batches),
-    allowedBatchSizes: enabled ? flags.value(FLAGS.allowed_batch_sizes) : [],
-    place: flags.value(FLAGS.batching_place),
-    threads: flags.value(FLAGS.num_batch_threads),
-    executionTimeoutMs: flags.value(FLAGS.execution_timeout_ms),
-  };
-  return {
-    batching,
-    execution: readExecution(flags, problems),
-    pollMs: flags.value(FLAGS.file_system_poll_wait_seconds) * 1000,
-    maxLoadRetries: flags.value(FLAGS.max_num_load_retries),
-    loadRetryMs: flags.value(FLAGS.load_retry_interval_micros) / 1000,
-    maxMessageBytes: flags.value(FLAGS.grpc_max_message_bytes),
-    socketMode: Number.parseInt(flags.value(FLAGS.socket_mode), 8),
-    drainMs: flags.value(FLAGS.drain_deadline_ms),
-    logLevel: flags.value(FLAGS.log_level),
-  };
+/** Flags that were given and have no effect, or none of their own. */
+function readNotes(flags: ParsedFlags): string[] {
+  const notes: string[] = [];
+  for (const { name } of IGNORED_FLAGS) if (flags.given(name)) notes.push(`--${name} has no effect here`);
+  for (const { name } of flags.value(FLAGS.grpc_channel_arguments)) {
+    if (!isKnownChannelArgument(name)) notes.push(`--grpc_channel_arguments: ${name} has no effect here`);
+  }
+  const polled = flags.value(FLAGS.model_config_file_poll_wait_seconds) > 0;
+  if (polled && flags.value(FLAGS.model_config_file) === '') {
+    notes.push('--model_config_file_poll_wait_seconds has no effect without --model_config_file');
+  }
+  return notes;
 }
 
-function readModels(flags: ParsedFlags, problems: string[]): ModelConfig[] {
+/** What is served at start, and which of it came from the configuration file. */
+interface ConfiguredModels {
+  readonly models: readonly ModelConfig[];
+  readonly fileModels: ReadonlySet<string>;
+}
+
+function readModels(flags: ParsedFlags, problems: string[], notes: string[]): ConfiguredModels {
   const defaultPolicy = flags.value(FLAGS.version_policy) ?? LATEST_ONE;
   const models: ModelConfig[] = [];
   for (const request of flags.values(FLAGS.model)) {
@@ -100,15 +75,18 @@ function readModels(flags: ParsedFlags, problems: string[]): ModelConfig[] {
   }
   const basePath = flags.value(FLAGS.model_base_path);
   const configFile = flags.value(FLAGS.model_config_file);
-  if (configFile !== '' && (basePath !== '' || flags.given('model_name'))) {
-    problems.push('--model_config_file: cannot be combined with --model_name or --model_base_path');
-  } else if (basePath === '' && flags.given('model_name')) {
+  if (configFile !== '') {
+    // The usual container image always gives both, so TensorFlow Serving lets the file win.
+    for (const name of ['model_name', 'model_base_path']) {
+      if (flags.given(name)) notes.push(`--${name} does not count beside --model_config_file`);
+    }
+  } else if (basePath !== '') {
+    models.push({ name: flags.value(FLAGS.model_name), basePath, policy: defaultPolicy, labels: new Map() });
+  } else if (flags.given('model_name')) {
     problems.push('--model_name: needs --model_base_path');
   }
-  if (basePath !== '') {
-    models.push({ name: flags.value(FLAGS.model_name), basePath, policy: defaultPolicy, labels: new Map() });
-  }
-  if (configFile !== '') models.push(...readConfigFile(configFile, problems));
+  const fromFile = configFile === '' ? [] : readConfigFile(configFile, problems);
+  models.push(...fromFile);
   if (models.length === 0 && flags.value(FLAGS.model_repository) === '' && problems.length === 0) {
     problems.push('no model: give --model_base_path, --model, --model_repository or --model_config_file');
   }
@@ -117,7 +95,7 @@ function readModels(flags: ParsedFlags, problems: string[]): ModelConfig[] {
     if (names.has(name)) problems.push(`model ${name} is configured twice`);
     names.add(name);
   }
-  return models;
+  return { models, fileModels: new Set(fromFile.map(({ name }) => name)) };
 }
 
 function readConfigFile(path: string, problems: string[]): ModelConfig[] {
@@ -133,20 +111,22 @@ function readConfigFile(path: string, problems: string[]): ModelConfig[] {
   return models;
 }
 
-function readGroups(flags: ParsedFlags, models: readonly ModelConfig[], problems: string[]): GroupSettings[] {
+function readGroups(flags: ParsedFlags, configured: ConfiguredModels, problems: string[]): GroupSettings[] {
   const requests = flags.values(FLAGS.group).filter((request) => request !== null);
   if (requests.length > 0) {
-    for (const name of ['port', 'grpc_socket_path']) {
+    for (const name of ['port', 'grpc_socket_path', 'rest_api_port']) {
       if (flags.given(name)) problems.push(`--${name}: each --group has an address of its own`);
     }
   }
   const { groups, problems: mistakes } = divideIntoGroups({
     requests,
-    models,
+    ...configured,
+    configFile: flags.value(FLAGS.model_config_file),
     directory: flags.value(FLAGS.model_repository),
     directoryPolicy: flags.value(FLAGS.version_policy) ?? LATEST_ONE,
     host: flags.value(FLAGS.host),
     addresses: defaultAddresses(flags),
+    restAddresses: defaultRestAddresses(flags),
   });
   problems.push(...mistakes);
   return groups;
@@ -160,4 +140,15 @@ function defaultAddresses(flags: ParsedFlags): ListenAddress[] {
   if (path !== '') addresses.push({ kind: 'unix', path });
   if (port !== 0 || path === '') addresses.push({ kind: 'tcp', host: flags.value(FLAGS.host), port });
   return addresses;
+}
+
+/**
+ * Where the HTTP APIs listen besides. The default port is for those who start the worker as they started
+ * tensorflow_model_server; whoever asks for no fixed gRPC port gets no fixed HTTP port either. The gRPC port answers HTTP
+ * as well, so naming the same port twice is no contradiction.
+ */
+function defaultRestAddresses(flags: ParsedFlags): ListenAddress[] {
+  const grpcPort = flags.value(FLAGS.port);
+  const port = flags.given('rest_api_port') || grpcPort !== 0 ? flags.value(FLAGS.rest_api_port) : 0;
+  return port === 0 || port === grpcPort ? [] : [{ kind: 'tcp', host: flags.value(FLAGS.host), port }];
 }

@@ -7,6 +7,7 @@ import type { Logger } from '../base/logger.ts';
 import { generateWarmUp, replayWarmUp } from './api/warm-up-replay.ts';
 import type { Servable } from './batching/batcher.ts';
 import type { BatchingOptions } from './batching/batching-options.ts';
+import { readBatchingOptions } from './config/batching-parameters.ts';
 import type { ModelCard } from './repository/model-card.ts';
 import type { FoundVersion } from './repository/model-directory.ts';
 import { readVersionContents, type VersionContents } from './repository/version-contents.ts';
@@ -14,10 +15,12 @@ import type { LoadServableOptions } from './session/load-options.ts';
 import { loadServable } from './session/loader.ts';
 import type { Signature } from './session/signature.ts';
 import { signatureSet } from './session/signature-set.ts';
-import { signatureFileRefused, type WorkerError } from './worker-error.ts';
+import { batchingFileRefused, signatureFileRefused, type WorkerError } from './worker-error.ts';
 
 export interface OpeningOptions {
   readonly batching: BatchingOptions;
+  /** Whether `batching_params.pbtxt` beside a model replaces `batching` for it. */
+  readonly perModelBatching: boolean;
   /** Whether recorded requests are replayed, or one is made up. */
   readonly warmUp: boolean;
   /** How often each recorded request is run. */
@@ -41,9 +44,10 @@ export async function openVersion(
   describe: (card: ModelCard | null) => void,
   options: OpeningOptions,
 ): Promise<Servable> {
-  const { log, clock, batching, onBroken } = options;
+  const { log, clock, onBroken } = options;
   const contents = await readVersionContents(found, log);
   describe(contents.card);
+  const batching = options.perModelBatching ? batchingOf(contents, found.path, options.batching) : options.batching;
   const servable = await loadServable({
     model,
     version: found.version,
@@ -75,6 +79,14 @@ async function warmUp(servable: Servable, contents: VersionContents, options: Op
   }
   const records = await replayWarmUp(servable, contents.warmUpPath, { iterations, maxRecordBytes });
   log.info('servable_warmed_up', { model, version, records, warmUpMs: clock.nowMs() - beganMs });
+}
+
+/** Threads stay as configured for all: a model does not decide how much of the machine it gets. @throws WorkerError */
+function batchingOf(contents: VersionContents, path: string, base: BatchingOptions): BatchingOptions {
+  if (contents.batchingText === null) return base;
+  const { options, problems } = readBatchingOptions(contents.batchingText, base, false);
+  if (problems.length > 0) throw batchingFileRefused(path, problems);
+  return options;
 }
 
 /** @throws WorkerError when the signature file does not fit the graph */

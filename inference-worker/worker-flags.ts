@@ -4,6 +4,7 @@
  */
 import type { LogLevel } from '../base/logger.ts';
 import { type BatchingOptions, DEFAULT_BATCHING } from './batching/batching-options.ts';
+import { DROP_IN_FLAGS, IGNORED_FLAGS } from './drop-in-flags.ts';
 import { EXECUTION_FLAGS } from './execution-flags.ts';
 import { choiceFlag, type Flag, numberFlag, parsedFlag, switchFlag, textFlag } from './flags.ts';
 import { parsePolicyItem, parseVersionPolicy, type VersionPolicy } from './repository/version-policy.ts';
@@ -85,7 +86,7 @@ export const FLAGS = {
   model_config_file: textFlag({
     name: 'model_config_file',
     form: '=FILE',
-    help: 'ModelServerConfig in protobuf text format, instead of --model_name and --model_base_path.',
+    help: 'ModelServerConfig in protobuf text format; with it --model_name and --model_base_path do not count.',
   }),
   version_policy: parsedFlag<VersionPolicy | null>({
     name: 'version_policy',
@@ -198,9 +199,13 @@ export const FLAGS = {
     choices: ['debug', 'info', 'warn', 'error', 'silent'],
     help: 'Least severe event written to standard error.',
   }),
+  ...DROP_IN_FLAGS,
   ...EXECUTION_FLAGS,
   version: switchFlag({ name: 'version', fallback: false, help: 'Prints the version and exits.' }),
   help: switchFlag({ name: 'help', fallback: false, help: 'Prints this text and exits.' }),
 };
 
-export const FLAG_TABLE: readonly Flag<unknown>[] = Object.values(FLAGS) as unknown as Flag<unknown>[];
+export const FLAG_TABLE: readonly Flag<unknown>[] = [
+  ...(Object.values(FLAGS) as unknown as Flag<unknown>[]),
+  ...IGNORED_FLAGS,
+];

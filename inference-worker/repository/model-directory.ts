@@ -12,7 +12,8 @@ export const MODEL_FILE = 'model.onnx';
 export const MANIFEST_FILE = 'manifest.sha256';
 export const SIGNATURE_FILE = 'signatures.yaml';
 export const CARD_FILE = 'model.yaml';
-const SIDE_FILES = [MANIFEST_FILE, SIGNATURE_FILE, CARD_FILE];
+export const BATCHING_FILE = 'batching_params.pbtxt';
+const SIDE_FILES = [MANIFEST_FILE, SIGNATURE_FILE, CARD_FILE, BATCHING_FILE];
 
 /** Children looked at in one directory; more is refused as a mistake rather than read every second. */
 export const MAX_CHILDREN = 10_000;

@@ -1,15 +1,15 @@
 /**
  * What lies beside a version's model file, read when the version is loaded: the manifest is checked first, then
- * `signatures.yaml` and `model.yaml` are read and the recorded warm-up requests are looked for.
+ * `signatures.yaml`, `model.yaml` and `batching_params.pbtxt` are read and the recorded warm-up requests are looked for.
  */
 import { readFile, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Logger } from '../../base/logger.ts';
 import { parseSignatureFile, type SignatureFile } from '../session/signature-file.ts';
-import { signatureFileRefused } from '../worker-error.ts';
+import { batchingFileRefused, signatureFileRefused } from '../worker-error.ts';
 import { checkManifest } from './manifest.ts';
 import { MAX_CARD_BYTES, type ModelCard, parseModelCard } from './model-card.ts';
-import { CARD_FILE, type FoundVersion, SIGNATURE_FILE } from './model-directory.ts';
+import { BATCHING_FILE, CARD_FILE, type FoundVersion, SIGNATURE_FILE } from './model-directory.ts';
 
 export interface VersionContents {
   /** Whether a manifest was there, and so holds. */
@@ -17,12 +17,15 @@ export interface VersionContents {
   /** Null: the graph's own signature is the only one. */
   readonly signatures: SignatureFile | null;
   readonly card: ModelCard | null;
+  /** Text of `batching_params.pbtxt`, or null. */
+  readonly batchingText: string | null;
   /** The file of recorded requests, or null. */
   readonly warmUpPath: string | null;
 }
 
 const WARM_UP_FILE = 'assets.extra/tf_serving_warmup_requests';
 const MAX_SIGNATURE_FILE_BYTES = 1024 * 1024;
+const MAX_BATCHING_FILE_BYTES = 64 * 1024;
 
 /** Rejects with a WorkerError when the manifest does not hold or the signatures cannot be used. */
 export async function readVersionContents(found: FoundVersion, log: Logger): Promise<VersionContents> {
@@ -30,8 +33,15 @@ export async function readVersionContents(found: FoundVersion, log: Logger): Pro
   const verified = await checkManifest(directory);
   const signatures = await readSignatures(join(directory, SIGNATURE_FILE));
   const card = await readCard(join(directory, CARD_FILE), log);
+  const batchingText = await readIfThere(join(directory, BATCHING_FILE));
   const warmUpPath = join(directory, WARM_UP_FILE);
-  return { verified, signatures, card, warmUpPath: (await sizeOf(warmUpPath)) === null ? null : warmUpPath };
+  return {
+    verified,
+    signatures,
+    card,
+    batchingText,
+    warmUpPath: (await sizeOf(warmUpPath)) === null ? null : warmUpPath,
+  };
 }
 
 async function readSignatures(path: string): Promise<SignatureFile | null> {
@@ -53,6 +63,13 @@ async function readCard(path: string, log: Logger): Promise<ModelCard | null> {
       : parseModelCard(await readFile(path, 'utf8'));
   if (card === null) log.warn('model_card_unreadable', { path, problems });
   return card;
+}
+
+async function readIfThere(path: string): Promise<string | null> {
+  const size = await sizeOf(path);
+  if (size === null) return null;
+  if (size > MAX_BATCHING_FILE_BYTES) throw batchingFileRefused(path, [`longer than ${MAX_BATCHING_FILE_BYTES} bytes`]);
+  return await readFile(path, 'utf8');
 }
 
 async function sizeOf(path: string): Promise<number | null> {

@@ -25,12 +25,34 @@ export interface DirectorySettings {
   readonly except: readonly string[];
 }
 
+/** Models of one group that come from a configuration file, and may change with it. */
+export interface ConfigFileSettings {
+  readonly path: string;
+  /** Models of the group that flags name: the file does not change them. */
+  readonly fixed: readonly ModelConfig[];
+  readonly policies: ReadonlyMap<string, VersionPolicy>;
+  /** The only models taken from the file; null takes all but those in `except`. */
+  readonly only: readonly string[] | null;
+  readonly except: readonly string[];
+}
+
+/** What a group serves of a configuration file's models, with those that flags name. */
+export function modelsOfFile(scope: ConfigFileSettings, models: readonly ModelConfig[]): ModelConfig[] {
+  const { fixed, only, except, policies } = scope;
+  const taken = models.filter(({ name }) => (only === null ? !except.includes(name) : only.includes(name)));
+  const own = taken.filter(({ name }) => !fixed.some((model) => model.name === name));
+  return [...fixed, ...own.map((model) => ({ ...model, policy: policies.get(model.name) ?? model.policy }))];
+}
+
 /** One isolation group: the process that serves these models at these addresses. */
 export interface GroupSettings {
   readonly name: string;
   readonly addresses: readonly ListenAddress[];
   readonly models: readonly ModelConfig[];
   readonly directory: DirectorySettings | null;
+  /** Where the HTTP APIs listen besides; they answer at `addresses` too. */
+  readonly restAddresses: readonly ListenAddress[];
+  readonly configFile: ConfigFileSettings | null;
 }
 
 /** A group as `--group` asks for it. `tcp` hosts are filled in later. */
@@ -71,6 +93,10 @@ export interface GroupingInput {
   readonly host: string;
   /** Where the single group listens when no group is asked for. */
   readonly addresses: readonly ListenAddress[];
+  readonly restAddresses: readonly ListenAddress[];
+  /** The configuration file, or empty, and the names of the models that came from it. */
+  readonly configFile: string;
+  readonly fileModels: ReadonlySet<string>;
 }
 
 /** Gives every model to a group. Without requests one group serves everything. */
@@ -78,10 +104,15 @@ export function divideIntoGroups(input: GroupingInput): { groups: GroupSettings[
   const { requests, models, directory, directoryPolicy: policy } = input;
   if (requests.length === 0) {
     const everything: DirectorySettings = { path: directory, policy, policies: new Map(), only: null, except: [] };
-    return {
-      groups: [groupOf(DEFAULT_GROUP_NAME, input.addresses, models, directory === '' ? null : everything)],
-      problems: [],
+    const single: GroupSettings = {
+      name: DEFAULT_GROUP_NAME,
+      addresses: input.addresses,
+      models,
+      directory: directory === '' ? null : everything,
+      restAddresses: input.restAddresses,
+      configFile: configFileOf(input, models, new Map(), true, new Set()),
     };
+    return { groups: [single], problems: [] };
   }
   const problems = groupProblems(input);
   const named = new Set(requests.flatMap((request) => request.models.map((model) => model.name)));
@@ -98,19 +129,35 @@ export function divideIntoGroups(input: GroupingInput): { groups: GroupSettings[
       typeof request.address === 'number'
         ? { kind: 'tcp', host: input.host, port: request.address }
         : { kind: 'unix', path: request.address };
-    const scope = directory === '' ? null : directoryOf(input, request, asked, rest, named);
-    groups.push(groupOf(request.name, [address], served, scope));
+    groups.push({
+      name: request.name,
+      addresses: [address],
+      models: served,
+      directory: directory === '' ? null : directoryOf(input, request, asked, rest, named),
+      restAddresses: [],
+      configFile: configFileOf(input, served, asked, rest, named),
+    });
   }
   return { groups, problems };
 }
 
-function groupOf(
-  name: string,
-  addresses: readonly ListenAddress[],
-  models: readonly ModelConfig[],
-  directory: DirectorySettings | null,
-): GroupSettings {
-  return { name, addresses, models, directory };
+function configFileOf(
+  input: GroupingInput,
+  served: readonly ModelConfig[],
+  asked: ReadonlyMap<string, VersionPolicy | null>,
+  rest: boolean,
+  named: ReadonlySet<string>,
+): ConfigFileSettings | null {
+  if (input.configFile === '') return null;
+  const policies = new Map<string, VersionPolicy>();
+  for (const [name, policy] of asked) if (policy !== null) policies.set(name, policy);
+  return {
+    path: input.configFile,
+    fixed: served.filter(({ name }) => !input.fileModels.has(name)),
+    policies,
+    only: rest ? null : [...asked.keys()],
+    except: [...named].filter((name) => !asked.has(name)),
+  };
 }
 
 /** What a group takes from the repository directory: the models it names that are not configured otherwise, or the rest. */

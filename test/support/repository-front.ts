@@ -46,6 +46,7 @@ export async function serveRepository(
     load: (model, found, describe) =>
       openVersion(model, found, describe, {
         batching: { ...DEFAULT_BATCHING, maxBatchSize: 64, place: 'front' },
+        perModelBatching: true,
         warmUp: true,
         warmUpIterations: 1,
         maxRecordBytes: 1_000_000,

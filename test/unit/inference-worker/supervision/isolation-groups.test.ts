@@ -4,6 +4,7 @@ import { LATEST_ONE } from '../../../../inference-worker/repository/version-poli
 import {
   divideIntoGroups,
   type GroupingInput,
+  modelsOfFile,
   parseGroup,
 } from '../../../../inference-worker/supervision/isolation-groups.ts';
 
@@ -22,6 +23,9 @@ function input(requests: string[], more: Partial<GroupingInput> = {}): GroupingI
     directoryPolicy: LATEST_ONE,
     host: '0.0.0.0',
     addresses: [{ kind: 'tcp', host: '0.0.0.0', port: 8500 }],
+    restAddresses: [],
+    configFile: '',
+    fileModels: new Set(),
     ...more,
   };
 }
@@ -106,3 +110,24 @@ t.test('a malformed group says what was expected', async (t) => {
     t.throws(() => parseGroup(text), Error, JSON.stringify(text));
   }
 });
+
+t.test(
+  "a configuration file's models are divided like the others, and flags' models stay when it changes",
+  async (t) => {
+    const requests = ['a:/a.sock:one@2,fixed', 'b:/b.sock:*'];
+    const models = [model('one'), model('two'), model('fixed')];
+    const { groups } = divideIntoGroups(
+      input(requests, { models, configFile: '/models.config', fileModels: new Set(['one', 'two']) }),
+    );
+    const after = [model('one'), model('two'), model('three'), model('fixed')];
+    const served = groups.map(({ configFile }) => modelsOfFile(configFile!, after));
+    t.same(
+      served.map((list) => list.map(({ name }) => name)),
+      [
+        ['fixed', 'one'],
+        ['two', 'three'],
+      ],
+    );
+    t.match(served[0]?.[1]?.policy, { kind: 'specific', versions: [2n] });
+  },
+);
