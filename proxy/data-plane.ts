@@ -540,8 +540,12 @@ export class DataPlane {
   }
 
   onCallerGone(exchange: Exchange): void {
-    if (exchange.stage === Stage.DONE) return;
     const { attempt } = exchange;
+    if (exchange.stage === Stage.DONE) {
+      // What it had not read of its answer still counts against the upstream connection's window.
+      attempt?.stream?.reset(ErrorCode.CANCEL);
+      return;
+    }
     if (attempt !== null && !attempt.settled) {
       this.settle(exchange, attempt, RequestOutcome.CANCELLED, Outcome.IGNORED, -1);
       attempt.stream?.reset(ErrorCode.CANCEL);
@@ -632,7 +636,9 @@ export class DataPlane {
     this.wheel.disarm(exchange);
     stopBody(down);
     const stream = exchange.attempt?.stream ?? null;
-    if (stream !== null && !stream.closed) stream.reset(stream.remoteEnded ? ErrorCode.NO_ERROR : ErrorCode.CANCEL);
+    if (stream !== null && (!stream.closed || down.dead)) {
+      stream.reset(stream.remoteEnded ? ErrorCode.NO_ERROR : ErrorCode.CANCEL);
+    }
     if (down.outstanding > 0) down.consume(down.outstanding);
     if (exchange.mirrored !== null) this.mirroring.release(exchange.mirrored);
     exchange.mirrored = null;
