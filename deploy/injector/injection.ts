@@ -13,7 +13,7 @@ import {
   type ProgramSettings,
   readProgramSettings,
 } from './program-settings.ts';
-import { adminContainer, finish, withProbeTarget, withResources } from './sidecar-containers.ts';
+import { adminContainer, finish, resourceProblems, withProbeTarget, withResources } from './sidecar-containers.ts';
 import type { SidecarParts } from './sidecar-parts.ts';
 
 export interface InjectionPlan {
@@ -195,6 +195,7 @@ class Planner {
 
   private checkTogether(): void {
     const { values, problems } = this;
+    problems.push(...resourceProblems(values, DOMAIN));
     if (values.image === '')
       problems.push(`${DOMAIN}/image: neither the pod nor the injector's defaults name an image`);
     if (values.worker === 'true' && values.models === '') {
@@ -218,11 +219,13 @@ class Planner {
   private warnings(): string[] {
     const { spec } = this.pod;
     const all = [...(spec.initContainers ?? []), ...spec.containers];
-    const bypassing = all.filter(
-      ({ securityContext }) => (securityContext?.runAsUser ?? spec.securityContext?.runAsUser) === PROXY_ID,
+    const bypassing = all.filter(({ securityContext }) =>
+      (['runAsUser', 'runAsGroup'] as const).some(
+        (id) => (securityContext?.[id] ?? spec.securityContext?.[id]) === PROXY_ID,
+      ),
     );
     return bypassing.map(
-      ({ name }) => `container ${name} runs as user ${PROXY_ID}, the proxy's: its connections are not redirected`,
+      ({ name }) => `container ${name} runs as user or group ${PROXY_ID}, the proxy's: its calls are not redirected`,
     );
   }
 }

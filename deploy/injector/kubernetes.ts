@@ -36,7 +36,7 @@ export interface Container {
   readonly livenessProbe?: Probe;
   readonly readinessProbe?: Probe;
   readonly resources?: Resources;
-  readonly securityContext?: { readonly runAsUser?: number };
+  readonly securityContext?: { readonly runAsUser?: number; readonly runAsGroup?: number };
   readonly lifecycle?: { readonly preStop?: object };
   readonly volumeMounts?: readonly VolumeMount[];
 }
@@ -61,28 +61,38 @@ export interface Pod {
     readonly hostNetwork?: boolean;
     readonly os?: { readonly name?: string };
     readonly terminationGracePeriodSeconds?: number;
-    readonly securityContext?: { readonly runAsUser?: number };
+    readonly securityContext?: { readonly runAsUser?: number; readonly runAsGroup?: number };
   };
 }
 
-/** The pod in an AdmissionReview's object, or a sentence that says what is wrong with it. */
+/**
+ * The pod in an AdmissionReview's object, or a sentence that says what is wrong with it. Null fields of its first two
+ * levels are left out, since Kubernetes takes null for absent.
+ */
 export function readPod(value: unknown): Pod | string {
   if (!isRecord(value)) return 'request.object: expected a Pod';
-  const { metadata = {}, spec } = value;
-  if (!isRecord(metadata)) return 'metadata: expected an object';
+  const { metadata: rawMetadata = {}, spec: rawSpec } = withoutNulls(value);
+  if (!isRecord(rawMetadata)) return 'metadata: expected an object';
+  const metadata = withoutNulls(rawMetadata);
   for (const key of ['labels', 'annotations'] as const) {
     const map = metadata[key] ?? {};
     if (!isRecord(map) || !Object.values(map).every((text) => typeof text === 'string')) {
       return `metadata.${key}: expected text values by name`;
     }
   }
-  if (!isRecord(spec)) return 'spec: expected an object';
+  if (!isRecord(rawSpec)) return 'spec: expected an object';
+  const spec = withoutNulls(rawSpec);
   if (!isNamedList(spec['containers'], true))
     return 'spec.containers: expected a list of named containers, at least one';
   for (const key of ['initContainers', 'volumes'] as const) {
     if (!isNamedList(spec[key] ?? [], false)) return `spec.${key}: expected a list of named items`;
   }
-  return value as unknown as Pod;
+  const hasMetadata = isRecord(value['metadata']);
+  return (hasMetadata ? { ...value, metadata, spec } : { spec }) as unknown as Pod;
+}
+
+function withoutNulls(value: Record<string, unknown>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(value).filter(([, item]) => item !== null));
 }
 
 export function isRecord(value: unknown): value is Record<string, unknown> {

@@ -131,8 +131,26 @@ t.test('annotations change images, resources and GPUs', async (t) => {
   });
   t.same(initContainer(injected, 'understudy-worker').resources, {
     requests: { cpu: '500m', memory: '2Gi' },
-    limits: { memory: '1Gi', cpu: '4', 'nvidia.com/mig-1g.10gb': '2' },
+    limits: { memory: '2Gi', cpu: '4', 'nvidia.com/mig-1g.10gb': '2' },
   });
+});
+
+t.test('a request or limit given alone takes the standard value of the other with it', async (t) => {
+  const resources = (annotations: Record<string, string>) =>
+    initContainer(inject(pod(annotations)), 'understudy-proxy').resources;
+  t.match(resources({ 'understudy.dev/proxy-memory': '1Gi' }), {
+    requests: { memory: '1Gi' },
+    limits: { memory: '1Gi' },
+  });
+  t.match(resources({ 'understudy.dev/proxy-memory': '64Mi' }), {
+    requests: { memory: '64Mi' },
+    limits: { memory: '256Mi' },
+  });
+  t.match(resources({ 'understudy.dev/proxy-memory-limit': '100M' }), {
+    requests: { memory: '100M' },
+    limits: { memory: '100M' },
+  });
+  t.match(resources({ 'understudy.dev/proxy-cpu-limit': '50m' }), { requests: { cpu: '50m' }, limits: { cpu: '50m' } });
 });
 
 t.test('annotations become settings of the three programs', async (t) => {
@@ -237,7 +255,7 @@ t.test(
 
 t.test("a container that runs as the proxy's user is warned about", async (t) => {
   const response = respond(pod({}, { containers: [{ name: 'loans', securityContext: { runAsUser: 1717 } }] }));
-  t.match(response, { allowed: true, warnings: [/container loans runs as user 1717/] });
+  t.match(response, { allowed: true, warnings: [/container loans runs as user or group 1717/] });
 });
 
 t.test('every mistake is named at once, by the annotation that holds it', async (t) => {
@@ -263,6 +281,7 @@ t.test('what cannot work is refused with its reason', async (t) => {
     [{ 'understudy.dev/models': 'disk:m' }, {}, /expected pvc:CLAIM/],
     [{ 'understudy.dev/models': 'volume:m' }, {}, /this pod has no such volume/],
     [{ 'understudy.dev/after': 'fetch' }, {}, /no such init container/],
+    [{ 'understudy.dev/proxy-memory': '1.5Gi', 'understudy.dev/proxy-memory-limit': '1500M' }, {}, /at most the limit/],
     [{ 'understudy.dev/worker': 'true' }, {}, /needs understudy\.dev\/models/],
     [{ 'understudy.dev/fallback-models': 'm' }, {}, /needs a worker/],
     [{ 'understudy.dev/shape': 'model-server', 'understudy.dev/interception': 'none' }, {}, /needs redirection/],

@@ -1,0 +1,32 @@
+/** deploy/README.md: its table of annotations is the injector's, and its example pod is one the injector takes. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import t from 'tap';
+import { parse } from 'yaml';
+import { ANNOTATIONS, type AnnotationSpec } from '../../../../deploy/injector/annotations.ts';
+import { inject } from './reviews.ts';
+
+const readme = readFileSync(join(import.meta.dirname, '../../../../deploy/README.md'), 'utf8');
+
+t.test('every annotation stands in the table as it is', async (t) => {
+  for (const [name, spec] of Object.entries(ANNOTATIONS) as [string, AnnotationSpec][]) {
+    const standard = spec.default === '' ? '' : `\`${spec.default}\``;
+    const row = `| \`${name}\` | ${standard} | ${spec.form} | ${spec.meaning} |`;
+    t.ok(readme.includes(`\n${row}\n`), `${name}; the row is: ${row}`);
+  }
+});
+
+t.test('the table has no annotation that is not there', async (t) => {
+  const table = readme.slice(readme.indexOf('## Annotations'), readme.indexOf('Settings of our programs'));
+  const named = [...table.matchAll(/^\| `([a-z-]+)` \|/gm)].map((match) => match[1]);
+  t.same(named.sort(), Object.keys(ANNOTATIONS).sort());
+});
+
+t.test('the example pod is injected', async (t) => {
+  const [, example = ''] = /```yaml\n([\s\S]*?)```/.exec(readme) ?? [];
+  const injected = inject(parse(example));
+  t.same(
+    injected.spec.initContainers.map(({ name }: { name: string }) => name),
+    ['understudy-worker', 'understudy-proxy', 'understudy-interception'],
+  );
+});
