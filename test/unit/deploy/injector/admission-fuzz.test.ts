@@ -69,7 +69,7 @@ t.test('any pod gets an answer for its uid, and a patch that applies once and fo
     }),
     RUNS,
   );
-  t.ok(injected > 50, `${injected} pods were injected`);
+  t.ok(injected > 5, `${injected} pods were injected`);
 });
 
 t.test('any text is a review or is refused as none', async () => {
