@@ -87,6 +87,8 @@ export function readPod(value: unknown): Pod | string {
   for (const key of ['initContainers', 'volumes'] as const) {
     if (!isNamedList(spec[key] ?? [], false)) return `spec.${key}: expected a list of named items`;
   }
+  const grace = spec['terminationGracePeriodSeconds'] ?? 0;
+  if (typeof grace !== 'number') return 'spec.terminationGracePeriodSeconds: expected a number';
   const hasMetadata = isRecord(value['metadata']);
   return (hasMetadata ? { ...value, metadata, spec } : { spec }) as unknown as Pod;
 }

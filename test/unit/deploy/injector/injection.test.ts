@@ -293,6 +293,7 @@ t.test('what cannot work is refused with its reason', async (t) => {
     [{}, { containers: [] }, /spec\.containers/],
     [{}, { containers: 'none' }, /spec\.containers/],
     [{}, { volumes: [{}] }, /spec\.volumes/],
+    [{}, { terminationGracePeriodSeconds: 'soon' }, /spec\.terminationGracePeriodSeconds/],
   ];
   for (const [annotations, spec, reason] of cases) t.match(refusal(pod(annotations, spec)), reason, String(reason));
   t.match(refusal(pod(), {}), /neither the pod nor the injector's defaults name an image/);
