@@ -28,8 +28,12 @@ export interface CallOptions {
 export class TfsClient {
   private readonly client: grpc.Client;
 
-  constructor(target: string, options: grpc.ClientOptions = {}) {
-    this.client = new grpc.Client(target, grpc.credentials.createInsecure(), {
+  constructor(
+    target: string,
+    options: grpc.ClientOptions = {},
+    credentials: grpc.ChannelCredentials = grpc.credentials.createInsecure(),
+  ) {
+    this.client = new grpc.Client(target, credentials, {
       'grpc.max_receive_message_length': MAX_BYTES,
       'grpc.max_send_message_length': MAX_BYTES,
       'grpc.initial_reconnect_backoff_ms': 50,
@@ -91,6 +95,12 @@ export class TfsClient {
   stream(service: string, method: string, request: object): grpc.ClientReadableStream<Message> {
     const { path, requestSerialize, responseDeserialize } = methodOf(service, method);
     return this.client.makeServerStreamRequest(path, requestSerialize, responseDeserialize, request);
+  }
+
+  /** A call with a stream of messages both ways. */
+  bidirectional(service: string, method: string): grpc.ClientDuplexStream<object, Message> {
+    const { path, requestSerialize, responseDeserialize } = methodOf(service, method);
+    return this.client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
   }
 
   close(): void {
