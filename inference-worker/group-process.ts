@@ -9,12 +9,14 @@
 import { chmod } from 'node:fs/promises';
 import { systemClock } from '../base/clock.ts';
 import { Logger } from '../base/logger.ts';
-import { GrpcServer } from './api/grpc-server.ts';
 import { HealthCheckMethod, HealthWatchMethod } from './api/health.ts';
 import { ServingService } from './api/serving-service.ts';
 import { ServingState } from './api/serving-state.ts';
 import { tfsMethods } from './api/tfs-methods.ts';
 import type { Servable } from './batching/batcher.ts';
+import type { FrontProtocol, ServingFront } from './front/serving-front.ts';
+import { openWorkerFront } from './front/worker-front.ts';
+import { packageVersion } from './package-version.ts';
 import { ConfigFileWatch } from './repository/config-file-watch.ts';
 import type { ModelCard } from './repository/model-card.ts';
 import type { FoundVersion } from './repository/model-directory.ts';
@@ -42,7 +44,7 @@ class GroupProcess {
   private readonly repository: ModelRepository;
   private readonly service: ServingService;
   private readonly watch = new HealthWatchMethod(this.state);
-  private readonly server: GrpcServer;
+  private readonly front: ServingFront;
   private readonly configWatch: ConfigFileWatch | null;
   private execution: ExecutionSettings;
   private ending = false;
@@ -64,13 +66,23 @@ class GroupProcess {
     });
     this.configWatch = this.watchConfigFile();
     this.service = new ServingService(this.repository, this.repository);
-    this.server = new GrpcServer({
+    this.front = openWorkerFront({
+      service: this.service,
+      state: this.state,
       methods: [
         ...tfsMethods(this.service, { serializeAsTensorContent: serving.serializeAsTensorContent }),
         ...(serving.healthService ? [new HealthCheckMethod(this.state), this.watch] : []),
       ],
       clock: systemClock,
+      log: this.log,
       maxMessageBytes: serving.maxMessageBytes,
+      restTimeoutMs: serving.rest.timeoutMs,
+      cors: serving.rest.enableCors,
+      maxBatchSize: serving.batching.maxBatchSize,
+      batchTimeoutMicros: serving.batching.batchTimeoutMicros,
+      serverVersion: packageVersion(),
+      managesModels: true,
+      maxConcurrentStreams: serving.maxConcurrentStreams,
     });
   }
 
@@ -79,22 +91,27 @@ class GroupProcess {
     await this.repository.start();
     if (this.ending) return;
     const addresses: ListenAddress[] = [];
-    for (const address of this.group.addresses) {
-      try {
-        if (address.kind === 'unix') await clearSocketPath(address.path);
-        addresses.push(await this.server.listen(address));
-        if (address.kind === 'unix') await chmod(address.path, this.serving.socketMode);
-      } catch (error) {
-        const { message } = error as Error;
-        this.log.error('cannot_listen', { address, message });
-        report({ kind: 'unbindable', message });
-        await this.end(0, 1);
-        return;
-      }
+    try {
+      for (const address of this.group.addresses) addresses.push(await this.listen(address, 'shared'));
+      for (const address of this.group.restAddresses) addresses.push(await this.listen(address, 'rest'));
+    } catch (error) {
+      const { message } = error as Error;
+      this.log.error('cannot_listen', { message });
+      report({ kind: 'unbindable', message });
+      await this.end(0, 1);
+      return;
     }
     this.state.set(true);
     this.configWatch?.start();
     report({ kind: 'ready', addresses, provider: this.execution.providers[0]!.name });
+  }
+
+  private async listen(address: ListenAddress, protocol: FrontProtocol): Promise<ListenAddress> {
+    if (address.kind === 'unix') await clearSocketPath(address.path);
+    const tls = address.kind === 'tcp' && protocol === 'shared' ? this.serving.tls : null;
+    const bound = await this.front.listen(address, protocol, tls);
+    if (address.kind === 'unix') await chmod(address.path, this.serving.socketMode);
+    return bound;
   }
 
   /** Finishes accepted calls within `drainMs`, unloads everything and exits. Asked again, it goes on as before. */
@@ -104,7 +121,7 @@ class GroupProcess {
     this.state.set(false);
     this.configWatch?.close();
     this.watch.close();
-    await this.server.drain(drainMs);
+    await this.front.drain(drainMs);
     await this.repository.close();
     process.exit(exitCode);
   }

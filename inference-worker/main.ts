@@ -2,9 +2,9 @@
  * The inference worker's command: reads its flags, then supervises one process per isolation group. This process loads
  * no model and serves no call, so nothing a model does can end it.
  */
-import { readFileSync } from 'node:fs';
 import { Logger } from '../base/logger.ts';
 import { flagsHelp } from './flags.ts';
+import { packageVersion } from './package-version.ts';
 import { readSettings } from './settings.ts';
 import { Supervisor } from './supervision/supervisor.ts';
 import { FLAG_TABLE } from './worker-flags.ts';
@@ -30,11 +30,6 @@ async function main(): Promise<number> {
       return await supervisor.run();
     }
   }
-}
-
-function packageVersion(): string {
-  const file = new URL('../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version;
 }
 
 // Whoever read the events may have gone; the models are to be served all the same.

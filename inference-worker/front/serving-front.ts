@@ -3,6 +3,7 @@
  * share one HTTP/2 and one HTTP/1.1 server, so that drain and limits hold for the process and not per address.
  */
 import { createServer, type Server, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import type { Clock } from '../../base/clock.ts';
 import { TimerWheel } from '../../base/timer-wheel.ts';
 import { Http1Server } from '../../proto/http1/server.ts';
@@ -10,11 +11,12 @@ import type { HeaderList } from '../../proto/http2/header-list.ts';
 import type { Http2Limits } from '../../proto/http2/limits.ts';
 import { Http2Server } from '../../proto/http2/server.ts';
 import type { Http2Stream } from '../../proto/http2/stream.ts';
-import { adoptAccepted } from '../../proto/io/adopt.ts';
-import type { ByteSocket } from '../../proto/io/byte-socket.ts';
+import { adoptAccepted, adoptTls } from '../../proto/io/adopt.ts';
+import type { ByteReader, ByteSocket } from '../../proto/io/byte-socket.ts';
 import { readCallHead } from '../api/call-head.ts';
 import { type CallHost, GrpcCall } from '../api/grpc-call.ts';
 import { OipStream, type OipStreamHost, STREAM_INFER_PATH } from '../api/oip/oip-stream.ts';
+import type { TlsSettings } from '../config/ssl-config.ts';
 import type { ListenAddress } from '../supervision/isolation-groups.ts';
 import { type DetectorOwner, ProtocolDetector } from './protocol-detector.ts';
 import { RestExchange } from './rest-exchange.ts';
@@ -35,6 +37,10 @@ export interface ServingFrontOptions {
 
 /** A proxy sends the calls of many clients over few connections. */
 const MAX_STREAMS_PER_CONNECTION = 1_024;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
+
+/** Reader of a TLS socket between its adoption and its connection, in the same turn. */
+const UNREAD: ByteReader = { onBytes() {}, onEnd() {}, onDrained() {}, onClosed() {} };
 
 export class ServingFront implements DetectorOwner {
   private readonly options: ServingFrontOptions;
@@ -56,12 +62,15 @@ export class ServingFront implements DetectorOwner {
     this.http1 = new Http1Server({ acceptExchange: (exchange) => new RestExchange(exchange, rest), clock });
   }
 
-  /** Starts listening; resolves with the address in force. Rejects when it cannot be bound. */
-  listen(address: ListenAddress, protocol: FrontProtocol): Promise<ListenAddress> {
-    const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
+  /** Starts listening; resolves with the address in force. Rejects when it cannot be bound, or `tls` cannot be used. */
+  async listen(
+    address: ListenAddress,
+    protocol: FrontProtocol,
+    tls: TlsSettings | null = null,
+  ): Promise<ListenAddress> {
+    const listener = tls === null ? this.plainListener(protocol) : this.tlsListener(protocol, tls);
     listener.maxConnections = this.options.maxConnections ?? 10_000;
-    listener.on('connection', (socket) => this.accept(socket, protocol));
-    return new Promise((resolve, reject) => {
+    return await new Promise((resolve, reject) => {
       listener.once('error', reject);
       const target =
         address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port, backlog: 1024 };
@@ -95,6 +104,33 @@ export class ServingFront implements DetectorOwner {
 
   gone(io: ByteSocket): void {
     this.detecting.delete(io);
+  }
+
+  private plainListener(protocol: FrontProtocol): Server {
+    const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
+    listener.on('connection', (socket) => this.accept(socket, protocol));
+    return listener;
+  }
+
+  /** The handshake says which protocol follows; a client that says nothing is taken for HTTP/1.1. */
+  private tlsListener(protocol: FrontProtocol, { key, cert, ca, clientVerify }: TlsSettings): Server {
+    const listener = createTlsServer({
+      key,
+      cert,
+      ...(ca !== '' && { ca }),
+      requestCert: clientVerify,
+      rejectUnauthorized: clientVerify,
+      minVersion: 'TLSv1.2',
+      ALPNProtocols: protocol === 'rest' ? ['http/1.1'] : ['h2', 'http/1.1'],
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+    });
+    listener.on('secureConnection', (socket) => {
+      const io = adoptTls(socket, UNREAD);
+      this.detected(io, protocol === 'grpc' || socket.alpnProtocol === 'h2');
+    });
+    // A client that fails its handshake is its own affair.
+    listener.on('tlsClientError', () => {});
+    return listener;
   }
 
   private stopAccepting(): void {

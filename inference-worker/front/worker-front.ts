@@ -35,6 +35,8 @@ export interface WorkerFrontOptions {
   readonly serverVersion: string;
   /** Whether models may be loaded and unloaded over the Open Inference Protocol. */
   readonly managesModels: boolean;
+  /** Streams one HTTP/2 connection may have open; 0 or absent leaves it to the front. */
+  readonly maxConcurrentStreams?: number;
 }
 
 export function openWorkerFront(options: WorkerFrontOptions): ServingFront {
@@ -66,5 +68,6 @@ export function openWorkerFront(options: WorkerFrontOptions): ServingFront {
     timeoutMs: options.restTimeoutMs,
     cors: options.cors,
   });
-  return new ServingFront({ grpc, streams: { inference, clock, maxMessageBytes }, rest, clock });
+  const http2Limits = options.maxConcurrentStreams ? { maxConcurrentStreams: options.maxConcurrentStreams } : {};
+  return new ServingFront({ grpc, streams: { inference, clock, maxMessageBytes }, rest, clock, http2Limits });
 }
