@@ -4,6 +4,8 @@
  * knows no schema: what a field means, and whether it may occur, is for the reader of the tree to say.
  */
 
+import { isUtf8 } from 'node:buffer';
+
 /** One field as written. A number, boolean or enum stays the text it was. */
 export interface TextField {
   readonly name: string;
@@ -97,14 +99,38 @@ function tokens(text: string): Token[] {
   return list;
 }
 
-const ESCAPES: Readonly<Record<string, string>> = { n: '\n', t: '\t', r: '\r', '"': '"', "'": "'", '\\': '\\' };
+const ESCAPES: Readonly<Record<string, number>> = {
+  a: 7,
+  b: 8,
+  t: 9,
+  n: 10,
+  v: 11,
+  f: 12,
+  r: 13,
+  '"': 34,
+  "'": 39,
+  '?': 63,
+  '\\': 92,
+};
+const ESCAPE = /\\(?:([0-7]{1,3})|x([0-9a-fA-F]{1,2})|(.))/g;
 
+/** Octal and hexadecimal escapes are bytes of UTF-8, so that a letter may take several. */
 function unescapeText(body: string, line: number): string {
-  return body.replace(/\\(.)/g, (_whole, letter: string) => {
-    const plain = ESCAPES[letter];
-    if (plain === undefined) throw new TextProtoError(line, `unsupported escape \\${letter}`);
-    return plain;
-  });
+  if (!body.includes('\\')) return body;
+  const bytes: Buffer[] = [];
+  let at = 0;
+  for (const match of body.matchAll(ESCAPE)) {
+    const [whole, octal, hex, letter] = match;
+    const byte = octal !== undefined ? Number.parseInt(octal, 8) : hex !== undefined ? Number.parseInt(hex, 16) : -1;
+    const value = letter === undefined ? byte : (ESCAPES[letter] ?? -1);
+    if (value < 0 || value > 255) throw new TextProtoError(line, `unsupported escape ${whole}`);
+    bytes.push(Buffer.from(body.slice(at, match.index)), Buffer.of(value));
+    at = match.index + whole.length;
+  }
+  bytes.push(Buffer.from(body.slice(at)));
+  const text = Buffer.concat(bytes);
+  if (!isUtf8(text)) throw new TextProtoError(line, 'escapes that are not UTF-8');
+  return text.toString();
 }
 
 function readMessage(reader: TokenReader, endKind: 'end' | 'mark', endText: string, depth: number): TextMessage {
