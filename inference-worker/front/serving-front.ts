@@ -87,6 +87,7 @@ export class ServingFront implements DetectorOwner {
   /** Stops accepting, lets calls in progress finish, and closes what is left after `deadlineMs`. */
   async drain(deadlineMs: number): Promise<void> {
     this.stopAccepting();
+    for (const stream of [...this.options.streams.open]) stream.drain();
     await Promise.all([this.http2.drain(deadlineMs), this.http1.drain(deadlineMs)]);
   }
 

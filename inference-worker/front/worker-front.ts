@@ -69,5 +69,11 @@ export function openWorkerFront(options: WorkerFrontOptions): ServingFront {
     cors: options.cors,
   });
   const http2Limits = options.maxConcurrentStreams ? { maxConcurrentStreams: options.maxConcurrentStreams } : {};
-  return new ServingFront({ grpc, streams: { inference, clock, maxMessageBytes }, rest, clock, http2Limits });
+  return new ServingFront({
+    grpc,
+    streams: { inference, clock, maxMessageBytes, open: new Set() },
+    rest,
+    clock,
+    http2Limits,
+  });
 }

@@ -33,6 +33,8 @@ export interface OipStreamHost {
   readonly inference: OipInference;
   readonly clock: Clock;
   readonly maxMessageBytes: number;
+  /** Streams open now; kept by the streams, for whoever ends them. */
+  readonly open: Set<OipStream>;
 }
 
 const request = new OipInferRequest();
@@ -49,6 +51,7 @@ export class OipStream implements StreamHandler {
   private headSent = false;
   private requestsEnded = false;
   private ended = false;
+  private draining = false;
   /** Received bytes not yet given back as credit. */
   private unconsumed = 0;
 
@@ -59,6 +62,7 @@ export class OipStream implements StreamHandler {
     this.reader = new MessageReader(host.maxMessageBytes);
     this.priority = head.priority;
     this.deadlineMs = host.clock.nowMs() + head.timeoutMs;
+    host.open.add(this);
     if (Number.isNaN(head.timeoutMs)) this.fail(GrpcStatus.INVALID_ARGUMENT, 'grpc-timeout is malformed');
   }
 
@@ -90,16 +94,23 @@ export class OipStream implements StreamHandler {
   }
 
   onReset(): void {
-    this.ended = true;
-    for (const slot of this.slots) slot.cancel();
-    this.slots.length = 0;
+    this.leave();
+    this.cancelAll();
+  }
+
+  /** Answers what has been asked and ends the stream then, so that it does not hold up a server that is leaving. */
+  drain(): void {
+    this.draining = true;
+    this.flush();
   }
 
   /** Sends the answers whose turn has come. */
   flush(): void {
     if (this.ended) return;
     while (this.slots.length > 0 && this.slots[0]!.message !== null) this.send(this.slots.shift()!.message!);
-    if (this.requestsEnded && this.slots.length === 0) this.finish();
+    if (this.slots.length > 0) this.credit();
+    else if (this.requestsEnded) this.finish();
+    else if (this.draining) this.fail(GrpcStatus.UNAVAILABLE, 'the server is shutting down');
     else this.credit();
   }
 
@@ -143,17 +154,26 @@ export class OipStream implements StreamHandler {
 
   private finish(): void {
     if (!this.headSent) this.stream.sendHeaders(REPLY_HEAD, false);
-    this.ended = true;
+    this.leave();
     this.stream.sendHeaders(TRAILERS_OK, true);
   }
 
   private fail(code: number, message: string): void {
     if (this.ended) return;
-    this.ended = true;
-    for (const slot of this.slots) slot.cancel();
-    this.slots.length = 0;
+    this.leave();
+    this.cancelAll();
     this.stream.sendHeaders(this.headSent ? failureTrailers(code, message) : failureHeaders(code, message), true);
     if (!this.stream.remoteEnded) this.stream.reset(ErrorCode.NO_ERROR);
+  }
+
+  private leave(): void {
+    this.ended = true;
+    this.host.open.delete(this);
+  }
+
+  private cancelAll(): void {
+    for (const slot of this.slots) slot.cancel();
+    this.slots.length = 0;
   }
 }
 
