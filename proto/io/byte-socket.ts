@@ -10,6 +10,7 @@
  */
 import type { Socket } from 'node:net';
 import { acquireBuffer, OUTPUT_BUFFER_BYTES, releaseBuffer } from './buffer-pool.ts';
+import { awaitWrite, type WriteOwner, writeError, writeHandle } from './direct-write.ts';
 import { type BufferHolder, threadMemory } from './memory-budget.ts';
 
 /** Bytes handed to the kernel but not taken by it, above which a socket counts as not writable. */
@@ -60,7 +61,7 @@ export function sharedReadOptions(onRead: (length: number, buffer: Uint8Array) =
   return { buffer: sharedReadBuffer, callback: onRead };
 }
 
-export class ByteSocket implements BufferHolder {
+export class ByteSocket implements BufferHolder, WriteOwner {
   /** The net socket underneath; null only before `attach`. */
   socket: Socket | null = null;
   reader: ByteReader;
@@ -76,6 +77,8 @@ export class ByteSocket implements BufferHolder {
   /** Bytes given to net and not yet written to the kernel. */
   private inFlightBytes = 0;
   private stalled = false;
+  /** The socket transforms what it carries (TLS): bytes go through its stream. */
+  private streaming = false;
   private endWhenFlushed = false;
   private error: Error | null = null;
 
@@ -94,6 +97,7 @@ export class ByteSocket implements BufferHolder {
   /** Binds the net socket. `streaming` is for sockets that cannot read into the shared buffer (TLS). */
   attach(socket: Socket, streaming: boolean): void {
     this.socket = socket;
+    this.streaming = streaming;
     if (streaming) socket.on('data', (chunk: Buffer) => this.onRead(chunk.length, chunk));
     socket.on('end', () => {
       this.readEnded = true;
@@ -231,22 +235,41 @@ export class ByteSocket implements BufferHolder {
   }
 
   private send(socket: Socket, buffer: Buffer, length: number): void {
-    this.inFlightBytes += length;
-    this.bytesOut += length;
-    threadMemory.hold(length);
-    if (this.inFlightBytes > HIGH_WATER_BYTES && !this.stalled) {
-      this.stalled = true;
-      threadMemory.register(this);
-    }
     const chunk = length === OUTPUT_BUFFER_BYTES ? buffer : buffer.subarray(0, length);
-    socket.write(chunk, () => this.written(buffer, length));
+    this.bytesOut += length;
+    const handle = this.streaming ? null : writeHandle(socket);
+    if (handle === null) {
+      this.waitFor(length);
+      socket.write(chunk, () => this.onWritten(buffer, length, 0));
+      return;
+    }
+    const result = handle.writeBuffer(null, chunk);
+    if (result === 0) {
+      releaseBuffer(buffer);
+    } else if (typeof result === 'number') {
+      releaseBuffer(buffer);
+      this.destroy(writeError(result));
+    } else {
+      this.waitFor(length);
+      awaitWrite(result, this, buffer, length);
+    }
   }
 
-  /** Called for every buffer given to the socket, with those that were lost in its end. */
-  private written(buffer: Buffer, length: number): void {
+  /** The kernel has not taken them yet. */
+  private waitFor(length: number): void {
+    this.inFlightBytes += length;
+    threadMemory.hold(length);
+    if (this.inFlightBytes <= HIGH_WATER_BYTES || this.stalled) return;
+    this.stalled = true;
+    threadMemory.register(this);
+  }
+
+  /** Called for every write that was waited for, those that were lost in the socket's end too. */
+  onWritten(buffer: Buffer, length: number, status: number): void {
     releaseBuffer(buffer);
     this.inFlightBytes -= length;
     threadMemory.release(length);
+    if (status < 0 && !this.closed) this.destroy(writeError(status));
     if (!this.stalled || this.inFlightBytes > LOW_WATER_BYTES) return;
     this.stalled = false;
     threadMemory.forget(this);
