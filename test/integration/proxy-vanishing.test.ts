@@ -224,7 +224,7 @@ t.test(
 t.test(
   'callers that leave while the upstream does not read get the window of their own connection back',
   async (test) => {
-    upstream.script = (call) => call.stream.pause();
+    upstream.script = (call) => void call.stream.pause();
     const caller = GrpcCaller.to(test, proxy.address);
     for (let i = 0; i < 60; i++) {
       const stream = caller.open();
