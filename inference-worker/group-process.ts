@@ -16,6 +16,10 @@ import { tfsMethods } from './api/tfs-methods.ts';
 import type { Servable } from './batching/batcher.ts';
 import type { FrontProtocol, ServingFront } from './front/serving-front.ts';
 import { openWorkerFront } from './front/worker-front.ts';
+import { DeviceMonitor } from './metrics/device-monitor.ts';
+import { MetricsApi } from './metrics/metrics-api.ts';
+import { MetricsExposition } from './metrics/metrics-exposition.ts';
+import type { MetricsDialect } from './metrics/metrics-paths.ts';
 import { packageVersion } from './package-version.ts';
 import { ConfigFileWatch } from './repository/config-file-watch.ts';
 import type { ModelCard } from './repository/model-card.ts';
@@ -45,6 +49,7 @@ class GroupProcess {
   private readonly service: ServingService;
   private readonly watch = new HealthWatchMethod(this.state);
   private readonly front: ServingFront;
+  private readonly metrics: MetricsExposition;
   private readonly configWatch: ConfigFileWatch | null;
   private execution: ExecutionSettings;
   private ending = false;
@@ -54,6 +59,7 @@ class GroupProcess {
     this.serving = serving;
     this.execution = serving.execution;
     this.log = new Logger(serving.logLevel, { group: group.name, pid: process.pid });
+    this.metrics = this.openMetrics();
     this.repository = new ModelRepository({
       models: group.models,
       directory: group.directory === null ? null : repositoryDirectory(group.directory),
@@ -63,6 +69,9 @@ class GroupProcess {
       allowLabelsForUnavailable: serving.allowLabelsForUnavailable,
       load: (model, found, describe) => this.load(model, found, describe),
       log: this.log,
+      onVersionChange: ({ model, version, to }) => {
+        if (to === 'END') this.metrics.retire(model, version);
+      },
     });
     this.configWatch = this.watchConfigFile();
     this.service = new ServingService(this.repository, this.repository);
@@ -73,6 +82,7 @@ class GroupProcess {
         ...tfsMethods(this.service, { serializeAsTensorContent: serving.serializeAsTensorContent }),
         ...(serving.healthService ? [new HealthCheckMethod(this.state), this.watch] : []),
       ],
+      apis: [new MetricsApi(this.metrics, serving.monitoring.enabled ? serving.monitoring.path : null)],
       clock: systemClock,
       log: this.log,
       maxMessageBytes: serving.maxMessageBytes,
@@ -126,6 +136,11 @@ class GroupProcess {
     process.exit(exitCode);
   }
 
+  /** Sends the supervisor what it asked for. */
+  tellMetrics(id: number, dialect: MetricsDialect): void {
+    report({ kind: 'metrics', id, families: this.metrics.collect(dialect) });
+  }
+
   drain(): void {
     void this.end(this.serving.drainMs, 0);
   }
@@ -135,6 +150,17 @@ class GroupProcess {
     const { drainMs } = this.serving;
     setTimeout(() => process.kill(process.pid, 'SIGKILL'), drainMs + ABANDON_MARGIN_MS).unref();
     this.drain();
+  }
+
+  /** Devices are told of only where one may be used. */
+  private openMetrics(): MetricsExposition {
+    const { providers } = this.serving.execution;
+    const devices = providers.some(({ name }) => name !== 'cpu') ? new DeviceMonitor(this.log) : null;
+    return new MetricsExposition({
+      group: this.group.name,
+      provider: () => this.execution.providers[0]!.name,
+      readDevices: () => devices?.read() ?? [],
+    });
   }
 
   /** Whether there is a provider to execute on; without one this process cannot serve, now or later. */
@@ -162,10 +188,15 @@ class GroupProcess {
     });
   }
 
-  private load(model: string, found: FoundVersion, describe: (card: ModelCard | null) => void): Promise<Servable> {
-    const { batching, perModelBatching, warmUp, warmUpIterations, maxMessageBytes } = this.serving;
-    return openVersion(model, found, describe, {
+  private async load(
+    model: string,
+    found: FoundVersion,
+    describe: (card: ModelCard | null) => void,
+  ): Promise<Servable> {
+    const { batching, perModelBatching, requireManifest, warmUp, warmUpIterations, maxMessageBytes } = this.serving;
+    const servable = await openVersion(model, found, describe, {
       batching,
+      requireManifest,
       perModelBatching,
       warmUp,
       warmUpIterations,
@@ -175,6 +206,8 @@ class GroupProcess {
       load: { execution: this.execution },
       onBroken: (servable, error) => this.broken(servable, error.message),
     });
+    this.metrics.add(servable);
+    return servable;
   }
 
   /** A thread is stuck in native code: no call is taken any more, and the supervisor replaces the process. */
@@ -209,6 +242,7 @@ let running: GroupProcess | null = null;
 
 process.on('message', (command: GroupCommand) => {
   if (command.kind === 'drain') running?.drain();
+  else if (command.kind === 'metrics') running?.tellMetrics(command.id, command.dialect);
   else {
     running = new GroupProcess(command.group, command.serving);
     void running.start();

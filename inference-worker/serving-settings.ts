@@ -38,6 +38,8 @@ export interface ServingSettings {
   readonly warmUp: boolean;
   readonly warmUpIterations: number;
   readonly perModelBatching: boolean;
+  /** Whether a version without a manifest is refused. */
+  readonly requireManifest: boolean;
   readonly allowLabelsForUnavailable: boolean;
   /** Milliseconds between looks at the configuration file; 0 does not look again. */
   readonly configPollMs: number;
@@ -88,6 +90,7 @@ export function readServing(flags: ParsedFlags, problems: string[]): ServingSett
     warmUp: flags.value(FLAGS.enable_model_warmup),
     warmUpIterations: flags.value(FLAGS.num_request_iterations_for_warmup),
     perModelBatching: flags.value(FLAGS.enable_per_model_batching_parameters),
+    requireManifest: flags.value(FLAGS.require_manifest),
     allowLabelsForUnavailable: flags.value(FLAGS.allow_version_labels_for_unavailable_models),
     configPollMs: flags.value(FLAGS.model_config_file_poll_wait_seconds) * 1000,
   };

@@ -15,10 +15,12 @@ import type { LoadServableOptions } from './session/load-options.ts';
 import { loadServable } from './session/loader.ts';
 import type { Signature } from './session/signature.ts';
 import { signatureSet } from './session/signature-set.ts';
-import { batchingFileRefused, signatureFileRefused, type WorkerError } from './worker-error.ts';
+import { batchingFileRefused, manifestMismatch, signatureFileRefused, type WorkerError } from './worker-error.ts';
 
 export interface OpeningOptions {
   readonly batching: BatchingOptions;
+  /** Whether a version without a manifest is refused. */
+  readonly requireManifest: boolean;
   /** Whether `batching_params.pbtxt` beside a model replaces `batching` for it. */
   readonly perModelBatching: boolean;
   /** Whether recorded requests are replayed, or one is made up. */
@@ -47,6 +49,8 @@ export async function openVersion(
   const { log, clock, onBroken } = options;
   const contents = await readVersionContents(found, log);
   describe(contents.card);
+  if (options.requireManifest && !contents.verified)
+    throw manifestMismatch(found.path, 'there is no manifest beside it');
   const batching = options.perModelBatching ? batchingOf(contents, found.path, options.batching) : options.batching;
   const servable = await loadServable({
     model,

@@ -105,6 +105,11 @@ export const FLAGS = {
       'An isolation group: a process of its own that serves these models at ADDRESS, a Unix socket path or a TCP port. ' +
       'MODEL * takes every model no other group names. Without --group one process serves all at --port.',
   }),
+  require_manifest: switchFlag({
+    name: 'require_manifest',
+    fallback: false,
+    help: 'Whether a version without manifest.sha256 is refused; one whose files differ from it always is.',
+  }),
   file_system_poll_wait_seconds: numberFlag({
     name: 'file_system_poll_wait_seconds',
     fallback: 1,

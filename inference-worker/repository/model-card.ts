@@ -56,6 +56,27 @@ export function parseModelCard(text: string): { card: ModelCard | null; problems
   return problems.length > 0 ? { card: null, problems } : { card, problems };
 }
 
+/** The card as `model.yaml` would have it, fields without a value left out: for status calls in JSON. */
+export function cardFields(card: ModelCard): Record<string, unknown> {
+  const all: Record<string, unknown> = {
+    name: card.name,
+    version: card.version,
+    framework: card.framework,
+    task: card.task,
+    input_shape: card.inputShape,
+    output_type: card.outputType,
+    metrics: Object.fromEntries(card.metrics),
+    trained_on: card.trainedOn,
+    created_by: card.createdBy,
+    created_at: card.createdAt,
+    status: card.status,
+  };
+  const said = Object.entries(all).filter(([, value]) => typeof value !== 'string' || value !== '');
+  return Object.fromEntries(
+    said.filter(([, value]) => typeof value === 'string' || Object.keys(value as object).length),
+  );
+}
+
 function textOf(fields: Record<string, unknown>, name: string, problems: string[]): string {
   const value = fields[name];
   if (value === undefined || value === null) return '';

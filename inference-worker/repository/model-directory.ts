@@ -24,7 +24,7 @@ export interface FoundVersion {
   readonly path: string;
   /** The directory's name where it is a release, which then is a label of the version; null for a number. */
   readonly label: string | null;
-  /** Changes when the model or a file beside it is replaced or rewritten (inode, size, modification time). */
+  /** Changes when the model or a file that says something about it is replaced or rewritten, and when any file comes. */
   readonly fingerprint: string;
 }
 
@@ -52,7 +52,7 @@ export async function scanModelDirectory(basePath: string): Promise<ModelScan> {
     const modelPrint = await fingerprintOf(path);
     if (modelPrint === null) continue;
     const sidePrints = await Promise.all(SIDE_FILES.map((file) => fingerprintOf(join(basePath, name, file))));
-    const fingerprint = [modelPrint, ...sidePrints].join(' ');
+    const fingerprint = [modelPrint, ...sidePrints, await changedAtMs(join(basePath, name))].join(' ');
     const first = versions.get(version);
     if (first !== undefined) warnings.push(`${path} is version ${version} like ${first.path}, which is used`);
     else versions.set(version, { version, path, label, fingerprint });
@@ -91,6 +91,14 @@ async function fingerprintOf(path: string): Promise<string | null> {
     return info.isFile() ? `${info.ino}:${info.size}:${info.mtimeMs}` : null;
   } catch {
     return null;
+  }
+}
+
+async function changedAtMs(directory: string): Promise<number> {
+  try {
+    return (await stat(directory)).mtimeMs;
+  } catch {
+    return 0;
   }
 }
 

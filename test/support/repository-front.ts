@@ -32,7 +32,7 @@ export async function serveRepository(
   t: Test,
   folder: ModelFolder,
   models: readonly ModelConfig[],
-  more: Partial<RepositoryOptions> = {},
+  { requireManifest, ...more }: Partial<RepositoryOptions> & { requireManifest?: boolean } = {},
 ): Promise<RepositoryFront> {
   const logged: Record<string, unknown>[] = [];
   const log = new Logger('info', {}, (line) => logged.push(JSON.parse(line) as Record<string, unknown>));
@@ -47,6 +47,7 @@ export async function serveRepository(
       openVersion(model, found, describe, {
         batching: { ...DEFAULT_BATCHING, maxBatchSize: 64, place: 'front' },
         perModelBatching: true,
+        requireManifest: requireManifest ?? false,
         warmUp: true,
         warmUpIterations: 1,
         maxRecordBytes: 1_000_000,

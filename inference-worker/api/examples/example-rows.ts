@@ -19,7 +19,7 @@ import type { RequestTensor } from '../tensor-request.ts';
 import type { Example, Feature } from './example-message.ts';
 
 /** Elements of one input; a default row repeated for many small examples could otherwise take all memory. */
-const MAX_ELEMENTS = 64 * 1024 * 1024;
+const MAX_ELEMENTS = 16 * 1024 * 1024;
 
 type Value = number | bigint | string | Buffer;
 

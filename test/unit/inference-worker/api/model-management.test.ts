@@ -228,6 +228,27 @@ t.test('a version whose files are not as its manifest says is refused, and serve
   t.same(await answer(client, modelSpec('m')), [1, 10]);
 });
 
+t.test('a version without a manifest is refused where one is required', async (t) => {
+  const folder = folderWith('m');
+  const { repository } = await serveRepository(t, folder, [configured(folder, 'm')], { requireManifest: true });
+  t.match(repository.statusOf('m'), [
+    { state: 'END', error: { code: status.DATA_LOSS, message: /no manifest beside/ } },
+  ]);
+});
+
+t.test('batching parameters beside a model count for it, and refuse it where they cannot be used', async (t) => {
+  const folder = folderWith('m', 'bad');
+  writeFileSync(folder.at('m', '1', 'batching_params.pbtxt'), 'max_batch_size { value: 2 }');
+  writeFileSync(folder.at('bad', '1', 'batching_params.pbtxt'), 'max_batch_size: 4 allowed_batch_sizes: 2');
+  const { client, repository } = await serveRepository(t, folder, [configured(folder, 'm'), configured(folder, 'bad')]);
+  const three = floats([3, 2], [1, 2, 3, 4, 5, 6]);
+  await t.rejects(client.predict({ model_spec: modelSpec('m'), inputs: { x: three } }), {
+    code: status.INVALID_ARGUMENT,
+    details: 'Task size 3 is larger than maximum input batch size 2',
+  });
+  t.match(repository.statusOf('bad')?.[0]?.error?.message, /last entry to equal maxBatchSize 4, got 2/);
+});
+
 t.test('recorded requests are replayed before a version serves, and a failing one refuses it', async (t) => {
   const folder = folderWith('good', 'damaged', 'failing');
   const record = (inputs: object) =>

@@ -149,6 +149,18 @@ t.test(
   },
 );
 
+t.test('a text over 1024 characters is cut and says so', async (t) => {
+  const client = await serveModels(t, { m: await models.load(identity('float32')) });
+  const x = { dtype: 1, tensor_shape: shape(1, 2), float_val: [1] };
+  const request = { model_spec: modelSpec('m'), inputs: { x }, output_filter: ['z'.repeat(2000)] };
+  const error = await client.predict(request).catch((cause) => cause);
+  t.equal(error.code, status.INVALID_ARGUMENT);
+  t.equal(
+    error.details,
+    `${`output tensor alias not found in signature: ${'z'.repeat(2000)}`.slice(0, 1024)}...TRUNCATED`,
+  );
+});
+
 t.test('requests of different tail shapes are both answered: each shape has a queue', async (t) => {
   const model = new OnnxModel('any')
     .input('x', 'float32', ['batch', 'length'])
