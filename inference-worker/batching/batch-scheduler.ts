@@ -153,6 +153,7 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     this.stats.executeMsSum += executeMs;
     this.stats.answeredTasks += batch.count;
     this.stats.batchRows.record(batch.rows);
+    this.stats.processedRows.record(batch.executedRows);
     this.stats.batchPadding.record(batch.executedRows - batch.rows);
     this.stats.batchMs.record(executeMs);
     this.noteTimes(batch, executeMs);
@@ -303,11 +304,8 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
   private noteTimes(batch: Batch, executeMs: number): void {
     for (let i = 0; i < batch.count; i++) {
       const call = batch.calls[i]!;
-      const counters = this.stats.signature(call.signature.name);
       call.computeMs = executeMs;
-      counters.answeredTasks++;
-      counters.queueMs.record(call.queueMs);
-      counters.computeMs.record(executeMs);
+      this.stats.signature(call.signature.name).answered(call.entry, call.queueMs, executeMs);
       this.policy.recordLatency(call.queueMs + executeMs);
     }
   }

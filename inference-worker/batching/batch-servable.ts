@@ -85,7 +85,9 @@ export class BatchServable implements Servable, SchedulerOwner {
     const refusal = this.accept(call, request, buf);
     if (refusal !== null) {
       this.stats.refusedTasks++;
-      this.stats.signature(call.signature.name).refusedTasks++;
+      const counters = this.stats.signature(call.signature.name);
+      counters.refusedTasks++;
+      counters.statuses[refusal.code]++;
     }
     return refusal;
   }

@@ -5,6 +5,7 @@
 import type { ElementArray } from '../../proto/tensor/dtype.ts';
 import type { PredictRequestView } from '../../proto/tensor/tensor-view.ts';
 import type { Distribution } from '../metrics/distribution.ts';
+import { EntryPoint } from '../metrics/entry-points.ts';
 import type { Signature, TensorSpec } from '../session/signature.ts';
 import type { WorkerError } from '../worker-error.ts';
 import type { ExecutionPlace } from './batching-options.ts';
@@ -35,7 +36,7 @@ export interface OutputView {
 
 /**
  * One request on its way through a servable. The shell extends it, sets `signature`, `deadlineMs` and `priority`
- * before `submit`, and may set `cancelled` at any time; `rows` is set by the core.
+ * before `submit`, and may set `entry` then and `cancelled` at any time; `rows` is set by the core.
  */
 export abstract class PredictCall {
   signature: Signature;
@@ -44,6 +45,8 @@ export abstract class PredictCall {
   /** When the caller stops waiting, on the servable's clock; Infinity when it never does. */
   deadlineMs: number;
   priority: number;
+  /** One of `EntryPoint`: where the call came in, for metrics. */
+  entry: number;
   /** The caller is gone: the task leaves before assembly with a CANCELLED failure. */
   cancelled: boolean;
   /** When the core accepted the call, on the servable's clock. */
@@ -57,6 +60,7 @@ export abstract class PredictCall {
     this.rows = 0;
     this.deadlineMs = Number.POSITIVE_INFINITY;
     this.priority = Priority.primary;
+    this.entry = EntryPoint.predictGrpc;
     this.cancelled = false;
     this.acceptedAtMs = 0;
     this.queueMs = 0;
@@ -84,6 +88,11 @@ export interface SignatureStats {
   readonly computeMs: Distribution;
   /** Rows of accepted tasks. */
   readonly inputRows: Distribution;
+  /** Ended tasks by gRPC status code, refusals included. */
+  readonly statuses: Float64Array;
+  /** By entry point, null where none came in: milliseconds from acceptance to answer, and of the run. */
+  readonly latencyMs: readonly (Distribution | null)[];
+  readonly runtimeMs: readonly (Distribution | null)[];
 }
 
 /** Figures of one servable since it was loaded, read at scrape time. Counts only grow; gauges say so. */
@@ -118,7 +127,8 @@ export interface ServableStats {
   readonly executeMsSum: number;
   /** Execution threads started in place of lost ones. */
   readonly replacedThreads: number;
-  /** Batches by rows of tasks, by rows padded, and by milliseconds of their run. */
+  /** Batches by rows run, by rows of tasks, by rows padded, and by milliseconds of their run. */
+  readonly processedRows: Distribution;
   readonly batchRows: Distribution;
   readonly batchPadding: Distribution;
   readonly batchMs: Distribution;

@@ -1,7 +1,13 @@
 /** The figures of one servable. The scheduler and the servable change them; scrapes read them. */
+
+import { GrpcStatus } from '../../base/grpc-status.ts';
 import { Distribution } from '../metrics/distribution.ts';
+import { ENTRY_POINT_LABELS } from '../metrics/entry-points.ts';
 import type { ServableStats, SignatureStats } from './batcher.ts';
 import type { ExecutionPlace } from './batching-options.ts';
+
+/** gRPC's codes, 0 to 16. */
+const STATUS_CODES = 17;
 
 /** What became of the tasks of one signature. */
 export class SignatureCounters implements SignatureStats {
@@ -16,6 +22,27 @@ export class SignatureCounters implements SignatureStats {
   readonly queueMs = Distribution.latency();
   readonly computeMs = Distribution.latency();
   readonly inputRows = Distribution.size();
+  readonly statuses = new Float64Array(STATUS_CODES);
+  readonly latencyMs: (Distribution | null)[] = ENTRY_POINT_LABELS.map(() => null);
+  readonly runtimeMs: (Distribution | null)[] = ENTRY_POINT_LABELS.map(() => null);
+
+  /** A task that came in at `entry` was answered after `latencyMs`, of which its run took `computeMs`. */
+  answered(entry: number, queueMs: number, computeMs: number): void {
+    this.answeredTasks++;
+    this.statuses[GrpcStatus.OK]++;
+    this.queueMs.record(queueMs);
+    this.computeMs.record(computeMs);
+    const latency = this.latencyMs[entry] ?? this.open(entry);
+    latency.record(queueMs + computeMs);
+    this.runtimeMs[entry]!.record(computeMs);
+  }
+
+  private open(entry: number): Distribution {
+    const latency = Distribution.latency();
+    this.latencyMs[entry] = latency;
+    this.runtimeMs[entry] = Distribution.latency();
+    return latency;
+  }
 }
 
 export class ServableCounters implements ServableStats {
@@ -40,7 +67,8 @@ export class ServableCounters implements ServableStats {
   queueMsSum = 0;
   executeMsSum = 0;
   replacedThreads = 0;
-  /** Batches by rows of tasks, by rows padded, and by duration. */
+  /** Batches by rows of tasks, by rows run, by rows padded, and by duration. */
+  readonly processedRows = Distribution.size();
   readonly batchRows = Distribution.size();
   readonly batchPadding = Distribution.size();
   readonly batchMs = Distribution.latency();

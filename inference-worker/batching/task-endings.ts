@@ -53,6 +53,7 @@ export class TaskEndings {
   }
 
   private reply(call: PredictCall, error: WorkerError): void {
+    this.stats.signature(call.signature.name).statuses[error.code]++;
     try {
       call.onFailure(error);
     } catch (thrown) {

@@ -1,4 +1,6 @@
 /** What the supervisor and the process of a group tell each other over their IPC channel. */
+import type { MetricFamily } from '../metrics/metric-family.ts';
+import type { MetricsDialect } from '../metrics/metrics-paths.ts';
 import type { ServingSettings } from '../settings.ts';
 import type { GroupSettings, ListenAddress } from './isolation-groups.ts';
 
@@ -6,6 +8,8 @@ import type { GroupSettings, ListenAddress } from './isolation-groups.ts';
 export type GroupCommand =
   /** First message: what to serve and how. */
   | { readonly kind: 'start'; readonly group: GroupSettings; readonly serving: ServingSettings }
+  /** Tell your metrics; `id` comes back with them. */
+  | { readonly kind: 'metrics'; readonly id: number; readonly dialect: MetricsDialect }
   /** Finish accepted calls, unload, exit. */
   | { readonly kind: 'drain' };
 
@@ -17,5 +21,6 @@ export type GroupReport =
   | { readonly kind: 'unbindable'; readonly message: string }
   /** Nothing can be executed here: no execution provider asked for can be used. */
   | { readonly kind: 'unservable'; readonly message: string }
+  | { readonly kind: 'metrics'; readonly id: number; readonly families: readonly MetricFamily[] }
   /** A thread is stuck in native code; only SIGKILL ends it. */
   | { readonly kind: 'broken'; readonly message: string };

@@ -117,6 +117,13 @@ export class GroupSupervisor {
     await new Promise<void>((resolve) => this.stopWaiters.push(resolve));
   }
 
+  /** Sends to the process that serves, or loads; false when there is none. */
+  send(command: GroupCommand): boolean {
+    if (!('process' in this.current)) return false;
+    this.current.process.send(command);
+    return true;
+  }
+
   /** Ends the process at once; what follows is what follows any death. */
   kill(): void {
     if ('process' in this.current) this.current.process.kill();
@@ -133,6 +140,7 @@ export class GroupSupervisor {
 
   private reported(process: GroupProcess, report: GroupReport): void {
     const { current } = this;
+    if (report.kind === 'metrics') return;
     if (report.kind === 'unbindable' || report.kind === 'unservable') {
       if (!this.wasReady) this.fatal = report.message;
     } else if (report.kind === 'broken') {
@@ -141,7 +149,10 @@ export class GroupSupervisor {
       this.wasReady = true;
       const nowMs = this.options.clock.nowMs();
       const startedInMs = Math.round(nowMs - current.sinceMs);
-      this.move({ kind: 'READY', process, sinceMs: nowMs }, { addresses: report.addresses, provider: report.provider, startedInMs });
+      this.move(
+        { kind: 'READY', process, sinceMs: nowMs },
+        { addresses: report.addresses, provider: report.provider, startedInMs },
+      );
     }
   }
 

@@ -3,18 +3,25 @@
  * pid included; the groups' own logs go to standard error.
  */
 import { systemClock } from '../../base/clock.ts';
+import { renderFamilies } from '../metrics/metric-family.ts';
+import { MetricsServer } from '../metrics/metrics-server.ts';
 import type { WorkerSettings } from '../settings.ts';
 import { forkGroup } from './group-fork.ts';
+import { GroupMetrics } from './group-metrics.ts';
 import { type GroupChange, GroupSupervisor } from './group-supervisor.ts';
 import { addressText } from './isolation-groups.ts';
 import { RestartBackoff } from './restart-backoff.ts';
 
 /** What a draining process may take beyond its own deadline to unload its models and end. */
 const UNLOAD_MARGIN_MS = 3_000;
+const METRICS_HOST = '0.0.0.0';
 
 /** Serves until told to stop. Resolves with the exit code. */
 export class Supervisor {
   private readonly groups: readonly GroupSupervisor[];
+  private readonly metrics: GroupMetrics;
+  private readonly metricsPort: number;
+  private readonly metricsServer: MetricsServer;
   private readonly print: (line: object) => void;
   private readonly notReady: Set<string>;
   private finish: (exitCode: number) => void = () => {};
@@ -27,7 +34,14 @@ export class Supervisor {
       (group) =>
         new GroupSupervisor({
           name: group.name,
-          spawn: (events) => forkGroup(group, settings.serving, events),
+          spawn: (events) =>
+            forkGroup(group, settings.serving, {
+              onExit: events.onExit,
+              onReport: (report) => {
+                if (report.kind === 'metrics') this.metrics.receive(report.id, report.families);
+                else events.onReport(report);
+              },
+            }),
           backoff: new RestartBackoff(),
           clock: systemClock,
           after,
@@ -35,12 +49,20 @@ export class Supervisor {
           onChange: (change) => this.changed(change),
         }),
     );
+    this.metrics = new GroupMetrics(this.groups, after);
+    this.metricsPort = settings.metricsPort;
+    const { path } = settings.serving.monitoring;
+    this.metricsServer = new MetricsServer(
+      async (dialect) => renderFamilies(await this.metrics.collect(dialect)),
+      path,
+    );
   }
 
   /** Starts every group and stays until `stop` has ended them, or until a group cannot be served at all. */
   run(): Promise<number> {
     return new Promise((resolve) => {
       this.finish = resolve;
+      void this.openMetrics();
       for (const group of this.groups) group.start();
     });
   }
@@ -53,8 +75,21 @@ export class Supervisor {
     }
     this.stopping = true;
     await Promise.all(this.groups.map((group) => group.stop()));
+    await this.metricsServer.close();
     this.print({ event: 'worker_stopped' });
     this.finish(exitCode);
+  }
+
+  /** A metrics port that is taken is a mistake in the configuration, as an API port is. */
+  private async openMetrics(): Promise<void> {
+    if (this.metricsPort < 0) return;
+    try {
+      const port = await this.metricsServer.listen(this.metricsPort, METRICS_HOST);
+      this.print({ event: 'metrics_ready', port });
+    } catch (error) {
+      this.print({ event: 'metrics_unbindable', message: (error as Error).message });
+      void this.stop(1);
+    }
   }
 
   private changed(change: GroupChange): void {

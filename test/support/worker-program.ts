@@ -15,6 +15,9 @@ export interface WorkerEvent {
   readonly to?: string;
   readonly addresses?: readonly string[];
   readonly reason?: string;
+  readonly port?: number;
+  readonly provider?: string;
+  readonly message?: string;
 }
 
 export class WorkerProgram {
