@@ -40,7 +40,7 @@ export interface OipCallOptions {
   readonly priority: number;
 }
 
-/** Triton's priorities count from 1, the highest; beyond this one a request gives way to all others. */
+/** Triton's priorities count from 1, the highest; 0 is the default. */
 const HIGHEST_PRIORITY = 1;
 
 export class OipInference {
@@ -91,8 +91,11 @@ export class OipInference {
   }
 }
 
+/** A caller ranks its own requests; a copy that nobody waits for stays behind all of them. */
 function priorityOf(parameters: OipParameters | null, { priority }: OipCallOptions): number {
-  return numberParameter(parameters, 'priority', 0) > HIGHEST_PRIORITY ? Priority.shadow : priority;
+  const ranked = numberParameter(parameters, 'priority', 0);
+  if (!(ranked > 0) || priority === Priority.shadow) return priority;
+  return ranked <= HIGHEST_PRIORITY ? Priority.urgent : Priority.low;
 }
 
 /** Input names, data types and shapes, in that order. The batch size is the core's to check. */
