@@ -38,6 +38,8 @@ const HEAD = Headers.of(
   ['te', 'trailers'],
 );
 const MOST_ANSWER_BYTES = 16_384;
+/** Calls not answered this long after the run's end are given up and count as failed. */
+const GRACE_MS = 10_000;
 
 /** Runs `plan` and resolves when its last call is answered. */
 export function runPredictLoad(plan: LoadPlan, cases: readonly PredictCase[]): Promise<LoadSummary> {
@@ -56,6 +58,7 @@ class Load implements ConnectionOwner {
   private readonly plan: LoadPlan;
   private readonly resolve: (summary: LoadSummary) => void;
   private readonly connections: Http2Connection[] = [];
+  private watchdog: NodeJS.Timeout | null = null;
 
   constructor(plan: LoadPlan, cases: readonly PredictCase[], resolve: (summary: LoadSummary) => void) {
     this.plan = plan;
@@ -67,6 +70,7 @@ class Load implements ConnectionOwner {
     const { port, connections, streams, seconds } = this.plan;
     this.startMs = performance.now();
     this.endMs = this.startMs + seconds * 1000;
+    this.watchdog = setTimeout(() => this.giveUp(), seconds * 1000 + GRACE_MS);
     for (let i = 0; i < connections; i++) {
       const onConnected = (connection: Http2Connection): void => {
         for (let slot = 0; slot < streams; slot++) new Slot(this, connection).send(performance.now());
@@ -86,13 +90,26 @@ class Load implements ConnectionOwner {
   }
 
   slotEnded(): void {
-    if (--this.active > 0) return;
+    if (--this.active === 0) this.end();
+  }
+
+  /** Slots that still wait will never end. */
+  private giveUp(): void {
+    this.failed += this.active;
+    this.active = -1;
+    this.end();
+  }
+
+  private end(): void {
+    if (this.watchdog === null) return;
+    clearTimeout(this.watchdog);
+    this.watchdog = null;
     const seconds = (performance.now() - this.startMs) / 1000;
-    // Later, because this runs inside the last stream's own callback.
+    // Later, because this may run inside the last stream's own callback.
     setImmediate(() => {
       for (const connection of this.connections) connection.close();
     });
-    const sorted = this.latencies.subarray(0, this.calls).sort();
+    const sorted = this.latencies.slice(0, this.calls).sort();
     this.resolve({
       calls: this.calls,
       failed: this.failed,
