@@ -1,5 +1,6 @@
 /** Classify, Regress and MultiInference over gRPC: their requests read, their answers written. */
 import { modelSpecField } from '../../../proto/tensor/tensor-view.ts';
+import { EntryPoint } from '../../metrics/entry-points.ts';
 import { WorkerError } from '../../worker-error.ts';
 import type { GrpcCall, GrpcMethod } from '../grpc-call.ts';
 import { MessageBuilder } from '../message-builder.ts';
@@ -77,17 +78,19 @@ function readSpec(fields: MessageFields, before: ModelSpec | null): ModelSpec {
 export class ExampleMethod implements GrpcMethod {
   readonly path: string;
   private readonly infer: 'classify' | 'regress';
+  private readonly entry: number;
   private readonly service: ExampleService;
 
   constructor(service: ExampleService, infer: 'classify' | 'regress') {
     this.service = service;
     this.infer = infer;
+    this.entry = infer === 'classify' ? EntryPoint.classifyGrpc : EntryPoint.regressGrpc;
     this.path = `/tensorflow.serving.PredictionService/${infer === 'classify' ? 'Classify' : 'Regress'}`;
   }
 
   handle(call: GrpcCall, buf: Buffer, start: number, end: number): void {
     const { spec, examples } = readExampleRequest(new MessageFields(buf, start, end, 'request'));
-    const answer = this.service[this.infer](spec, examples, optionsOf(call));
+    const answer = this.service[this.infer](spec, examples, optionsOf(call, this.entry));
     reply(call, answer, ({ servable, signatureName, result }) =>
       new MessageBuilder()
         .message(1, resultMessage(result))
@@ -106,20 +109,25 @@ export class MultiInferenceMethod implements GrpcMethod {
 
   handle(call: GrpcCall, buf: Buffer, start: number, end: number): void {
     const { tasks, examples } = readMultiInferenceRequest(new MessageFields(buf, start, end, 'MultiInferenceRequest'));
-    reply(call, this.service.multiInference(tasks, examples, optionsOf(call)), (answers) => {
-      const message = new MessageBuilder();
-      for (const { servable, signatureName, result } of answers) {
-        const spec = modelSpecField(1, servable.model, servable.version, signatureName);
-        const field = result.kind === 'classifications' ? 2 : 3;
-        message.message(1, new MessageBuilder().raw(spec).message(field, resultMessage(result)));
-      }
-      return message;
-    });
+    reply(
+      call,
+      this.service.multiInference(tasks, examples, optionsOf(call, EntryPoint.multiInferenceGrpc)),
+      (answers) => {
+        const message = new MessageBuilder();
+        for (const { servable, signatureName, result } of answers) {
+          const spec = modelSpecField(1, servable.model, servable.version, signatureName);
+          const field = result.kind === 'classifications' ? 2 : 3;
+          message.message(1, new MessageBuilder().raw(spec).message(field, resultMessage(result)));
+        }
+        return message;
+      },
+    );
   }
 }
 
-function optionsOf(call: GrpcCall): ExampleOptions {
+function optionsOf(call: GrpcCall, entry: number): ExampleOptions {
   return {
+    entry,
     deadlineMs: call.deadlineMs,
     priority: call.head.priority,
     onAccepted: (accepted) => {

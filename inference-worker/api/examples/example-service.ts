@@ -35,6 +35,8 @@ export interface ExampleOptions {
   /** When the caller stops waiting, on the worker's clock. */
   readonly deadlineMs?: number;
   readonly priority?: number;
+  /** One of `EntryPoint`, for metrics. */
+  readonly entry?: number;
   /** Given the call once it is accepted: setting its `cancelled` takes it out of its queue. */
   readonly onAccepted?: (call: PredictCall) => void;
 }
@@ -165,6 +167,7 @@ function run(
     const call = new ExampleCall(servable, signatures, resolve, reject);
     call.deadlineMs = options.deadlineMs ?? Number.POSITIVE_INFINITY;
     call.priority = options.priority ?? Priority.primary;
+    if (options.entry !== undefined) call.entry = options.entry;
     const refusal = servable.submit(call, view, buf);
     if (refusal !== null) reject(refusal);
     else options.onAccepted?.(call);

@@ -4,6 +4,7 @@ import type { JsonOutput } from '../../../proto/tensor/json-tensor-writer.ts';
 import { OipInferRequest, parseInferRequest } from '../../../proto/tensor/oip-infer-request.ts';
 import { flagParameter } from '../../../proto/tensor/oip-parameters.ts';
 import { hasContents, inferHead, OipMessageWriter } from '../../../proto/tensor/oip-response.ts';
+import { EntryPoint } from '../../metrics/entry-points.ts';
 import type { WorkerError } from '../../worker-error.ts';
 import type { GrpcCall, GrpcMethod } from '../grpc-call.ts';
 import { MessageBuilder } from '../message-builder.ts';
@@ -31,7 +32,7 @@ export class ModelInferMethod implements GrpcMethod {
     const { request } = this;
     try {
       parseInferRequest(request, buf, start, end);
-      const options = { deadlineMs: call.deadlineMs, priority: call.head.priority };
+      const options = { deadlineMs: call.deadlineMs, priority: call.head.priority, entry: EntryPoint.inferGrpc };
       call.cancellable = this.inference.infer(request, buf, options, new InferReceiver(call, request, this.writer));
     } catch (error) {
       const failure = asOipFailure(error);

@@ -38,6 +38,8 @@ export interface OipCallOptions {
   readonly deadlineMs: number;
   /** One of `Priority`. */
   readonly priority: number;
+  /** One of `EntryPoint`, for metrics. */
+  readonly entry: number;
 }
 
 /** Triton's priorities count from 1, the highest; 0 is the default. */
@@ -79,6 +81,7 @@ export class OipInference {
       { inputs: [], deadlineMs: this.deadline(parameters, options), priority: priorityOf(parameters, options) },
       new InferenceReceiver({ modelName, id }, asked, receiver),
     );
+    operation.entry = options.entry;
     const refusal = target.servable.submit(operation, this.view, bytes);
     if (refusal !== null) throw errors.translate(refusal, request);
     return operation;

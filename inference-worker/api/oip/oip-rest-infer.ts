@@ -10,6 +10,7 @@ import { OipData, OipInferRequest, type OipInput } from '../../../proto/tensor/o
 import { OipJsonReader } from '../../../proto/tensor/oip-json-request.ts';
 import { flagParameter, type OipParameters } from '../../../proto/tensor/oip-parameters.ts';
 import { putInferJson, putRaw, rawBytes } from '../../../proto/tensor/oip-response.ts';
+import { EntryPoint } from '../../metrics/entry-points.ts';
 import type { TensorSpec } from '../../session/signature.ts';
 import type { WorkerError } from '../../worker-error.ts';
 import { type HttpCall, JSON_TYPE } from '../rest/http-call.ts';
@@ -45,7 +46,8 @@ export class OipRestInfer {
     let buf = body;
     if (jsonBytes === RAW_BODY) buf = this.useRawBody(call, signature.inputs, hasBatchAxis(signature));
     else this.reader.parse(request, body, start, start + jsonBytes, end);
-    call.cancellable = this.inference.infer(request, buf, call, new RestReceiver(call, request));
+    const options = { deadlineMs: call.deadlineMs, priority: call.priority, entry: EntryPoint.inferRest };
+    call.cancellable = this.inference.infer(request, buf, options, new RestReceiver(call, request));
   }
 
   /** Bytes of JSON at the start of the body, or `RAW_BODY`. */

@@ -13,6 +13,7 @@ import type { JsonOutput } from '../../../proto/tensor/json-tensor-writer.ts';
 import { OipInferRequest, parseInferRequest } from '../../../proto/tensor/oip-infer-request.ts';
 import { inferHead, OipMessageWriter } from '../../../proto/tensor/oip-response.ts';
 import { putVarint, varintBytes } from '../../../proto/tensor/wire-writer.ts';
+import { EntryPoint } from '../../metrics/entry-points.ts';
 import { WorkerError } from '../../worker-error.ts';
 import { readCallHead } from '../call-head.ts';
 import { MessageBuilder } from '../message-builder.ts';
@@ -122,7 +123,7 @@ export class OipStream implements StreamHandler {
       if (compressed) throw new WorkerError(GrpcStatus.UNIMPLEMENTED, 'compressed messages are not read from streams');
       parseInferRequest(request, buffer, start, end);
       slot.accept(request);
-      const options = { deadlineMs: this.deadlineMs, priority: this.priority };
+      const options = { deadlineMs: this.deadlineMs, priority: this.priority, entry: EntryPoint.inferGrpc };
       slot.operation = this.host.inference.infer(request, buffer, options, slot);
     } catch (error) {
       const failure = asOipFailure(error);

@@ -3,6 +3,7 @@ import { ByteSink } from '../../../proto/tensor/byte-sink.ts';
 import { readJsonExamples } from '../../../proto/tensor/json-examples.ts';
 import { putFloat } from '../../../proto/tensor/json-number-text.ts';
 import { putJsonString } from '../../../proto/tensor/json-tensor-writer.ts';
+import { EntryPoint } from '../../metrics/entry-points.ts';
 import type { ExampleOptions, ExampleResult, ExampleService } from '../examples/example-service.ts';
 import { type HttpCall, JSON_TYPE } from './http-call.ts';
 import type { RestExamples } from './rest-api.ts';
@@ -22,7 +23,8 @@ export class RestExampleApi implements RestExamples {
     const { signatureName, examples } = readJsonExamples(body, start, end);
     const spec = { name: model, version, label, signatureName };
     const infer = action === 'classify' ? 'classify' : 'regress';
-    this.service[infer](spec, examples, optionsOf(call)).then(
+    const entry = infer === 'classify' ? EntryPoint.classifyRest : EntryPoint.regressRest;
+    this.service[infer](spec, examples, optionsOf(call, entry)).then(
       ({ result }) => this.reply(call, result),
       (error) => replyFailure(call, asWorkerError(error) ?? internalError(error)),
     );
@@ -56,8 +58,9 @@ export class RestExampleApi implements RestExamples {
   }
 }
 
-function optionsOf(call: HttpCall): ExampleOptions {
+function optionsOf(call: HttpCall, entry: number): ExampleOptions {
   return {
+    entry,
     deadlineMs: call.deadlineMs,
     priority: call.priority,
     onAccepted: (accepted) => {

@@ -4,6 +4,7 @@ import { ByteSink } from '../../../proto/tensor/byte-sink.ts';
 import { type JsonPredictFormat, JsonPredictReader } from '../../../proto/tensor/json-predict-request.ts';
 import { JsonPredictWriter } from '../../../proto/tensor/json-predict-response.ts';
 import { PredictRequestView } from '../../../proto/tensor/tensor-view.ts';
+import { EntryPoint } from '../../metrics/entry-points.ts';
 import { DEFAULT_SIGNATURE_NAME } from '../../session/signature.ts';
 import { WorkerError } from '../../worker-error.ts';
 import { type PredictAnswer, PredictOperation, type PredictReceiver } from '../predict-operation.ts';
@@ -39,6 +40,7 @@ export class RestPredict {
         { inputs: [], deadlineMs: call.deadlineMs, priority: call.priority },
         receiver,
       );
+      operation.entry = EntryPoint.predictRest;
       const refusal = target.servable.submit(operation, this.view, buf);
       if (refusal !== null) throw refusal;
       call.cancellable = operation;
