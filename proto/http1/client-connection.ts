@@ -9,12 +9,14 @@ import { ErrorCode } from '../http2/frames.ts';
 import type { HeaderList } from '../http2/header-list.ts';
 import type { ByteSocket } from '../io/byte-socket.ts';
 import { Http1Connection, type Http1ConnectionOptions } from './connection.ts';
-import { Http1Exchange, type Http1Handler, SendMode } from './exchange.ts';
+import { Http1Exchange, type Http1Handler } from './exchange.ts';
 import { Fault } from './faults.ts';
+import { FAULTY, INCOMPLETE } from './head-parser.ts';
 import { planOf, Variant } from './head-plan.ts';
 import { anticipatesBody, isIdempotent, Method } from './methods.ts';
 import { Framing, type ParsedHead } from './parsed-head.ts';
 import { Phase } from './phase-watch.ts';
+import { SendMode } from './send-mode.ts';
 
 /** What a client's connection tells its owner, usually a pool. */
 export interface Http1ClientOwner {
@@ -100,21 +102,25 @@ export class Http1ClientConnection extends Http1Connection {
       return end;
     }
     this.answerBegan = true;
-    if (this.repeatsHead(buffer, at, end)) {
-      const last = this.lastHead!;
+    if (this.heads.repeats(buffer, at, end)) {
+      const last = this.heads.last!;
       const next = at + last.bytes!.length;
       this.claim(next);
       this.answer(exchange, last);
       return next;
     }
-    const next = this.findHead(buffer, at, end);
-    if (next === at) return at;
+    const next = this.heads.find(buffer, at, end);
+    if (next === INCOMPLETE) return at;
+    if (next === FAULTY) {
+      this.fail(this.parser.fault);
+      return end;
+    }
     const head = this.parser.parseResponse(buffer, at, next);
     if (head === null) {
       this.fail(this.parser.fault);
       return next;
     }
-    if (head.bytes !== null) this.lastHead = head;
+    if (head.bytes !== null) this.heads.last = head;
     this.claim(next);
     this.answer(exchange, head);
     return next;

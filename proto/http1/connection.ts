@@ -9,17 +9,17 @@ import type { Clock } from '../../base/clock.ts';
 import { ErrorCode } from '../http2/frames.ts';
 import type { HeaderList } from '../http2/header-list.ts';
 import type { ByteReader, ByteSocket } from '../io/byte-socket.ts';
+import type { BufferHolder } from '../io/memory-budget.ts';
 import { BodyReader } from './body-reader.ts';
-import { LAST_CHUNK, writeChunks, writePlain } from './body-writer.ts';
 import type { ChunkSink } from './chunked-decoder.ts';
 import { Http1Counter, noCounters } from './counters.ts';
-import { type Http1Exchange, SendMode, type TakenConnection } from './exchange.ts';
+import type { Http1Exchange, TakenConnection } from './exchange.ts';
 import { Http1Error } from './faults.ts';
-import { FAULTY, type HeadParser, INCOMPLETE } from './head-parser.ts';
-import { trailerBytes } from './head-plan.ts';
+import { HeadFinder } from './head-finder.ts';
+import { FAULTY, type HeadParser } from './head-parser.ts';
 import { HeldBytes } from './held-bytes.ts';
 import type { Http1Limits } from './limits.ts';
-import type { ParsedHead } from './parsed-head.ts';
+import { sendQueued } from './message-sender.ts';
 import { allowedMs, Phase, PhaseWatch } from './phase-watch.ts';
 import { addToSweep, removeFromSweep } from './sweep.ts';
 
@@ -33,7 +33,7 @@ export interface Http1ConnectionOptions {
   readonly swept?: boolean;
 }
 
-export abstract class Http1Connection implements ByteReader, ChunkSink {
+export abstract class Http1Connection implements ByteReader, ChunkSink, BufferHolder {
   readonly io: ByteSocket;
   readonly parser: HeadParser;
   readonly limits: Http1Limits;
@@ -52,20 +52,16 @@ export abstract class Http1Connection implements ByteReader, ChunkSink {
   current: Http1Exchange | null = null;
   protected readonly clock: Clock;
   protected closeError: Error | null = null;
-  /** The head that came last, when it is remembered: most connections repeat themselves. */
-  protected lastHead: ParsedHead | null = null;
+  protected readonly heads: HeadFinder;
   /** In a `read`: callbacks must not start another. */
   protected reading = false;
-  protected readonly held = new HeldBytes();
+  protected readonly held = new HeldBytes(this);
   protected readonly body: BodyReader;
   private paused = false;
   /** The part of the buffer being read that no message has claimed. */
   private inBuffer: Buffer = EMPTY;
   private inAt = 0;
   private inEnd = 0;
-  private scanned = 0;
-  private scannedLine = 0;
-  private scannedLines = 0;
   private readonly watch = new PhaseWatch();
   private closeReported = false;
 
@@ -75,6 +71,7 @@ export abstract class Http1Connection implements ByteReader, ChunkSink {
     this.limits = options.parser.limits;
     this.clock = options.clock;
     this.counters = options.counters ?? noCounters();
+    this.heads = new HeadFinder(options.parser);
     this.body = new BodyReader(options.parser, this);
     io.reader = this;
     if (options.swept !== false) addToSweep(this);
@@ -144,40 +141,6 @@ export abstract class Http1Connection implements ByteReader, ChunkSink {
     return this.reading ? this.inAt < this.inEnd : this.held.length > 0;
   }
 
-  /**
-   * The index after a head that begins at `at` and is whole, or `at`. The caller parses it next. A fault is failed here
-   * and ends the reading.
-   */
-  protected findHead(buffer: Buffer, at: number, end: number): number {
-    const { parser } = this;
-    const continued = this.scanned > 0;
-    let stop = parser.scan(buffer, at, end, this.scanned, this.scannedLine, this.scannedLines);
-    if (stop === INCOMPLETE) {
-      this.scanned = parser.scanned;
-      this.scannedLine = parser.scannedLine;
-      this.scannedLines = parser.scannedLines;
-      return at;
-    }
-    this.scanned = 0;
-    this.scannedLine = 0;
-    this.scannedLines = 0;
-    // A continued scan knows only its own lines.
-    if (stop !== FAULTY && continued) stop = parser.scan(buffer, at, end);
-    if (stop !== FAULTY) return stop;
-    this.fail(parser.fault);
-    return at;
-  }
-
-  /** Whether the head at `at` is the one that came last, whole. */
-  protected repeatsHead(buffer: Buffer, at: number, end: number): boolean {
-    const last = this.lastHead;
-    if (!last?.matches(buffer, at, end)) return false;
-    this.scanned = 0;
-    this.scannedLine = 0;
-    this.scannedLines = 0;
-    return true;
-  }
-
   /** Marks everything before `at` as read: for callbacks that ask what is left. */
   protected claim(at: number): void {
     this.inAt = at;
@@ -240,7 +203,7 @@ export abstract class Http1Connection implements ByteReader, ChunkSink {
   }
 
   /** Moves on when both messages are complete. */
-  protected settle(exchange: Http1Exchange): void {
+  settle(exchange: Http1Exchange): void {
     if (!exchange.localEnded || !exchange.remoteEnded || exchange.dead || this.current !== exchange) return;
     this.current = null;
     this.finish(exchange);
@@ -271,46 +234,6 @@ export abstract class Http1Connection implements ByteReader, ChunkSink {
 
   // ---- bytes out -----------------------------------------------------------------------------------------------
 
-  /** Writes as much of a body as the socket takes; returns the bytes written. Ends the message when all of it went. */
-  writeBody(exchange: Http1Exchange, buffer: Buffer, start: number, end: number, last: boolean): number {
-    const mode = exchange.sendMode;
-    const size = end - start;
-    let at = start;
-    if (mode === SendMode.DROPPED) at = end;
-    else if (mode === SendMode.CHUNKED) at = writeChunks(this.io, buffer, at, end);
-    else {
-      if (mode === SendMode.LENGTH && size > exchange.sendLeft) {
-        // More than was declared would become part of the next message.
-        this.breakOff(exchange);
-        return size;
-      }
-      at = writePlain(this.io, buffer, at, end);
-      exchange.sendLeft -= at - start;
-    }
-    if (last && at === end) this.writeEnd(exchange, null);
-    return at - start;
-  }
-
-  /** Writes what ends our message. */
-  writeEnd(exchange: Http1Exchange, trailers: HeaderList | null): void {
-    if (exchange.sendMode === SendMode.CHUNKED) {
-      const bytes = trailers === null || trailers.length === 0 ? LAST_CHUNK : trailerBytes(trailers);
-      this.io.write(bytes, 0, bytes.length);
-    } else if (exchange.sendMode === SendMode.LENGTH && exchange.sendLeft > 0) {
-      this.breakOff(exchange);
-      return;
-    }
-    exchange.localEnded = true;
-    this.settle(exchange);
-  }
-
-  /** What the exchange sends contradicts what it declared: only cutting the connection tells the peer so. */
-  private breakOff(exchange: Http1Exchange): void {
-    const { handler } = exchange;
-    this.abandon(exchange, ErrorCode.INTERNAL_ERROR);
-    handler.onReset(exchange, ErrorCode.INTERNAL_ERROR);
-  }
-
   onDrained(): void {
     const exchange = this.current;
     if (exchange === null) {
@@ -318,23 +241,7 @@ export abstract class Http1Connection implements ByteReader, ChunkSink {
       this.readHeld();
       return;
     }
-    if (exchange.queuedBytes === 0 || exchange.dead) return;
-    const queue = exchange.queue!;
-    let sentNow = 0;
-    while (queue.length > 0 && this.io.writable && !exchange.dead) {
-      const chunk = queue[0]!;
-      const sent = this.writeBody(exchange, chunk, exchange.queueOffset, chunk.length, false);
-      sentNow += sent;
-      exchange.queuedBytes -= sent;
-      exchange.queueOffset += sent;
-      if (exchange.queueOffset < chunk.length) break;
-      queue.shift();
-      exchange.queueOffset = 0;
-    }
-    if (exchange.dead) return;
-    const ends = exchange.queuedBytes === 0 && exchange.endQueued;
-    if (sentNow > 0) exchange.handler.onSent(exchange, sentNow);
-    if (ends && !exchange.dead && !exchange.localEnded) this.writeEnd(exchange, exchange.trailersQueued);
+    sendQueued(this, exchange);
   }
 
   // ---- the end -------------------------------------------------------------------------------------------------
@@ -375,17 +282,33 @@ export abstract class Http1Connection implements ByteReader, ChunkSink {
     if (exchange === null) return;
     this.current = null;
     this.kill(exchange);
-    this.counters[Http1Counter.CUT_BY_PEER]!++;
+    this.counters[Http1Counter.CUT]!++;
     if (!exchange.discarding) exchange.handler.onReset(exchange, errorCode);
   }
 
   protected kill(exchange: Http1Exchange): void {
     exchange.dead = true;
-    exchange.queue = null;
-    exchange.queuedBytes = 0;
-    exchange.trailersQueued = null;
+    exchange.clearQueue();
     if (this.current === exchange) this.current = null;
     this.body.stop();
+  }
+
+  /** The thread holds too much, and this exchange's peer takes too little. */
+  shedExchange(exchange: Http1Exchange): void {
+    if (exchange.dead) return;
+    this.counters[Http1Counter.MEMORY_SHEDS]!++;
+    this.abandon(exchange, ErrorCode.ENHANCE_YOUR_CALM);
+    exchange.handler.onReset(exchange, ErrorCode.ENHANCE_YOUR_CALM);
+  }
+
+  /** Bytes kept for later (`MemoryBudget`). */
+  get heldBytes(): number {
+    return this.held.length;
+  }
+
+  shed(): void {
+    this.counters[Http1Counter.MEMORY_SHEDS]!++;
+    this.destroy();
   }
 
   protected countFault(fault: number): Http1Error {
@@ -435,7 +358,7 @@ export abstract class Http1Connection implements ByteReader, ChunkSink {
   /** Something that changes when the phase makes progress. Bytes of a head are none: it has one deadline. */
   private markOf(phase: number): number {
     if (phase === Phase.BODY) return this.io.bytesIn;
-    if (phase === Phase.SENDING) return this.io.bytesOut - this.io.pendingBytes;
+    if (phase === Phase.SENDING) return this.io.takenBytes;
     return this.exchanges;
   }
 

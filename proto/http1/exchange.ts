@@ -9,11 +9,15 @@
  */
 import { ErrorCode } from '../http2/frames.ts';
 import type { HeaderList } from '../http2/header-list.ts';
+import { SendQueue } from '../http2/send-queue.ts';
 import type { ByteSocket } from '../io/byte-socket.ts';
+import { type BufferHolder, threadMemory } from '../io/memory-budget.ts';
 import type { Http1Connection } from './connection.ts';
 import type { Http1Error } from './faults.ts';
+import { sendBody, sendEnd } from './message-sender.ts';
 import { Method } from './methods.ts';
 import type { ParsedHead } from './parsed-head.ts';
+import { SendMode } from './send-mode.ts';
 
 /** Receives an exchange's events. Any may follow until the peer's message has ended, or `onReset`. */
 export interface Http1Handler {
@@ -29,18 +33,6 @@ export interface Http1Handler {
   onReset(exchange: Http1Exchange, errorCode: number): void;
 }
 
-/** How the message we send is delimited. */
-export const SendMode = {
-  /** Nothing may be sent yet. */
-  UNDECIDED: 0,
-  LENGTH: 1,
-  CHUNKED: 2,
-  /** The connection's end is the body's end: answers to HTTP/1.0. */
-  UNTIL_CLOSE: 3,
-  /** Bytes are dropped: the message has no body (HEAD, 204, 304). */
-  DROPPED: 4,
-} as const;
-
 /** A connection that left HTTP: the socket, whose reader the taker sets at once, and what had been read of it. */
 export interface TakenConnection {
   readonly io: ByteSocket;
@@ -48,7 +40,7 @@ export interface TakenConnection {
   readonly unread: Buffer;
 }
 
-export class Http1Exchange {
+export class Http1Exchange implements BufferHolder {
   readonly connection: Http1Connection;
   /** Counts the exchanges of a connection from 1. */
   readonly id: number;
@@ -81,12 +73,8 @@ export class Http1Exchange {
   upgradeAsked = false;
   /** Body bytes received and not consumed. */
   outstanding = 0;
-  /** Bytes in `queue`. */
-  queuedBytes = 0;
-  endQueued = false;
-  trailersQueued: HeaderList | null = null;
-  queue: Buffer[] | null = null;
-  queueOffset = 0;
+  /** What waits to be sent; null until something has had to wait. */
+  queue: SendQueue | null = null;
   sendMode: number = SendMode.UNDECIDED;
   /** Bytes of our declared length not yet sent. */
   sendLeft = 0;
@@ -110,6 +98,16 @@ export class Http1Exchange {
     return this.dead || (this.localEnded && this.remoteEnded);
   }
 
+  /** Bytes that wait for the socket. */
+  get queuedBytes(): number {
+    return this.queue === null ? 0 : this.queue.bytes;
+  }
+
+  /** Our message's end waits behind queued bytes. */
+  get endQueued(): boolean {
+    return this.queue?.end === true;
+  }
+
   /** Server: sends an informational head, or the final one; `end` when no body follows. Ignored when too late. */
   sendHead(head: HeaderList, end: boolean): void {
     if (this.dead || this.headSent) return;
@@ -130,7 +128,7 @@ export class Http1Exchange {
     if (this.dead || this.localEnded || this.endQueued || !this.headSent) return end - start;
     let sent = 0;
     if (this.queuedBytes === 0) {
-      sent = this.connection.writeBody(this, buffer, start, end, last);
+      sent = sendBody(this.connection, this, buffer, start, end, last);
       if (start + sent === end) return sent;
     }
     this.enqueue(buffer, start + sent, end, last);
@@ -140,10 +138,11 @@ export class Http1Exchange {
   /** Ends our message now, or behind what is queued. Trailers go only where the framing has a place for them. */
   sendEnd(trailers: HeaderList | null = null): void {
     if (this.dead || this.localEnded || this.endQueued || !this.headSent) return;
-    if (this.queuedBytes > 0) {
-      this.endQueued = true;
-      this.trailersQueued = trailers;
-    } else this.connection.writeEnd(this, trailers);
+    const { queue } = this;
+    if (queue !== null && queue.bytes > 0) {
+      queue.end = true;
+      queue.trailers = trailers;
+    } else sendEnd(this.connection, this, trailers);
   }
 
   /** Server: tells a client that waits to go on. Does nothing when it does not wait. */
@@ -166,9 +165,9 @@ export class Http1Exchange {
     this.reset(ErrorCode.CANCEL);
   }
 
-  /** Gives the peer credit for `bytes` of its body that have been dealt with. */
+  /** Gives the peer credit for `bytes` of its body that have been dealt with; never more than is outstanding. */
   consume(bytes: number): void {
-    this.outstanding -= bytes;
+    this.outstanding -= Math.min(bytes, this.outstanding);
     if (!this.dead) this.connection.credit(this);
   }
 
@@ -181,14 +180,29 @@ export class Http1Exchange {
     return this.connection.takeOver(this);
   }
 
+  /** Bytes this exchange holds for a peer that does not take them (`MemoryBudget`). */
+  get heldBytes(): number {
+    return this.queuedBytes;
+  }
+
+  shed(): void {
+    this.connection.shedExchange(this);
+  }
+
+  /** Drops what waits. */
+  clearQueue(): void {
+    const { queue } = this;
+    if (queue === null) return;
+    if (queue.bytes > 0) threadMemory.forget(this);
+    queue.clear();
+  }
+
   private enqueue(buffer: Buffer, start: number, end: number, last: boolean): void {
+    this.queue ??= new SendQueue();
     if (end > start) {
-      const copy = Buffer.allocUnsafe(end - start);
-      buffer.copy(copy, 0, start, end);
-      if (this.queue === null) this.queue = [copy];
-      else this.queue.push(copy);
-      this.queuedBytes += end - start;
+      if (this.queue.bytes === 0) threadMemory.register(this);
+      this.queue.append(buffer, start, end);
     }
-    if (last) this.endQueued = true;
+    if (last) this.queue.end = true;
   }
 }

@@ -68,14 +68,16 @@ export class FieldLineParser {
 
   /** Parses buffer[start, end), the line without its CRLF; a fault's number when it is malformed. */
   parse(buffer: Buffer, start: number, end: number): FieldLine | number {
+    const lower = TOKEN_LOWER;
+    const allowed = VALUE_OCTET;
     let colon = start;
-    while (colon < end && TOKEN_LOWER[buffer[colon]!] !== 0) colon++;
+    while (colon < end && lower[buffer[colon]!] !== 0) colon++;
     if (colon === start || colon === end || buffer[colon] !== COLON) return Fault.BAD_FIELD_NAME;
     let from = colon + 1;
     let to = end;
     while (from < to && (buffer[from] === SPACE || buffer[from] === TAB)) from++;
     while (to > from && (buffer[to - 1] === SPACE || buffer[to - 1] === TAB)) to--;
-    for (let i = from; i < to; i++) if (VALUE_OCTET[buffer[i]!] === 0) return Fault.BAD_FIELD_VALUE;
+    for (let i = from; i < to; i++) if (allowed[buffer[i]!] === 0) return Fault.BAD_FIELD_VALUE;
     const known = this.nameOf(buffer, start, colon);
     return new FieldLine(known.name, from === to ? '' : readLatin1(buffer, from, to), known.kind);
   }
@@ -97,6 +99,7 @@ export class FieldLineParser {
 
 function sameName(name: string, buffer: Buffer, start: number, length: number): boolean {
   if (name.length !== length) return false;
-  for (let i = 0; i < length; i++) if (name.charCodeAt(i) !== TOKEN_LOWER[buffer[start + i]!]) return false;
+  const lower = TOKEN_LOWER;
+  for (let i = 0; i < length; i++) if (name.charCodeAt(i) !== lower[buffer[start + i]!]) return false;
   return true;
 }

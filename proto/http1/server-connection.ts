@@ -7,13 +7,15 @@ import { HeaderList } from '../http2/header-list.ts';
 import type { ByteSocket } from '../io/byte-socket.ts';
 import { CR, LF } from './characters.ts';
 import { Http1Connection, type Http1ConnectionOptions } from './connection.ts';
-import { Http1Exchange, type Http1Handler, SendMode } from './exchange.ts';
+import { Http1Exchange, type Http1Handler } from './exchange.ts';
 import { Fault, type Http1Error } from './faults.ts';
+import { FAULTY, INCOMPLETE } from './head-parser.ts';
 import { planOf, Variant } from './head-plan.ts';
 import { Method } from './methods.ts';
 import { Framing, type ParsedHead } from './parsed-head.ts';
 import { Phase } from './phase-watch.ts';
 import { reasonPhrase } from './reason-phrases.ts';
+import { SendMode } from './send-mode.ts';
 
 /** What a server's connection tells its owner. */
 export interface Http1ServerOwner {
@@ -64,22 +66,26 @@ export class Http1ServerConnection extends Http1Connection {
 
   protected readHead(buffer: Buffer, at: number, end: number): number {
     if (this.current !== null || !this.io.writable) return at;
-    if (this.repeatsHead(buffer, at, end)) {
-      const last = this.lastHead!;
+    if (this.heads.repeats(buffer, at, end)) {
+      const last = this.heads.last!;
       const next = at + last.bytes!.length;
       this.claim(next);
       this.beginExchange(last);
       return next;
     }
     if (buffer[at] === CR || buffer[at] === LF) return this.skipEmptyLine(buffer, at, end);
-    const next = this.findHead(buffer, at, end);
-    if (next === at) return at;
+    const next = this.heads.find(buffer, at, end);
+    if (next === INCOMPLETE) return at;
+    if (next === FAULTY) {
+      this.fail(this.parser.fault);
+      return end;
+    }
     const head = this.parser.parseRequest(buffer, at, next);
     if (head === null) {
       this.fail(this.parser.fault);
       return next;
     }
-    this.lastHead = head.bytes === null ? null : head;
+    this.heads.last = head.bytes === null ? null : head;
     this.claim(next);
     this.beginExchange(head);
     return next;

@@ -3,6 +3,7 @@
 import t from 'tap';
 import { ErrorCode } from '../../../../proto/http2/frames.ts';
 import { HeaderList } from '../../../../proto/http2/header-list.ts';
+import { threadMemory } from '../../../../proto/io/memory-budget.ts';
 import { answer, OK, pairs, type Recorder, ServerHarness } from './support.ts';
 
 const GET = 'GET / HTTP/1.1\r\nHost: h\r\n\r\n';
@@ -474,4 +475,29 @@ t.test('an empty line before a request is forgiven once', async (t) => {
   server.socket.receive(GET);
   t.equal(server.requests.length, 2);
   t.equal(server.faults.length, 0);
+});
+
+t.test('what is held for slow peers counts, and the heaviest are given up when it is too much', async (t) => {
+  const before = threadMemory.heldBytes;
+  const limit = threadMemory.limitBytes;
+  const slow = new ServerHarness();
+  slow.socket.receive(GET);
+  slow.requests[0]!.exchange!.sendHead(OK, false);
+  slow.socket.taking = 0;
+  slow.requests[0]!.exchange!.sendData(Buffer.alloc(5000), 0, 5000, false);
+  const partial = new ServerHarness();
+  partial.socket.receive(`GET / HTTP/1.1\r\nx: ${'y'.repeat(1000)}`);
+  const light = new ServerHarness();
+  light.socket.receive('GET');
+  t.equal(threadMemory.heldBytes - before, 5000 + 1019 + 3);
+  threadMemory.limitBytes = before + 100;
+  threadMemory.enforce();
+  threadMemory.limitBytes = limit;
+  t.same(slow.requests[0]!.resets, [ErrorCode.ENHANCE_YOUR_CALM]);
+  t.equal(partial.closes, 1);
+  t.equal(light.closes, 0);
+  t.equal(threadMemory.heldBytes - before, 3);
+  light.socket.receive(' / HTTP/1.1\r\nHost: h\r\n\r\n');
+  t.equal(light.requests.length, 1);
+  t.equal(threadMemory.heldBytes, before);
 });

@@ -40,6 +40,9 @@ export class MemorySocket {
   get pendingBytes(): number {
     return Math.max(0, this.bytesOut - this.taking);
   }
+  get takenBytes(): number {
+    return Math.min(this.bytesOut, this.taking);
+  }
   reserve(): Buffer {
     return this.scratch;
   }
