@@ -10,12 +10,18 @@ import type { GroupProcess, GroupProcessEvents } from './group-supervisor.ts';
 import type { GroupSettings } from './isolation-groups.ts';
 
 const ENTRY = fileURLToPath(new URL('../group-process.ts', import.meta.url));
+/**
+ * MiB of V8's young generation. What a call allocates dies young, so more room buys nothing (measured: the same CPU per
+ * call), while the default of 16 stays resident: 20 loads and unloads of a 100 MB model left 12 % more memory, now 6 %.
+ */
+const CHILD_FLAGS = ['--max-semi-space-size=4'];
 export const CHILD_ENVIRONMENT = { MALLOC_TRIM_THRESHOLD_: '131072' };
 
 /** Forks the process and tells it what to serve. */
 export function forkGroup(group: GroupSettings, serving: ServingSettings, events: GroupProcessEvents): GroupProcess {
   const child = fork(ENTRY, [], {
     env: { ...process.env, ...CHILD_ENVIRONMENT },
+    execArgv: [...process.execArgv, ...CHILD_FLAGS],
     serialization: 'advanced',
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
