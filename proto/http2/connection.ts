@@ -6,8 +6,8 @@
  * once, by its consumer or by the reset; an error of the peer costs the stream or the connection, never the process; any
  * callback may reset any stream or close the connection.
  *
- * This file holds the connection's life and its DATA path. What belongs to one idea has a file of its own: `frame-reader`
- * and `frame-writer`, `header-frames`, `control-frames`, `receive-flow` and `send-flow`, `stream-table` and `stream-ids`,
+ * This file holds the connection's life. What belongs to one idea has a file of its own: `frame-reader` and `frame-writer`,
+ * `header-frames`, `data-frames`, `control-frames`, `receive-flow` and `send-flow`, `stream-table` and `stream-ids`,
  * `connection-watch` for everything that takes too long.
  */
 import { type ByteReader, type ByteSocket, HIGH_WATER_BYTES } from '../io/byte-socket.ts';
@@ -15,6 +15,7 @@ import { type ConnectionOptions, type ConnectionOwner, Http2Error } from './conn
 import { ConnectionAge, watchFor } from './connection-watch.ts';
 import { controlFrame, DRAIN_PING } from './control-frames.ts';
 import { Http2Counter, noCounters } from './counters.ts';
+import { beginData, takeData } from './data-frames.ts';
 import { FrameReader, type FrameSink } from './frame-reader.ts';
 import { FrameWriter } from './frame-writer.ts';
 import { ErrorCode, Flag, FrameType, MAX_STREAM_ID } from './frames.ts';
@@ -281,56 +282,11 @@ export class Http2Connection implements ByteReader, FrameSink {
   // ---- frames in (FrameSink) -------------------------------------------------------------------------------------
 
   dataFrame(streamId: number, frameBytes: number, padBytes: number): void {
-    const { receive } = this;
-    this.dataStream = null;
-    receive.window -= frameBytes;
-    if (receive.window < 0) {
-      this.fail(ErrorCode.FLOW_CONTROL_ERROR, 'more DATA than the connection window allows');
-      return;
-    }
-    if (!this.settingsSeen || this.block.streamId !== 0) {
-      this.fail(ErrorCode.PROTOCOL_ERROR, 'DATA where another frame was due');
-      return;
-    }
-    const stream = this.table.find(streamId);
-    if (stream === null) {
-      if (padBytes > 0) receive.credit(padBytes);
-      this.judgeAbsent(streamId, 'DATA');
-      return;
-    }
-    stream.receiveWindow -= frameBytes;
-    const error = dataError(stream, frameBytes - padBytes);
-    if (error !== ErrorCode.NO_ERROR) {
-      if (padBytes > 0) receive.credit(padBytes);
-      this.failStream(stream, error);
-      return;
-    }
-    if (padBytes > 0) receive.creditStream(stream, padBytes);
-    if (frameBytes > padBytes) this.flood.frames++;
-    this.dataStream = stream;
+    this.dataStream = beginData(this, streamId, frameBytes, padBytes);
   }
 
   dataBytes(buffer: Buffer, start: number, end: number, endStream: boolean): void {
-    if (start === end && !endStream) {
-      this.spend(Flood.EMPTY_DATA);
-      return;
-    }
-    const stream = this.dataStream;
-    if (stream === null || stream.dead) {
-      this.receive.credit(end - start);
-      return;
-    }
-    stream.outstanding += end - start;
-    stream.bodyLooks = 0;
-    if (endStream) {
-      if (stream.contentLeft > 0) {
-        this.failStream(stream, ErrorCode.PROTOCOL_ERROR);
-        return;
-      }
-      stream.remoteEnded = true;
-    }
-    stream.handler.onData(stream, buffer, start, end, endStream);
-    if (endStream) this.retireIfEnded(stream);
+    takeData(this, this.dataStream, buffer, start, end, endStream);
   }
 
   frame(type: number, flags: number, streamId: number, buffer: Buffer, start: number, end: number): void {
@@ -394,18 +350,6 @@ export class Http2Connection implements ByteReader, FrameSink {
     this.fail(ErrorCode.ENHANCE_YOUR_CALM, 'the peer does not read our answers');
     this.io.destroy();
   }
-}
-
-/** What is wrong with a DATA frame of an open stream whose window has been charged with it; notes its content. */
-function dataError(stream: Http2Stream, contentBytes: number): number {
-  if (stream.remoteEnded) return ErrorCode.STREAM_CLOSED;
-  if (!stream.headReceived) return ErrorCode.PROTOCOL_ERROR;
-  if (stream.receiveWindow < 0) return ErrorCode.FLOW_CONTROL_ERROR;
-  if (stream.contentLeft >= 0) {
-    stream.contentLeft -= contentBytes;
-    if (stream.contentLeft < 0) return ErrorCode.PROTOCOL_ERROR;
-  }
-  return ErrorCode.NO_ERROR;
 }
 
 function lingerThenDestroy(io: ByteSocket): void {
