@@ -12,6 +12,7 @@ import { assert } from '../../base/assert.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { Batch } from '../batching/batch.ts';
 import type { LooseOutput } from '../batching/slab.ts';
+import { deviceLockFor } from './device-lock.ts';
 import type { ModelInfo } from './model-info.ts';
 import type { ExecutionSettings } from './provider-options.ts';
 import {
@@ -82,7 +83,8 @@ export class ExecutionThreadHandle {
     });
     const { path, execution, maxBatchSize, allowedBatchSizes } = options;
     const control = this.control.memory;
-    const workerData: ThreadData = { path, execution, instance, control, maxBatchSize, allowedBatchSizes };
+    const deviceLock = deviceLockFor(execution)?.memory ?? null;
+    const workerData: ThreadData = { path, execution, instance, deviceLock, control, maxBatchSize, allowedBatchSizes };
     this.worker = new Worker(options.entry, { workerData, name: options.name });
     this.worker.on('message', (message: FromThread) => this.receive(message));
     this.worker.on('error', (error) => {

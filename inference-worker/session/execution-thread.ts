@@ -4,6 +4,7 @@
  */
 import { parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { slabViews } from '../batching/slab.ts';
+import { DeviceLock } from './device-lock.ts';
 import { inspectModel, loadModel } from './model-loading.ts';
 import type { NativeSession } from './native-session.ts';
 import { SlabRunner } from './slab-runner.ts';
@@ -21,6 +22,7 @@ import {
 const port = parentPort!;
 const data = workerData as ThreadData;
 const control = new ThreadControl(data.control);
+const lock = data.deviceLock === null ? null : new DeviceLock(data.deviceLock);
 const runners = new Map<number, SlabRunner>();
 const strings = new Map<number, readonly (readonly string[] | null)[]>();
 const NO_STRINGS: readonly null[] = [];
@@ -32,7 +34,7 @@ function post(message: FromThread): void {
 /** Loads and announces the model; null when it cannot be loaded. */
 function load(): NativeSession | null {
   try {
-    const loaded = loadModel(data.path, data.execution, data.instance);
+    const loaded = loadModel(data.path, data.execution, lock, data.instance);
     const info = inspectModel(loaded, data.maxBatchSize, data.allowedBatchSizes);
     post({ kind: 'loaded', info });
     return loaded.session;

@@ -9,6 +9,7 @@ import { CostModel } from '../batching/cost-model.ts';
 import type { Executor, ExecutorSink } from '../batching/executor.ts';
 import { TurnLoop } from '../batching/turn-loop.ts';
 import { deviceOutOfMemory, modelLoadFailed, WorkerError } from '../worker-error.ts';
+import { deviceLockFor, needsDeviceLock } from './device-lock.ts';
 import { FrontExecutor } from './front-executor.ts';
 import type { LoadServableOptions } from './load-options.ts';
 import type { ModelInfo } from './model-info.ts';
@@ -113,7 +114,7 @@ class Placement {
 
   private inFront(): PlacedExecutor {
     const { batching, clock, path } = this.options;
-    const loaded = loadModel(path, this.execution);
+    const loaded = loadModel(path, this.execution, deviceLockFor(this.execution));
     this.info ??= inspectModel(loaded, batching.maxBatchSize, batching.allowedBatchSizes);
     return new FrontExecutor(loaded.session, clock);
   }
@@ -125,12 +126,17 @@ class Placement {
     this.info = await executor.addThreads(1);
     const { loadMs } = this.info;
     const fullMs = fullBatchMs(this.info, batching);
-    if (batching.place === 'auto' && fullMs <= FRONT_FULL_BATCH_MS && loadMs <= FRONT_LOAD_MS) {
+    if (this.mayEnterFront && fullMs <= FRONT_FULL_BATCH_MS && loadMs <= FRONT_LOAD_MS) {
       await executor.close();
       return this.inFront();
     }
     if (batching.threads > 1) await this.addRest(executor);
     return executor;
+  }
+
+  /** Not where the thread that serves would have to wait for others to leave the device. */
+  private get mayEnterFront(): boolean {
+    return this.options.batching.place === 'auto' && !needsDeviceLock(this.execution);
   }
 
   private threadExecutor(): ThreadExecutor {
@@ -159,7 +165,7 @@ class Placement {
     const { place, fullBatchMs } = servable.stats;
     const { cost } = servable.scheduler;
     const leaves = place === 'front' && cost.worstMs > LEAVE_FRONT_MS;
-    const mayEnter = place === 'thread' && this.info.loadMs <= FRONT_LOAD_MS;
+    const mayEnter = place === 'thread' && this.mayEnterFront && this.info.loadMs <= FRONT_LOAD_MS;
     if (mayEnter) this.probe(servable);
     const enters = mayEnter && fullBatchMs < ENTER_FRONT_MS && cost.largestRows >= this.fullRows;
     if (!leaves && !enters) return;

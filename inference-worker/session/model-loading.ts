@@ -1,4 +1,5 @@
 /** Loading a model file and finding out what it is: the same in the front and in an execution thread. */
+import type { DeviceLock } from './device-lock.ts';
 import { declaresBatchAxis, type ModelInfo, synthesizeSignature } from './model-info.ts';
 import { NativeSession } from './native-session.ts';
 import type { ExecutionSettings } from './provider-options.ts';
@@ -10,9 +11,14 @@ export interface LoadedModel {
 }
 
 /** Throws onnxruntime's error for a file that is not a model it can run. Blocks. */
-export function loadModel(path: string, execution: ExecutionSettings, instance = 0): LoadedModel {
+export function loadModel(
+  path: string,
+  execution: ExecutionSettings,
+  lock: DeviceLock | null,
+  instance = 0,
+): LoadedModel {
   const beganMs = performance.now();
-  const session = new NativeSession(path, execution, instance);
+  const session = new NativeSession(path, execution, instance, lock);
   return { session, loadMs: performance.now() - beganMs };
 }
 

@@ -7,6 +7,7 @@
 import { env, type InferenceSession, type Tensor } from 'onnxruntime-node';
 import { type Binding, binding, initOrt } from 'onnxruntime-node/dist/binding.js';
 import type { TensorData } from '../batching/batcher.ts';
+import type { DeviceLock } from './device-lock.ts';
 import { bindingProvider, type ExecutionSettings } from './provider-options.ts';
 
 /** onnxruntime's own log lines are left out: what goes wrong comes as an error, and bad input must not fill the log. */
@@ -74,25 +75,34 @@ export class NativeSession {
   readonly inputs: readonly GraphTensor[];
   readonly outputs: readonly GraphTensor[];
   private readonly session: Binding.InferenceSession;
+  private readonly lock: DeviceLock | null;
 
   /** `model` is a path or the bytes. Throws onnxruntime's error for a file that is not a model it can run, or a provider it cannot load. */
-  constructor(model: string | Buffer, execution: ExecutionSettings, instance = 0) {
+  constructor(model: string | Buffer, execution: ExecutionSettings, instance = 0, lock: DeviceLock | null = null) {
+    this.lock = lock;
     this.session = new binding.InferenceSession();
     const options = sessionOptions(execution, instance);
-    if (typeof model === 'string') this.session.loadModel(model, options);
-    else this.session.loadModel(model.buffer as ArrayBuffer, model.byteOffset, model.byteLength, options);
+    if (lock === null) this.load(model, options);
+    else lock.hold(() => this.load(model, options));
     this.inputs = this.session.inputMetadata.map(graphTensor);
     this.outputs = this.session.outputMetadata.map(graphTensor);
   }
 
   /** Executes; outputs named with a tensor in `fetches` are written in place. Throws onnxruntime's error. */
   run(feeds: OrtFeeds, fetches: OrtFetches): OrtFeeds {
-    return this.session.run(feeds, fetches, {}) as OrtFeeds;
+    if (this.lock === null) return this.session.run(feeds, fetches, {}) as OrtFeeds;
+    return this.lock.hold(() => this.session.run(feeds, fetches, {}) as OrtFeeds);
   }
 
   /** Gives the model's memory back. No run may follow. */
   release(): void {
-    this.session.dispose();
+    if (this.lock === null) this.session.dispose();
+    else this.lock.hold(() => this.session.dispose());
+  }
+
+  private load(model: string | Buffer, options: InferenceSession.SessionOptions): void {
+    if (typeof model === 'string') this.session.loadModel(model, options);
+    else this.session.loadModel(model.buffer as ArrayBuffer, model.byteOffset, model.byteLength, options);
   }
 }
 

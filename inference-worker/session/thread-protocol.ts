@@ -77,6 +77,8 @@ export interface ThreadData {
   readonly execution: ExecutionSettings;
   /** Which of the servable's sessions this is, from 0. */
   readonly instance: number;
+  /** Memory of the lock its runs must hold; null where runs may overlap. */
+  readonly deviceLock: SharedArrayBuffer | null;
   readonly control: SharedArrayBuffer;
   readonly maxBatchSize: number;
   readonly allowedBatchSizes: readonly number[];
