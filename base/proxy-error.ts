@@ -41,6 +41,16 @@ const S = GrpcStatus;
 
 export const ProxyErrors = {
   routeNotFound: row('route_not_found', S.NOT_FOUND, 404, 'NR', 'caller', false, false, 'no route claims this request'),
+  methodNotAllowed: row(
+    'method_not_allowed',
+    S.UNIMPLEMENTED,
+    405,
+    'BR',
+    'caller',
+    false,
+    false,
+    'CONNECT is not allowed here',
+  ),
   badRequest: row('bad_request', S.INVALID_ARGUMENT, 400, 'BR', 'caller', false, false, 'the request is malformed'),
   missingModel: row('missing_model', S.INVALID_ARGUMENT, 400, 'BR', 'caller', false, false, 'Missing ModelSpec'),
   requestTooLarge: row(

@@ -59,7 +59,7 @@ function requestFields(exchange: Exchange, nowMs: number): Record<string, unknow
   const { attempt } = exchange;
   return {
     time: new Date().toISOString(),
-    protocol: 'HTTP/2',
+    protocol: exchange.http1 ? 'HTTP/1.1' : 'HTTP/2',
     method: head?.get(':method') ?? '',
     authority: head?.get(':authority') ?? '',
     path: head?.get(':path') ?? '',

@@ -13,14 +13,17 @@ import type { Clock } from '../base/clock.ts';
 import { GrpcStatus } from '../base/grpc-status.ts';
 import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
 import type { TimerWheel } from '../base/timer-wheel.ts';
-import type { Http2Connection } from '../proto/http2/connection.ts';
+import type { Http1ClientConnection } from '../proto/http1/client-connection.ts';
+import type { Http1Exchange, Http1Handler } from '../proto/http1/exchange.ts';
+import { withoutHopByHop } from '../proto/http1/hop-by-hop.ts';
+import { Http2Connection } from '../proto/http2/connection.ts';
 import { ErrorCode } from '../proto/http2/frames.ts';
 import { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
 import { ACCESS_FLAG_CANCELLED, ACCESS_FLAG_FALLBACK, type AccessLog } from './access-log.ts';
 import { acquireBody, releaseBody } from './body-buffer.ts';
 import type { EndpointAddress } from './config/snapshot.ts';
-import { Attempt, Exchange, Stage } from './exchange.ts';
+import { Attempt, Exchange, Stage, type WireStream } from './exchange.ts';
 import { KeptBodies } from './kept-bodies.ts';
 import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
 import type { Mirroring } from './mirroring.ts';
@@ -30,6 +33,7 @@ import { localReplySlot, respondError, stopBody } from './respond.ts';
 import { hashHundredths } from './routing/murmur3.ts';
 import { RequestTraits } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
+import type { RestCall } from './routing/rest-path.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
 import { chooseShare } from './routing/version-choice.ts';
 import { recordLatency } from './stats/histogram.ts';
@@ -42,7 +46,7 @@ import {
   ProcessSlot,
   RequestOutcome,
 } from './stats/slots.ts';
-import { Unavailable } from './upstream/endpoint-pool.ts';
+import { Unavailable } from './upstream/wait-queue.ts';
 
 /** Where a downstream connection's caller meant to go, kept in `Http2Connection.context`. */
 export interface DownstreamContext {
@@ -122,7 +126,15 @@ export class DataPlane {
     this.active++;
     this.cells[ProcessSlot.STREAMS] = this.active;
     this.cells[ProcessSlot.STREAMS_TOTAL]! += 1;
-    return new Exchange(this, stream, this.clock.nowMs());
+    return new Exchange(this, stream, false, this.clock.nowMs());
+  }
+
+  /** The same for HTTP/1.1. */
+  acceptExchange(exchange: Http1Exchange): Http1Handler {
+    this.active++;
+    this.cells[ProcessSlot.STREAMS] = this.active;
+    this.cells[ProcessSlot.STREAMS_TOTAL]! += 1;
+    return new Exchange(this, exchange, true, this.clock.nowMs());
   }
 
   onRequestHead(exchange: Exchange, head: HeaderList, endStream: boolean): void {
@@ -134,8 +146,13 @@ export class DataPlane {
       exchange.deadlineMs = exchange.startedMs + traits.timeoutMs;
       this.wheel.arm(exchange, exchange.deadlineMs);
     }
+    if (traits.isConnect) {
+      this.fail(exchange, ProxyErrors.methodNotAllowed);
+      return;
+    }
     if (traits.call === null) {
-      this.passThrough(exchange);
+      if (traits.rest !== null && exchange.http1) this.routeRest(exchange, traits.rest);
+      else this.passThrough(exchange);
       return;
     }
     exchange.stage = Stage.AWAITING_SPEC;
@@ -228,8 +245,9 @@ export class DataPlane {
     exchange.model = model;
     exchange.keepsBody =
       model.fallbacks.length > 0 || model.shadows.length > 0 || exchange.body!.length <= RESENT_BYTES;
-    const cluster = this.chooseVersion(exchange, model, spec);
+    const cluster = this.chooseVersion(exchange, model, spec.pinned, spec.version, spec.mixed);
     const infers = exchange.traits!.call!.isInference;
+    exchange.infers = infers;
     exchange.holds =
       exchange.governed &&
       infers &&
@@ -243,15 +261,39 @@ export class DataPlane {
     if (exchange.bodyEnded && exchange.mirrored !== null) this.mirroring.send(exchange);
   }
 
+  /** A REST call: the path says it all, so it goes on before its body has come. */
+  private routeRest(exchange: Exchange, rest: RestCall): void {
+    const model = this.mesh.models.get(rest.model);
+    exchange.stage = Stage.FORWARDING;
+    if (!exchange.bodyEnded) exchange.body = acquireBody();
+    if (model === undefined) {
+      this.routeUnknownModel(exchange);
+      return;
+    }
+    exchange.model = model;
+    const cluster = this.chooseVersion(exchange, model, rest.pinned, rest.version, false);
+    exchange.infers = rest.isInference;
+    exchange.keepsBody = model.fallbacks.length > 0;
+    exchange.holds = exchange.governed && rest.isInference && model.fallbacks.length > 0;
+    this.limitTime(exchange, cluster, rest.isInference);
+    this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
+  }
+
   /** A pinned version goes where that version is served; otherwise the split decides. */
-  private chooseVersion(exchange: Exchange, model: MeshModel, spec: SpecReader): MeshCluster {
-    if (spec.pinned) {
-      const pinned = spec.version === '' ? undefined : this.mesh.byVersion.get(`${spec.name}@${spec.version}`);
+  private chooseVersion(
+    exchange: Exchange,
+    model: MeshModel,
+    isPinned: boolean,
+    version: string,
+    mixed: boolean,
+  ): MeshCluster {
+    if (isPinned) {
+      const pinned = version === '' ? undefined : this.mesh.byVersion.get(`${model.config.name}@${version}`);
       exchange.governed = pinned !== undefined && model.split.includes(pinned);
       return pinned ?? model.split[0]!;
     }
-    exchange.governed = !spec.mixed;
-    if (model.split.length === 1 || spec.mixed) return model.split[0]!;
+    exchange.governed = !mixed;
+    if (model.split.length === 1 || mixed) return model.split[0]!;
     const { stickyHeader, salt } = model.config;
     const key = stickyHeader === '' ? undefined : exchange.head!.get(stickyHeader);
     const point = key === undefined ? Math.floor(this.random() * 10_000) : hashHundredths(salt, key);
@@ -320,7 +362,7 @@ export class DataPlane {
       this.refused(exchange, AnswerReason.OVERFLOW, ProxyErrors.admissionOverflow);
       return;
     }
-    if (cluster.pools.length === 0) {
+    if (cluster.endpoints.length === 0) {
       this.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.NO_ENDPOINT]! += 1;
       this.refused(exchange, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
       return;
@@ -335,22 +377,34 @@ export class DataPlane {
     exchange.attempt = attempt;
     cluster.inFlight++;
     this.cells[statsBase + ClusterSlot.IN_FLIGHT] = cluster.inFlight;
-    cluster.request(attempt);
+    cluster.request(attempt, exchange.http1);
   }
 
   /** A connection has room: the head and what has arrived of the body go out. */
-  forward(exchange: Exchange, attempt: Attempt, connection: Http2Connection): void {
+  forward(exchange: Exchange, attempt: Attempt, connection: Http2Connection | Http1ClientConnection): void {
     const { body, traits } = exchange;
     const spec = exchange.reader ?? this.spec;
-    const rewrites = exchange.governed && body !== null && this.needsRewrite(exchange, attempt.cluster, spec);
-    const head = rewrites ? traits!.rewritten : exchange.head!;
     const empty = body === null || body.length === 0;
-    const stream = connection.openStream(attempt, head, exchange.bodyEnded && empty);
+    const ended = exchange.bodyEnded && empty;
+    const rewrites =
+      exchange.governed && body !== null && traits!.call !== null && this.needsRewrite(exchange, attempt.cluster, spec);
+    let stream: WireStream | null;
+    if (connection instanceof Http2Connection) {
+      stream = connection.openStream(attempt, rewrites ? traits!.rewritten : traits!.forward, ended);
+    } else {
+      const { id, config } = attempt.cluster;
+      const asks = exchange.governed && traits!.rest !== null;
+      const head = asks ? traits!.restHead(id, config.model, config.version) : traits!.forward;
+      stream = connection.open(attempt, head, ended);
+    }
     if (stream === null) {
-      attempt.cluster.request(attempt);
+      // Full since the pool looked, or a head this protocol cannot say: the latter would go round for ever.
+      if (attempt.refusals++ < MAX_REFUSALS) attempt.cluster.request(attempt, exchange.http1);
+      else this.onUnavailable(exchange, attempt, Unavailable.PENDING_FULL);
       return;
     }
     attempt.stream = stream;
+    attempt.connection = connection;
     if (rewrites) {
       stream.sendData(spec.prefix, 0, spec.prefixLength, false);
       stream.sendData(spec.tail, spec.tailStart, spec.tailEnd, exchange.bodyEnded);
@@ -423,8 +477,9 @@ export class DataPlane {
 
   /** The answer is complete: `last` is its trailers, its only header section, or null when it ended with DATA. */
   onAnswerEnd(exchange: Exchange, attempt: Attempt, last: HeaderList | null): void {
-    const status = answerStatus(attempt.responseHead!, last, exchange.traits!.grpc);
-    const reason = last === null ? '' : ResponseTraits.of(last).reason;
+    const { grpc, rest } = exchange.traits!;
+    const status = answerStatus(attempt.responseHead!, last, grpc, rest !== null && exchange.model !== null);
+    const reason = ResponseTraits.of(last ?? attempt.responseHead!).reason;
     exchange.status = status;
     const nowMs = this.clock.nowMs();
     if (status === GrpcStatus.OK) {
@@ -438,7 +493,7 @@ export class DataPlane {
     const { model } = exchange;
     const replaceable = model !== null && status < 32 && (model.fallbackStatusBits & (1 << status)) !== 0;
     if (replaceable && this.canFallBack(exchange)) {
-      if (exchange.failure === null && last !== null) exchange.failedAnswer = last;
+      if (exchange.failure === null && exchange.failedAnswer === null) this.keepFailure(exchange, attempt, last);
       this.fallBack(exchange, AnswerReason.STATUS);
     } else if (attempt.reason !== AnswerReason.PRIMARY && !exchange.committed) {
       this.failAsPrimary(exchange, ProxyErrors.upstreamStatus);
@@ -448,20 +503,21 @@ export class DataPlane {
   }
 
   onAnswerReset(exchange: Exchange, attempt: Attempt, refused: boolean, errorCode: number): void {
-    if (refused && attempt.stream!.connection.established && this.canResend(exchange, attempt)) {
+    if (refused && attempt.connection!.established && this.canResend(exchange, attempt)) {
       // The upstream promises that it did not look at it (GOAWAY, REFUSED_STREAM): the same attempt, elsewhere.
       attempt.refusals++;
       attempt.stream = null;
-      attempt.cluster.request(attempt);
+      attempt.responseHead = null;
+      attempt.cluster.request(attempt, exchange.http1);
       return;
     }
-    if (refused && !attempt.stream!.connection.established) {
+    if (refused && !attempt.connection!.established) {
       this.settle(exchange, attempt, RequestOutcome.CONNECT_FAILED, Outcome.FAILURE, -1);
       this.refused(exchange, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
       return;
     }
     this.settle(exchange, attempt, RequestOutcome.UPSTREAM_RESET, Outcome.FAILURE, -1);
-    if (exchange.traits!.call === null && !attempt.stream!.connection.dead) {
+    if (exchange.traits!.call === null && !attempt.connection!.dead) {
       // Traffic we only relay: the caller hears what the upstream said. A connection that died said nothing.
       exchange.down.reset(errorCode === ErrorCode.NO_ERROR ? ErrorCode.CANCEL : errorCode);
       this.finish(exchange);
@@ -496,17 +552,30 @@ export class DataPlane {
       return;
     }
     exchange.committed = true;
+    const body = exchange.failedBody;
     if (answer.get(':status') === undefined) exchange.down.sendHeaders(GRPC_HEAD, false);
-    exchange.down.sendHeaders(answer, true);
+    exchange.down.sendHeaders(answer, body === null);
+    if (body !== null) exchange.down.sendData(body.buffer, 0, body.length, true);
     this.finish(exchange);
+  }
+
+  /** What the primary answered, in case no fallback does better: trailers say it all in gRPC, head and body in REST. */
+  private keepFailure(exchange: Exchange, attempt: Attempt, last: HeaderList | null): void {
+    if (!exchange.http1) {
+      exchange.failedAnswer = last;
+      return;
+    }
+    exchange.failedAnswer = withoutHopByHop(attempt.responseHead!);
+    exchange.failedBody = exchange.held;
+    exchange.held = null;
   }
 
   private canFallBack(exchange: Exchange): boolean {
     const { model } = exchange;
-    if (model === null || !exchange.governed || exchange.committed || !exchange.traits!.call!.isInference) {
+    if (model === null || !exchange.governed || exchange.committed || !exchange.infers) {
       return false;
     }
-    return exchange.body !== null && exchange.nextFallback < model.fallbacks.length;
+    return (exchange.body !== null || exchange.bodyBytes === 0) && exchange.nextFallback < model.fallbacks.length;
   }
 
   private fallBack(exchange: Exchange, reason: number): void {
@@ -566,7 +635,7 @@ export class DataPlane {
   }
 
   private sendHead(exchange: Exchange, attempt: Attempt, endStream: boolean): void {
-    let head = attempt.responseHead!;
+    let head = exchange.http1 ? withoutHopByHop(attempt.responseHead!) : attempt.responseHead!;
     if (exchange.model !== null) {
       const { cluster, reason } = attempt;
       const key = cluster.id * REASON_CODES.length + reason;
@@ -645,6 +714,8 @@ export class DataPlane {
     this.bodies.drop(exchange);
     if (exchange.held !== null) releaseBody(exchange.held);
     exchange.held = null;
+    if (exchange.failedBody !== null) releaseBody(exchange.failedBody);
+    exchange.failedBody = null;
     if (exchange.reader !== null && this.idleReaders.length < MAX_IDLE_READERS) this.idleReaders.push(exchange.reader);
     exchange.reader = null;
     this.active--;

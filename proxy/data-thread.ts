@@ -8,6 +8,9 @@ import { BoundedWriter } from '../base/bounded-writer.ts';
 import { systemClock } from '../base/clock.ts';
 import { Logger, setLogFormat } from '../base/logger.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
+import { HTTP1_COUNTER_SLOTS } from '../proto/http1/counters.ts';
+import { HeadParser } from '../proto/http1/head-parser.ts';
+import { DEFAULT_HTTP1_LIMITS } from '../proto/http1/limits.ts';
 import { HTTP2_COUNTER_SLOTS } from '../proto/http2/counters.ts';
 import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from '../proto/http2/limits.ts';
 import { AccessLog } from './access-log.ts';
@@ -47,6 +50,10 @@ const downstreamLimits: Http2Limits = {
 };
 /** One upstream connection carries many callers' streams, so its window is the larger. */
 const upstreamLimits: Http2Limits = { ...DEFAULT_HTTP2_LIMITS, connectionWindowBytes: 16 * 1024 * 1024 };
+
+/** Heads are bounded alike in both protocols. */
+const http1Parser = new HeadParser({ ...DEFAULT_HTTP1_LIMITS, maxHeadBytes: settings.outboundMaxHeaderListBytes });
+const http1Counters = cells.subarray(ProcessSlot.HTTP1_DOWNSTREAM, ProcessSlot.HTTP1_DOWNSTREAM + HTTP1_COUNTER_SLOTS);
 
 const accessLogWriter = await openAccessLog();
 const accessLog =
@@ -121,6 +128,9 @@ function createListener({ address, role }: ListenRequest): Listener {
     counters: downstreamCounters,
     log,
     acceptStream: (stream) => plane.acceptStream(stream),
+    acceptExchange: (exchange) => plane.acceptExchange(exchange),
+    http1Parser,
+    http1Counters,
     onRelayClosed: (relay) => accessLog?.connection(relay),
     opaqueUpstream: () => mesh.passthrough?.config.endpoints[0] ?? null,
   });

@@ -5,6 +5,8 @@
  */
 import type { ProxyError } from '../base/proxy-error.ts';
 import { WheelTimer } from '../base/timer-wheel.ts';
+import type { Http1ClientConnection } from '../proto/http1/client-connection.ts';
+import type { Http1Exchange, Http1Handler } from '../proto/http1/exchange.ts';
 import type { Http2Connection } from '../proto/http2/connection.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
@@ -14,7 +16,10 @@ import type { MeshCluster, MeshModel } from './mesh.ts';
 import type { MirroredPair } from './mirroring.ts';
 import type { RequestTraits } from './routing/request-traits.ts';
 import type { SpecReader } from './routing/spec-reader.ts';
-import { Waiter } from './upstream/endpoint-pool.ts';
+import { Waiter } from './upstream/wait-queue.ts';
+
+/** A request or answer on the wire, whichever protocol carries it: the two are alike where the data plane looks. */
+export type WireStream = Http2Stream | Http1Exchange;
 
 /** Where a request is. Transitions only go downwards, except that a failed attempt may start the next. */
 export const Stage = {
@@ -28,9 +33,11 @@ export const Stage = {
   DONE: 3,
 } as const;
 
-export class Exchange extends WheelTimer implements StreamHandler {
+export class Exchange extends WheelTimer implements StreamHandler, Http1Handler {
   readonly plane: DataPlane;
-  readonly down: Http2Stream;
+  readonly down: WireStream;
+  /** The caller speaks HTTP/1.1, and so will the upstream. */
+  readonly http1: boolean;
   stage: number = Stage.NEW;
   head: HeaderList | null = null;
   traits: RequestTraits | null = null;
@@ -40,6 +47,8 @@ export class Exchange extends WheelTimer implements StreamHandler {
   nextFallback = 0;
   /** Whether the model's policies (split, fallback, mirror) apply; not for calls that pin an unknown version. */
   governed = false;
+  /** The call runs the model: it may be replaced and mirrored. Calls that ask about a model are only routed. */
+  infers = false;
   startedMs: number;
   /** When the caller stops waiting; 0 for never. */
   deadlineMs = 0;
@@ -68,13 +77,16 @@ export class Exchange extends WheelTimer implements StreamHandler {
   /** What the primary did wrong, kept while fallbacks are tried: an error of ours, or the trailers it sent. */
   failure: ProxyError | null = null;
   failedAnswer: HeaderList | null = null;
+  /** Body of a failed answer whose head is `failedAnswer`, for protocols that say failures in bodies. */
+  failedBody: BodyBuffer | null = null;
   /** Request and answer bytes for the shadows; null when the request is not mirrored. */
   mirrored: MirroredPair | null = null;
 
-  constructor(plane: DataPlane, down: Http2Stream, nowMs: number) {
+  constructor(plane: DataPlane, down: WireStream, http1: boolean, nowMs: number) {
     super();
     this.plane = plane;
     this.down = down;
+    this.http1 = http1;
     this.startedMs = nowMs;
   }
 
@@ -83,17 +95,25 @@ export class Exchange extends WheelTimer implements StreamHandler {
     else this.plane.onRequestTrailers(this, headers);
   }
 
-  onData(_stream: Http2Stream, buffer: Buffer, start: number, end: number, endStream: boolean): void {
+  onHead(_exchange: Http1Exchange, head: HeaderList, end: boolean): void {
+    this.plane.onRequestHead(this, head, end);
+  }
+
+  onTrailers(_exchange: Http1Exchange, trailers: HeaderList): void {
+    this.plane.onRequestTrailers(this, trailers);
+  }
+
+  onData(_stream: WireStream, buffer: Buffer, start: number, end: number, endStream: boolean): void {
     this.plane.onRequestData(this, buffer, start, end, endStream);
   }
 
-  onSent(_stream: Http2Stream, bytes: number): void {
+  onSent(_stream: WireStream, bytes: number): void {
     // Answer bytes left the queue towards the caller: the upstream may send as many again.
     const stream = this.attempt?.stream;
     if (stream != null) stream.consume(Math.min(bytes, stream.outstanding));
   }
 
-  onReset(_stream: Http2Stream, _errorCode: number): void {
+  onReset(_stream: WireStream, _errorCode: number): void {
     this.plane.onCallerGone(this);
   }
 
@@ -103,7 +123,7 @@ export class Exchange extends WheelTimer implements StreamHandler {
 }
 
 /** One try of a request with one cluster. A request has one at a time; late events of an earlier one are ignored. */
-export class Attempt extends Waiter implements StreamHandler {
+export class Attempt extends Waiter implements StreamHandler, Http1Handler {
   readonly exchange: Exchange;
   readonly cluster: MeshCluster;
   /** `AnswerReason`: PRIMARY, or why a fallback is tried. */
@@ -112,7 +132,9 @@ export class Attempt extends Waiter implements StreamHandler {
   readonly verdict: number;
   readonly epoch: number;
   readonly startedMs: number;
-  stream: Http2Stream | null = null;
+  /** Where it was sent; null before. */
+  connection: Http2Connection | Http1ClientConnection | null = null;
+  stream: WireStream | null = null;
   responseHead: HeaderList | null = null;
   settled = false;
   /** Times the request was refused unprocessed and sent again. */
@@ -135,7 +157,7 @@ export class Attempt extends Waiter implements StreamHandler {
     this.startedMs = startedMs;
   }
 
-  onConnection(connection: Http2Connection): void {
+  onConnection(connection: Http2Connection | Http1ClientConnection): void {
     this.exchange.plane.forward(this.exchange, this, connection);
   }
 
@@ -149,18 +171,29 @@ export class Attempt extends Waiter implements StreamHandler {
     else this.exchange.plane.onAnswerEnd(this.exchange, this, headers);
   }
 
-  onData(stream: Http2Stream, buffer: Buffer, start: number, end: number, endStream: boolean): void {
+  onHead(_exchange: Http1Exchange, head: HeaderList, end: boolean): void {
+    if (!this.settled) this.exchange.plane.onAnswerHead(this.exchange, this, head, end);
+  }
+
+  onTrailers(_exchange: Http1Exchange, trailers: HeaderList): void {
+    if (!this.settled) this.exchange.plane.onAnswerEnd(this.exchange, this, trailers);
+  }
+
+  onData(stream: WireStream, buffer: Buffer, start: number, end: number, endStream: boolean): void {
     if (this.settled) stream.consume(end - start);
     else this.exchange.plane.onAnswerData(this.exchange, this, buffer, start, end, endStream);
   }
 
-  onSent(_stream: Http2Stream, bytes: number): void {
+  onSent(_stream: WireStream, bytes: number): void {
     // Request bytes left the queue towards the upstream: the caller may send as many again.
     const { down } = this.exchange;
     if (this.exchange.attempt === this) down.consume(Math.min(bytes, down.outstanding));
   }
 
-  onReset(stream: Http2Stream, errorCode: number): void {
-    if (!this.settled) this.exchange.plane.onAnswerReset(this.exchange, this, stream.refused, errorCode);
+  onReset(stream: WireStream, errorCode: number): void {
+    if (this.settled) return;
+    // An idle HTTP/1.1 connection that closed as we used it never saw the request, as far as anybody can tell.
+    const unseen = stream.refused || ('canRetry' in stream && stream.canRetry);
+    this.exchange.plane.onAnswerReset(this.exchange, this, unseen, errorCode);
   }
 }

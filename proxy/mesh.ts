@@ -20,8 +20,7 @@ import type { BreakerTransition } from './policy/breaker-verdict.ts';
 import { CircuitBreaker } from './policy/circuit-breaker.ts';
 import { cumulativeWeights } from './routing/version-choice.ts';
 import { ClusterSlot } from './stats/slots.ts';
-import { Cluster, PoolTable } from './upstream/cluster.ts';
-import type { EndpointPool } from './upstream/endpoint-pool.ts';
+import { Cluster, type Endpoint, PoolTable } from './upstream/cluster.ts';
 
 /** A cluster with its breaker, as the data plane uses it. */
 export class MeshCluster extends Cluster {
@@ -165,7 +164,7 @@ export class Mesh {
       cluster.config = config;
       cluster.target = new SpecTarget(config.model, config.version);
       cluster.breaker.updatePolicy(config.breaker);
-      cluster.pools = this.poolsOf(config);
+      cluster.endpoints = this.endpointsOf(config);
     }
     return cluster;
   }
@@ -179,11 +178,11 @@ export class Mesh {
       },
     });
     const cluster = new MeshCluster(this.nextId++, config, breaker);
-    cluster.pools = this.poolsOf(config);
+    cluster.endpoints = this.endpointsOf(config);
     return cluster;
   }
 
-  private poolsOf(config: ClusterSnapshot): EndpointPool[] {
+  private endpointsOf(config: ClusterSnapshot): Endpoint[] {
     return config.endpoints.map((address) => this.pools.get(address, config));
   }
 
@@ -205,10 +204,10 @@ export class Mesh {
   }
 
   private retainPools(): void {
-    const pools = new Set<EndpointPool>();
-    for (const cluster of this.clusters.values()) for (const pool of cluster.pools) pools.add(pool);
-    for (const cluster of this.dynamic.values()) for (const pool of cluster.pools) pools.add(pool);
-    this.pools.retain(pools);
+    const used = new Set<Endpoint>();
+    for (const cluster of this.clusters.values()) for (const endpoint of cluster.endpoints) used.add(endpoint);
+    for (const cluster of this.dynamic.values()) for (const endpoint of cluster.endpoints) used.add(endpoint);
+    this.pools.retain(used);
   }
 }
 

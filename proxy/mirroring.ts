@@ -160,7 +160,7 @@ export class Mirroring {
       return;
     }
     const nowMs = this.clock.nowMs();
-    const verdict = cluster.pools.length === 0 ? Verdict.REJECT : cluster.breaker.tryAcquire(nowMs);
+    const verdict = cluster.endpoints.length === 0 ? Verdict.REJECT : cluster.breaker.tryAcquire(nowMs);
     if (verdict === Verdict.REJECT) {
       this.countDrop(shadow, MirrorDrop.UNHEALTHY);
       return;

@@ -3,7 +3,7 @@ import { httpStatusFor } from '../base/grpc-status.ts';
 import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
 import { ErrorCode } from '../proto/http2/frames.ts';
 import { HeaderList } from '../proto/http2/header-list.ts';
-import type { Http2Stream } from '../proto/http2/stream.ts';
+import type { WireStream } from './exchange.ts';
 import { LocalReply } from './stats/slots.ts';
 
 interface Answers {
@@ -34,7 +34,7 @@ function answersFor(error: ProxyError): Answers {
       trailers: HeaderList.of(...status),
       http: HeaderList.of(
         [':status', String(error.httpStatus || httpStatusFor(error.grpcStatus))],
-        ['content-type', 'text/plain'],
+        ['content-type', 'application/json'],
         ['x-understudy-reason', error.code],
       ),
     };
@@ -44,7 +44,7 @@ function answersFor(error: ProxyError): Answers {
 }
 
 /** Answers a request with a failure, whatever was sent of its answer before, and stops its body. */
-export function respondError(stream: Http2Stream, error: ProxyError, grpc: boolean): void {
+export function respondError(stream: WireStream, error: ProxyError, grpc: boolean): void {
   if (stream.dead) return;
   const answers = answersFor(error);
   if (stream.headSent) {
@@ -53,7 +53,7 @@ export function respondError(stream: Http2Stream, error: ProxyError, grpc: boole
   } else if (grpc) {
     stream.sendHeaders(answers.grpc, true);
   } else {
-    const body = Buffer.from(`${error.message}\n`);
+    const body = Buffer.from(JSON.stringify({ error: error.message }));
     stream.sendHeaders(answers.http, false);
     stream.sendData(body, 0, body.length, true);
   }
@@ -61,13 +61,14 @@ export function respondError(stream: Http2Stream, error: ProxyError, grpc: boole
 }
 
 /** The answer is complete: a caller that still sends its request is told to stop (RFC 9113, section 8.1). */
-export function stopBody(stream: Http2Stream): void {
+export function stopBody(stream: WireStream): void {
   if (stream.localEnded && !stream.remoteEnded && !stream.dead) stream.reset(ErrorCode.NO_ERROR);
 }
 
 /** Which slot of `LocalReply` counts a failure's answers. */
 const LOCAL_REPLY_SLOTS: ReadonlyMap<ProxyError, number> = new Map([
   [ProxyErrors.routeNotFound, LocalReply.ROUTE_NOT_FOUND],
+  [ProxyErrors.methodNotAllowed, LocalReply.UNIMPLEMENTED],
   [ProxyErrors.badRequest, LocalReply.BAD_REQUEST],
   [ProxyErrors.missingModel, LocalReply.BAD_REQUEST],
   [ProxyErrors.requestTooLarge, LocalReply.TOO_LARGE],

@@ -6,7 +6,8 @@
  */
 import { GrpcStatus } from '../base/grpc-status.ts';
 import { WheelTimer } from '../base/timer-wheel.ts';
-import type { Http2Connection } from '../proto/http2/connection.ts';
+import type { Http1ClientConnection } from '../proto/http1/client-connection.ts';
+import { Http2Connection } from '../proto/http2/connection.ts';
 import { ErrorCode } from '../proto/http2/frames.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
@@ -18,7 +19,7 @@ import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import { ClusterSlot, MirrorDrop, RequestOutcome, ShadowSlot } from './stats/slots.ts';
-import { Unavailable, Waiter } from './upstream/endpoint-pool.ts';
+import { Unavailable, Waiter } from './upstream/wait-queue.ts';
 
 /** A shadow has this long to answer, milliseconds: a late answer compares as well as a quick one, but holds memory. */
 const SHADOW_TIMEOUT_MS = 10_000;
@@ -96,7 +97,7 @@ export class ShadowCall extends Waiter implements StreamHandler {
     this.hold(body.length);
     this.body = body;
     this.mirroring.wheel.arm(this.timer, this.startedMs + SHADOW_TIMEOUT_MS);
-    this.shadow.cluster.request(this);
+    this.shadow.cluster.request(this, false);
     if (this.done || this.stream !== null) {
       this.body = null;
       return;
@@ -106,8 +107,8 @@ export class ShadowCall extends Waiter implements StreamHandler {
     this.ownsBody = true;
   }
 
-  onConnection(connection: Http2Connection): void {
-    if (this.done) return;
+  onConnection(connection: Http2Connection | Http1ClientConnection): void {
+    if (this.done || !(connection instanceof Http2Connection)) return;
     const body = this.body!;
     const spec = this.mirroring.prepare(this, body);
     const stream = connection.openStream(this, spec === null ? this.heads.plain : this.heads.rewritten, false);

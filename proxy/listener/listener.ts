@@ -5,6 +5,9 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
+import type { Http1Exchange, Http1Handler } from '../../proto/http1/exchange.ts';
+import type { HeadParser } from '../../proto/http1/head-parser.ts';
+import { Http1ServerConnection, type Http1ServerOwner } from '../../proto/http1/server-connection.ts';
 import { type ConnectionOwner, Http2Connection } from '../../proto/http2/connection.ts';
 import { ErrorCode } from '../../proto/http2/frames.ts';
 import type { Http2Limits } from '../../proto/http2/limits.ts';
@@ -59,15 +62,19 @@ export interface ListenerOptions {
   readonly counters: Float64Array;
   readonly log: Logger;
   readonly acceptStream: (stream: Http2Stream) => StreamHandler;
+  readonly acceptExchange: (exchange: Http1Exchange) => Http1Handler;
+  readonly http1Parser: HeadParser;
+  readonly http1Counters: Float64Array;
   readonly onRelayClosed: (relay: ClosedRelay) => void;
   /** Where opaque bytes of a caller that dialled the proxy itself go; null to close such connections. */
   readonly opaqueUpstream: () => EndpointAddress | null;
 }
 
-export class Listener implements ConnectionOwner {
+export class Listener implements ConnectionOwner, Http1ServerOwner {
   private readonly options: ListenerOptions;
   private readonly server: Server;
   private readonly connections = new Set<Http2Connection>();
+  private readonly http1Connections = new Set<Http1ServerConnection>();
   private readonly relays = new Set<OpaqueRelay>();
   private readonly detecting = new Set<ByteSocket>();
   private boundPort = 0;
@@ -105,7 +112,7 @@ export class Listener implements ConnectionOwner {
 
   /** Connections that are open, of any kind. */
   get open(): number {
-    return this.connections.size + this.relays.size + this.detecting.size;
+    return this.connections.size + this.http1Connections.size + this.relays.size + this.detecting.size;
   }
 
   /** No new connections from now on; open HTTP/2 connections are told to go elsewhere and finish. */
@@ -113,6 +120,7 @@ export class Listener implements ConnectionOwner {
     this.draining = true;
     this.server.close();
     for (const connection of this.connections) connection.drain();
+    for (const connection of this.http1Connections) connection.drain();
     if (this.detecting.size > 0) setTimeout(() => this.cutDetecting(), LAST_WORDS_MS);
   }
 
@@ -123,6 +131,7 @@ export class Listener implements ConnectionOwner {
       connection.close(ErrorCode.NO_ERROR);
       connection.io.destroy();
     }
+    for (const connection of this.http1Connections) connection.destroy();
     for (const relay of this.relays) relay.destroy();
     this.cutDetecting();
   }
@@ -130,6 +139,12 @@ export class Listener implements ConnectionOwner {
   private cutDetecting(): void {
     for (const io of this.detecting) io.destroy();
   }
+
+  acceptExchange(exchange: Http1Exchange): Http1Handler {
+    return this.options.acceptExchange(exchange);
+  }
+
+  onFault(): void {}
 
   acceptStream(stream: Http2Stream): StreamHandler {
     return this.options.acceptStream(stream);
@@ -139,8 +154,9 @@ export class Listener implements ConnectionOwner {
 
   onCapacity(): void {}
 
-  onClosed(connection: Http2Connection): void {
-    this.connections.delete(connection);
+  onClosed(connection: Http2Connection | Http1ServerConnection): void {
+    if (connection instanceof Http2Connection) this.connections.delete(connection);
+    else this.http1Connections.delete(connection);
     this.countConnections(0);
   }
 
@@ -159,6 +175,7 @@ export class Listener implements ConnectionOwner {
     const detection = new ProtocolDetection(
       {
         onHttp2: (io, first, length) => this.serveHttp2(io, first, length, destination),
+        onHttp1: (io, first, length) => this.serveHttp1(io, first, length, destination),
         onOpaque: (io, first, length) => this.serveOpaque(io, first, length, destination),
         onGone: () => this.forget(io),
       },
@@ -193,6 +210,18 @@ export class Listener implements ConnectionOwner {
     const connection = new Http2Connection(io, { client: false, limits, clock, owner: this, counters });
     connection.context = destination;
     this.connections.add(connection);
+    this.countConnections(0);
+    if (this.draining) connection.drain();
+    connection.onBytes(first, length);
+  }
+
+  private serveHttp1(io: ByteSocket, first: Buffer, length: number, destination: Destination): void {
+    const { clock, http1Parser, http1Counters } = this.options;
+    this.detecting.delete(io);
+    const options = { owner: this, parser: http1Parser, clock, counters: http1Counters };
+    const connection = new Http1ServerConnection(io, options);
+    connection.context = destination;
+    this.http1Connections.add(connection);
     this.countConnections(0);
     if (this.draining) connection.drain();
     connection.onBytes(first, length);

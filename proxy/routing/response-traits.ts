@@ -64,12 +64,43 @@ export class ResponseTraits {
 }
 
 /** The gRPC status of a complete answer, from its last header section or, without one, from its HTTP status. */
-export function answerStatus(head: HeaderList, last: HeaderList | null, grpc: boolean): number {
+export function answerStatus(head: HeaderList, last: HeaderList | null, grpc: boolean, rest = false): number {
   if (last !== null) {
     const { grpcStatus } = ResponseTraits.of(last);
     if (grpcStatus >= 0) return grpcStatus;
   }
   const { httpStatus } = ResponseTraits.of(head);
+  if (rest) return statusOfRest(httpStatus);
   if (!grpc) return httpStatus >= 500 ? GrpcStatus.UNAVAILABLE : GrpcStatus.OK;
   return grpcStatusForHttp(httpStatus);
+}
+
+/** The gRPC status a model API's REST answer stands for: the other way round of what its server maps. */
+function statusOfRest(httpStatus: number): number {
+  switch (httpStatus) {
+    case 400:
+      return GrpcStatus.INVALID_ARGUMENT;
+    case 401:
+      return GrpcStatus.UNAUTHENTICATED;
+    case 403:
+      return GrpcStatus.PERMISSION_DENIED;
+    case 404:
+      return GrpcStatus.NOT_FOUND;
+    case 409:
+      return GrpcStatus.ABORTED;
+    case 429:
+      return GrpcStatus.RESOURCE_EXHAUSTED;
+    case 499:
+      return GrpcStatus.CANCELLED;
+    case 501:
+      return GrpcStatus.UNIMPLEMENTED;
+    case 502:
+    case 503:
+      return GrpcStatus.UNAVAILABLE;
+    case 504:
+      return GrpcStatus.DEADLINE_EXCEEDED;
+    default:
+      if (httpStatus < 400) return GrpcStatus.OK;
+      return httpStatus < 500 ? GrpcStatus.INVALID_ARGUMENT : GrpcStatus.INTERNAL;
+  }
 }

@@ -7,6 +7,7 @@
  * value tables, never from request data.
  */
 
+import { HTTP1_COUNTER_NAMES } from '../../proto/http1/counters.ts';
 import { HTTP2_COUNTER_NAMES } from '../../proto/http2/counters.ts';
 import { HISTOGRAM_SLOTS } from './histogram.ts';
 import type { BlockKind, StatsLayout } from './layout.ts';
@@ -133,6 +134,7 @@ const SHADOW_METRICS = metrics('shadow', [
     'Bytes of mirrored requests and captured answers held in memory.'],
 ]);
 
+const HTTP1_KINDS: ValueLabel = { name: 'kind', values: HTTP1_COUNTER_NAMES };
 const HTTP2_KINDS: ValueLabel = { name: 'kind', values: HTTP2_COUNTER_NAMES };
 
 // biome-ignore format: two lines to a row, so that it reads as the table it is.
@@ -149,6 +151,8 @@ const PROCESS_METRICS = metrics('process', [
     'Access log lines dropped because what reads them is too slow.'],
   ['understudy_downstream_http2_events_total', 'counter', 'events', ProcessSlot.HTTP2_DOWNSTREAM,
     'What the HTTP/2 server met from callers: errors, refusals, floods, timeouts, by kind.', { by: HTTP2_KINDS }],
+  ['understudy_downstream_http1_events_total', 'counter', 'events', ProcessSlot.HTTP1_DOWNSTREAM,
+    'What the HTTP/1.1 server met from callers: exchanges, faults, timeouts, by kind.', { by: HTTP1_KINDS, sparse: true }],
   ['understudy_upstream_http2_events_total', 'counter', 'events', ProcessSlot.HTTP2_UPSTREAM,
     'What the HTTP/2 client met from upstreams, by kind.', { by: HTTP2_KINDS }],
   ['understudy_local_replies_total', 'counter', 'requests', ProcessSlot.LOCAL_REPLIES,

@@ -12,6 +12,7 @@
  * so what is recorded and what is exposed cannot differ.
  */
 
+import { HTTP1_COUNTER_SLOTS } from '../../proto/http1/counters.ts';
 import { HTTP2_COUNTER_SLOTS } from '../../proto/http2/counters.ts';
 import { HISTOGRAM_SLOTS } from './histogram.ts';
 
@@ -185,10 +186,12 @@ export const ProcessSlot = {
   /** What callers did to our HTTP/2 server, then upstreams to our client; the engine counts into these slots itself. */
   HTTP2_DOWNSTREAM: 22, // HTTP2_COUNTER_SLOTS slots by Http2Counter
   HTTP2_UPSTREAM: 22 + HTTP2_COUNTER_SLOTS, // as many
+  /** The same of our HTTP/1.1 server. */
+  HTTP1_DOWNSTREAM: 22 + 2 * HTTP2_COUNTER_SLOTS, // HTTP1_COUNTER_SLOTS slots by Http1Counter
 } as const;
 
 /** Length of the process block in slots. */
-export const PROCESS_SLOTS: number = ProcessSlot.HTTP2_UPSTREAM + HTTP2_COUNTER_SLOTS;
+export const PROCESS_SLOTS: number = ProcessSlot.HTTP1_DOWNSTREAM + HTTP1_COUNTER_SLOTS;
 
 /** Label values of a value table in slot order: `{ OK: 0, CALLER_ERROR: 1 }` gives `['ok', 'caller_error']`. */
 export function labelValues(table: Readonly<Record<string, number>>): readonly string[] {

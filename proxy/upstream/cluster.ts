@@ -9,10 +9,42 @@ import type { Http2Limits } from '../../proto/http2/limits.ts';
 import { formatAddress } from '../../proto/io/adopt.ts';
 import type { ClusterSnapshot, EndpointAddress } from '../config/snapshot.ts';
 import { ClusterSlot } from '../stats/slots.ts';
-import { EndpointPool, type Waiter } from './endpoint-pool.ts';
+import type { PoolOptions } from './connection-pool.ts';
+import { Http1Pool } from './http1-pool.ts';
+import { Http2Pool } from './http2-pool.ts';
+import type { Waiter } from './wait-queue.ts';
 
-/** Connections to one endpoint and thread: one carries everything until the peer's stream limit asks for another. */
-const MAX_CONNECTIONS_PER_ENDPOINT = 16;
+/** HTTP/2 connections to one endpoint and thread: one carries everything until the peer's stream limit asks for another. */
+const MAX_HTTP2_CONNECTIONS = 16;
+/** HTTP/1.1 connections to one endpoint and thread: as many requests can be in flight there. */
+const MAX_HTTP1_CONNECTIONS = 512;
+
+/** One endpoint: a pool for each protocol, which connects only when it is asked. */
+export class Endpoint {
+  readonly http1: Http1Pool;
+  readonly http2: Http2Pool;
+
+  constructor(options: PoolOptions, limits: Http2Limits) {
+    this.http1 = new Http1Pool({ ...options, maxConnections: MAX_HTTP1_CONNECTIONS });
+    this.http2 = new Http2Pool({ ...options, maxConnections: MAX_HTTP2_CONNECTIONS }, limits);
+  }
+
+  /** New timeouts and bounds, as a reload brings them. */
+  update(options: PoolOptions): void {
+    this.http1.options = { ...options, maxConnections: MAX_HTTP1_CONNECTIONS };
+    this.http2.options = { ...options, maxConnections: MAX_HTTP2_CONNECTIONS };
+  }
+
+  retire(): void {
+    this.http1.retire();
+    this.http2.retire();
+  }
+
+  destroy(): void {
+    this.http1.destroy();
+    this.http2.destroy();
+  }
+}
 
 export class Cluster {
   readonly name: string;
@@ -21,7 +53,7 @@ export class Cluster {
   config: ClusterSnapshot;
   /** Requests in flight on this thread. */
   inFlight = 0;
-  pools: EndpointPool[] = [];
+  endpoints: Endpoint[] = [];
   private next = 0;
 
   constructor(id: number, config: ClusterSnapshot) {
@@ -30,17 +62,19 @@ export class Cluster {
     this.config = config;
   }
 
-  /** Asks an endpoint's pool for a connection, endpoints in turn. */
-  request(waiter: Waiter): void {
-    const { pools } = this;
-    if (this.next >= pools.length) this.next = 0;
-    pools[this.next++]!.request(waiter);
+  /** Asks an endpoint's pool for a connection, endpoints in turn; in the protocol the request came in. */
+  request(waiter: Waiter, http1: boolean): void {
+    const { endpoints } = this;
+    if (this.next >= endpoints.length) this.next = 0;
+    const endpoint = endpoints[this.next++]!;
+    if (http1) endpoint.http1.request(waiter);
+    else endpoint.http2.request(waiter);
   }
 }
 
-/** The pools of one data thread by address. */
+/** The endpoints of one data thread by address. */
 export class PoolTable {
-  private readonly pools = new Map<string, EndpointPool>();
+  private readonly endpoints = new Map<string, Endpoint>();
   private readonly clock: Clock;
   private readonly limits: Http2Limits;
   private readonly cells: Float64Array;
@@ -53,18 +87,17 @@ export class PoolTable {
     this.counters = counters;
   }
 
-  /** The pool for an address, made on first use. Connection figures count for the cluster that made it. */
-  get(address: EndpointAddress, config: ClusterSnapshot): EndpointPool {
+  /** The endpoint at an address, made on first use. Connection figures count for the cluster that made it. */
+  get(address: EndpointAddress, config: ClusterSnapshot): Endpoint {
     const source = address.kind === 'tcp' ? (address.localAddress ?? '') : '';
     const key = source === '' ? formatAddress(address) : `${formatAddress(address)} from ${source}`;
-    let pool = this.pools.get(key);
+    let endpoint = this.endpoints.get(key);
     const { cells } = this;
     const { statsBase } = config;
-    const options = {
+    const options: PoolOptions = {
       address,
-      limits: this.limits,
       clock: this.clock,
-      maxConnections: MAX_CONNECTIONS_PER_ENDPOINT,
+      maxConnections: MAX_HTTP2_CONNECTIONS,
       connectTimeoutMs: config.connectTimeoutMs,
       maxPending: config.maxPendingRequests,
       counters: this.counters,
@@ -73,25 +106,25 @@ export class PoolTable {
         cells[statsBase + ClusterSlot.CONNECTIONS] = open;
       },
     };
-    if (pool === undefined) {
-      pool = new EndpointPool(options);
-      this.pools.set(key, pool);
+    if (endpoint === undefined) {
+      endpoint = new Endpoint(options, this.limits);
+      this.endpoints.set(key, endpoint);
     } else {
-      pool.options = options;
+      endpoint.update(options);
     }
-    return pool;
+    return endpoint;
   }
 
-  /** Gives up the pools that no cluster uses any more. */
-  retain(used: ReadonlySet<EndpointPool>): void {
-    for (const [key, pool] of this.pools) {
-      if (used.has(pool)) continue;
-      this.pools.delete(key);
-      pool.retire();
+  /** Gives up the endpoints that no cluster uses any more. */
+  retain(used: ReadonlySet<Endpoint>): void {
+    for (const [key, endpoint] of this.endpoints) {
+      if (used.has(endpoint)) continue;
+      this.endpoints.delete(key);
+      endpoint.retire();
     }
   }
 
   destroy(): void {
-    for (const pool of this.pools.values()) pool.destroy();
+    for (const endpoint of this.endpoints.values()) endpoint.destroy();
   }
 }

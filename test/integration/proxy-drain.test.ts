@@ -43,7 +43,8 @@ t.test('requests in flight finish, new connections are refused, callers get GOAW
   await delay(60);
   const refused = dial(proxy);
   const [error] = await once(refused, 'error').catch((reason) => [reason]);
-  test.equal(error.code, 'ECONNREFUSED');
+  // A connection that the kernel took in the moment of closing is reset instead of refused.
+  test.match(error.code, /^ECONN(REFUSED|RESET)$/);
   half.end(whole.subarray(50_000));
   const answers = await Promise.all([...flying, halfAnswer]);
   test.ok(answers.every((answer) => answer.status === 0 && servedBy(answer) === 'upstream'));

@@ -277,6 +277,14 @@ t.test('without an upstream other traffic is refused', async (test) => {
   const [host, proxyPort] = other.address.split(':');
   const socket = connect({ host: host!, port: Number(proxyPort) });
   socket.on('error', () => {});
-  socket.write('GET / HTTP/1.1\r\n\r\n');
+  socket.write('GET / HTTP/1.1\r\nhost: m\r\nconnection: close\r\n\r\n');
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
   await once(socket, 'close');
+  test.match(Buffer.concat(chunks).toString(), /^HTTP\/1\.1 404 /);
+  const opaque = connect({ host: host!, port: Number(proxyPort) });
+  opaque.on('error', () => {});
+  opaque.resume();
+  opaque.write('\x16\x03\x01 neither');
+  await once(opaque, 'close');
 });

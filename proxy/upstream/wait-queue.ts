@@ -1,0 +1,56 @@
+/** Requests that wait for a connection: a bounded queue in which each can also leave from the middle, at no cost. */
+import type { Http1ClientConnection } from '../../proto/http1/client-connection.ts';
+import type { Http2Connection } from '../../proto/http2/connection.ts';
+
+/** Why a waiting request was not given a connection. */
+export const Unavailable = { CONNECT_FAILED: 0, PENDING_FULL: 1, CLOSED: 2 } as const;
+
+/** A request that wants a connection. Linked into its pool's queue while it waits. */
+export abstract class Waiter {
+  poolNext: Waiter | null = null;
+  poolPrevious: Waiter | null = null;
+  waitingIn: WaitQueue | null = null;
+
+  /** This connection has room: open a stream on it now. */
+  abstract onConnection(connection: Http2Connection | Http1ClientConnection): void;
+  /** No connection is to be had; `reason` is an `Unavailable`. */
+  abstract onUnavailable(reason: number): void;
+}
+
+/** First come, first served. Its bound is checked by the pool, which also says what happens there. */
+export class WaitQueue {
+  first: Waiter | null = null;
+  length = 0;
+  private last: Waiter | null = null;
+
+  push(waiter: Waiter): void {
+    waiter.waitingIn = this;
+    waiter.poolPrevious = this.last;
+    if (this.last === null) this.first = waiter;
+    else this.last.poolNext = waiter;
+    this.last = waiter;
+    this.length++;
+  }
+
+  /** Takes a waiter out, wherever it stands; does nothing if it is not in this queue. */
+  forget(waiter: Waiter): void {
+    if (waiter.waitingIn !== this) return;
+    if (waiter.poolPrevious === null) this.first = waiter.poolNext;
+    else waiter.poolPrevious.poolNext = waiter.poolNext;
+    if (waiter.poolNext === null) this.last = waiter.poolPrevious;
+    else waiter.poolNext.poolPrevious = waiter.poolPrevious;
+    waiter.poolNext = null;
+    waiter.poolPrevious = null;
+    waiter.waitingIn = null;
+    this.length--;
+  }
+
+  /** Tells everybody that there is no connection. */
+  failAll(reason: number): void {
+    while (this.first !== null) {
+      const waiter = this.first;
+      this.forget(waiter);
+      waiter.onUnavailable(reason);
+    }
+  }
+}
