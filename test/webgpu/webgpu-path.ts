@@ -41,12 +41,6 @@ const REQUESTS = [
 
 // Shaders are compiled for a software device.
 t.setTimeout(240_000);
-const programs: WorkerProgram[] = [];
-const clients: TfsClient[] = [];
-t.teardown(async () => {
-  for (const client of clients) client.close();
-  for (const program of programs) await program.stop();
-});
 
 /** A worker that executes on `provider`, and a client of it. */
 async function serve(provider: string, ...more: string[]) {
@@ -60,12 +54,14 @@ async function serve(provider: string, ...more: string[]) {
     '--execution_timeout_ms=0',
     ...more,
   ]);
-  programs.push(worker);
   const client = new TfsClient(worker.address('default'));
-  clients.push(client);
   const port = worker.events.find(({ event }) => event === 'metrics_ready')?.port;
   const scrape = async () => (await fetch(`http://127.0.0.1:${port}/metrics`)).text();
-  return { worker, client, scrape };
+  const stop = async () => {
+    client.close();
+    await worker.stop();
+  };
+  return { worker, client, scrape, stop };
 }
 
 async function answer(client: TfsClient, { model, x }: (typeof REQUESTS)[number]): Promise<number[]> {
@@ -75,8 +71,10 @@ async function answer(client: TfsClient, { model, x }: (typeof REQUESTS)[number]
 
 t.test('answers equal those of the CPU within tolerance, in threads and in the front', async (t) => {
   const cpu = await serve('cpu');
+  t.teardown(cpu.stop);
   for (const place of ['thread', 'front']) {
     const gpu = await serve('webgpu', `--batching_place=${place}`, '--max_batch_size=4');
+    t.teardown(gpu.stop);
     t.equal(gpu.worker.changes('default').at(-1)?.provider, 'webgpu', 'the provider in force is said at start');
     for (const request of REQUESTS) {
       const [expected, actual] = [await answer(cpu.client, request), await answer(gpu.client, request)];
@@ -93,6 +91,7 @@ t.test('answers equal those of the CPU within tolerance, in threads and in the f
 
 t.test('requests batched together on several instances are answered as alone', async (t) => {
   const gpu = await serve('webgpu', '--batching_place=thread', '--num_batch_threads=2', '--max_batch_size=8');
+  t.teardown(gpu.stop);
   const rows = Array.from({ length: 40 }, (_, i) => ({ model: 'mlp', x: floats([1, 8], [...wave(8, 0.1 * (i + 1))]) }));
   const together = await Promise.all(rows.map((row) => answer(gpu.client, row)));
   for (let i = 0; i < rows.length; i += 13) {
@@ -109,6 +108,7 @@ t.test('options of the provider are passed on', async (t) => {
     '--execution_provider_option=webgpu:storageBufferCacheMode=simple',
     '--max_batch_size=4',
   );
+  t.teardown(gpu.stop);
   t.equal(gpu.worker.changes('default').at(-1)?.provider, 'webgpu');
   t.equal((await answer(gpu.client, REQUESTS[1]!)).length, 8);
 });
