@@ -33,7 +33,10 @@ const PROGRAMS = {
   worker: { file: 'inference-worker/main.ts', help: 'the inference worker; --help lists its flags' },
   config: { file: 'proxy/cli/main.ts', first: 'config', help: 'explain [--json] | check FILE' },
   intercept: { file: 'proxy/cli/main.ts', first: 'intercept', help: 'install | verify | remove | print' },
+  injector: { file: 'deploy/injector/main.ts', help: 'the admission webhook that adds sidecars to pods' },
+  try: { file: 'deploy/try-in-namespaces.ts', help: 'as root: watch an unmodified client being intercepted' },
   bench: { file: 'test/bench/main.ts', help: 'relay | worker [--json]: side by side with its peers' },
+  'test-webgpu': { file: 'test/webgpu/run.ts', help: "the GPU provider's path on a software driver" },
   soak: { file: 'test/soak/main.ts', help: '--minutes N: random faults under load' },
 };
 

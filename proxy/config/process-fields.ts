@@ -317,6 +317,7 @@ export const MODEL_PREFIX = 'UNDERSTUDY_MODEL_';
 export const FOREIGN_PREFIXES: readonly { readonly prefix: string; readonly owner: string }[] = [
   { prefix: 'UNDERSTUDY_WORKER_', owner: 'inference worker' },
   { prefix: 'UNDERSTUDY_INTERCEPT_', owner: 'understudy intercept' },
+  { prefix: 'UNDERSTUDY_INJECTOR_', owner: 'injector' },
   { prefix: 'UNDERSTUDY_DEMO_', owner: 'demo' },
   { prefix: 'UNDERSTUDY_BENCH_', owner: 'benchmarks' },
   { prefix: 'UNDERSTUDY_TEST_', owner: 'tests' },

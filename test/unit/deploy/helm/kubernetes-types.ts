@@ -58,7 +58,9 @@ export function typeErrors(manifests: readonly Manifest[]): string {
       '--types',
       '',
     ];
-    const result = spawnSync(join(ROOT, 'node_modules/.bin/tsc'), ['--ignoreConfig', ...options, 'manifests.ts'], {
+    // A test runner preloads modules into every child, and tsc does not start with them.
+    const tsc = ['-u', 'NODE_OPTIONS', process.execPath, join(ROOT, 'node_modules/typescript/bin/tsc')];
+    const result = spawnSync('env', [...tsc, '--ignoreConfig', ...options, 'manifests.ts'], {
       cwd: folder,
       encoding: 'utf8',
     });

@@ -47,7 +47,8 @@ export function readOnlyRootUnavailable(): string | false {
  * `$1` is an empty folder for the root, `$2` the user, `$3` the group, `$4` the capabilities, then system folders and
  * mounts as `source target mode` triples up to `--`, then the command with its environment.
  */
-const SCRIPT = `set -e
+const SCRIPT = `unset NODE_OPTIONS # a test runner adds to it for every child, by paths that are not in the container
+set -e
 root=$1; uid=$2; gid=$3; caps=$4; shift 4
 mount -t tmpfs -o size=1m,mode=755 tmpfs "$root"
 mkdir "$root/proc" "$root/dev"
