@@ -304,6 +304,16 @@ export function batchQueueFull(): WorkerError {
   );
 }
 
+/** The same for a task that would be split, whose parts do not all fit. */
+export function batchQueueFullForParts(rows: number, roomRows: number): WorkerError {
+  return new WorkerError(
+    GrpcStatus.UNAVAILABLE,
+    'The batch scheduling queue to which this task was submitted is full; ' +
+      `task size is ${rows} but scheduling capacity is only ${roomRows}`,
+    'batch_queue_full',
+  );
+}
+
 export function taskTooLarge(rows: number, maxBatchSize: number): WorkerError {
   return invalid(`Task size ${rows} is larger than maximum input batch size ${maxBatchSize}`);
 }

@@ -76,6 +76,25 @@ export class BatchQueue {
     return this.pool.acquire(executedRows(this.shape.options, rows));
   }
 
+  /** Rows that may be added in parts of at most `partRows`: the room of the open batch and of those that may follow. */
+  roomFor(partRows: number, priority: number): number {
+    const lane = this.lanes[laneOf(priority)];
+    return this.openRoom(priority) + Math.max(0, this.limit - lane.length) * partRows;
+  }
+
+  /** Rows the open batch still takes; 0 when there is none. */
+  openRoom(priority: number): number {
+    const lane = this.lanes[laneOf(priority)];
+    const last = lane.length > 0 ? lane[lane.length - 1] : null;
+    if (last === null || last.closed) return 0;
+    return Math.max(0, Math.min(last.plan.capacityRows, this.policy.rowsLimit) - last.rows);
+  }
+
+  /** Most rows of a batch here. */
+  get fullRows(): number {
+    return Math.min(this.pool.plan.capacityRows, this.policy.rowsLimit);
+  }
+
   /** Whether no further batch may wait in the lane of `priority`. */
   isFull(priority: number): boolean {
     return this.lanes[laneOf(priority)].length >= this.limit;

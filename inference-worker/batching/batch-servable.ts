@@ -9,6 +9,7 @@ import { WireError } from '../../proto/tensor/wire-error.ts';
 import type { Signature } from '../session/signature.ts';
 import {
   batchQueueFull,
+  batchQueueFullForParts,
   cancelledInQueue,
   expiredInQueue,
   servableBroken,
@@ -21,10 +22,12 @@ import { type BatchQueue, laneOf } from './batch-queue.ts';
 import { BatchScheduler, type SchedulerOwner } from './batch-scheduler.ts';
 import type { PredictCall, Servable } from './batcher.ts';
 import type { Executor } from './executor.ts';
+import { likeArray, ownTails, padRows } from './length-padding.ts';
 import { QueueSet } from './queue-set.ts';
 import { RequestBinder } from './request-binder.ts';
 import { ServableCounters } from './servable-counters.ts';
-import type { ServableShape } from './servable-shape.ts';
+import { runShape, type ServableShape } from './servable-shape.ts';
+import { SplitTask, type SplitTaskOwner } from './split-task.ts';
 import type { TurnLoop } from './turn-loop.ts';
 
 /** Batches between two looks at where the servable should run. */
@@ -45,7 +48,7 @@ export interface BatchServableOptions {
   readonly review: (servable: BatchServable) => void;
 }
 
-export class BatchServable implements Servable, SchedulerOwner {
+export class BatchServable implements Servable, SchedulerOwner, SplitTaskOwner {
   readonly model: string;
   readonly version: bigint;
   readonly signatures: ReadonlyMap<string, Signature>;
@@ -64,7 +67,7 @@ export class BatchServable implements Servable, SchedulerOwner {
 
   /** `executor` gets its sink, the scheduler, from the caller. */
   constructor(options: BatchServableOptions, executor: Executor) {
-    const { shape } = options;
+    const shape = runShape(options.shape);
     this.options = options;
     this.shape = shape;
     this.model = options.model;
@@ -142,31 +145,77 @@ export class BatchServable implements Servable, SchedulerOwner {
     if (call.deadlineMs <= nowMs) return expiredInQueue();
     const queue = this.queues.find(binder.tensors);
     if (queue === null || this.scheduler.isHopeless(laneOf(call.priority), binder.rows)) return batchQueueFull();
-    const batch = this.openBatch(queue, binder.rows, call.priority);
+    call.rows = binder.rows;
+    const refusal =
+      binder.rows > this.shape.options.maxBatchSize
+        ? this.enqueueParts(queue, call, buf, nowMs)
+        : this.enqueue(queue, call, buf, 0, nowMs);
+    if (refusal !== null) return refusal;
+    const counters = this.stats.signature(call.signature.name);
+    counters.rows += binder.rows;
+    counters.inputRows.record(binder.rows);
+    this.scheduler.wake();
+    return null;
+  }
+
+  /** Puts rows `[fromRow, fromRow + call.rows)` of the bound request into a batch as `call`. */
+  private enqueue(
+    queue: BatchQueue,
+    call: PredictCall,
+    buf: Buffer,
+    fromRow: number,
+    nowMs: number,
+  ): WorkerError | null {
+    const batch = this.openBatch(queue, call.rows, call.priority);
     if (batch === null) return batchQueueFull();
-    const malformed = this.copyInto(batch, buf);
+    const { padVariableLengthInputs } = this.shape.options;
+    call.inputTails = padVariableLengthInputs ? ownTails(batch.plan, this.binder.tensors) : null;
+    const malformed = this.copyInto(batch, buf, call, fromRow);
     if (malformed !== null) {
       queue.abandon(batch);
       return malformed;
     }
-    call.rows = binder.rows;
     call.acceptedAtMs = nowMs;
     queue.commit(batch, call, nowMs);
     this.stats.acceptedTasks++;
-    const counters = this.stats.signature(call.signature.name);
-    counters.acceptedTasks++;
-    counters.rows += binder.rows;
-    counters.inputRows.record(binder.rows);
+    this.stats.signature(call.signature.name).acceptedTasks++;
     this.stats.queuedTasks++;
-    this.stats.queuedRows += binder.rows;
-    this.scheduler.wake();
+    this.stats.queuedRows += call.rows;
     return null;
+  }
+
+  /** All parts or none: room is looked for first, and what was queued when memory ran out leaves again. */
+  private enqueueParts(queue: BatchQueue, call: PredictCall, buf: Buffer, nowMs: number): WorkerError | null {
+    const room = queue.roomFor(queue.fullRows, call.priority);
+    if (room < call.rows) return batchQueueFullForParts(call.rows, room);
+    call.acceptedAtMs = nowMs;
+    const task = new SplitTask(call, this);
+    let row = 0;
+    while (row < call.rows) {
+      const open = queue.openRoom(call.priority);
+      const part = task.part(row, Math.min(call.rows - row, open > 0 ? open : queue.fullRows));
+      const refusal = this.enqueue(queue, part, buf, row, nowMs);
+      row += part.rows;
+      if (refusal === null) continue;
+      task.abandon();
+      this.scheduler.wake();
+      return refusal;
+    }
+    return null;
+  }
+
+  splitAnswered(call: PredictCall): void {
+    this.stats.signature(call.signature.name).replied(call.entry, call.queueMs, call.computeMs);
+  }
+
+  splitFailed(call: PredictCall, error: WorkerError): void {
+    this.stats.signature(call.signature.name).statuses[error.code]++;
   }
 
   private binderOf(signature: Signature): RequestBinder {
     const known = this.binders.get(signature);
     if (known !== undefined) return known;
-    const { batchable, options } = this.shape;
+    const { batchable, options } = this.options.shape;
     const binder = new RequestBinder(signature, batchable, options.maxBatchSize);
     this.binders.set(signature, binder);
     return binder;
@@ -181,23 +230,37 @@ export class BatchServable implements Servable, SchedulerOwner {
     return queue.open(rows, priority);
   }
 
-  /** Copies the bound tensors behind the batch's rows. A malformed tensor leaves the batch as it was. */
-  private copyInto(batch: Batch, buf: Buffer): WorkerError | null {
-    const { tensors, signature } = this.binder;
+  /** Copies the call's rows of the bound tensors behind the batch's. A malformed tensor leaves the batch as it was. */
+  private copyInto(batch: Batch, buf: Buffer, call: PredictCall, fromRow: number): WorkerError | null {
+    const { tensors, signature, rows } = this.binder;
     const { inputs } = batch.plan;
     for (let i = 0; i < inputs.length; i++) {
       const tensor = tensors[i];
       const view = batch.views.inputs[i];
       const at = batch.rows * inputs[i].rowElements;
+      const from = (tensor.elementCount / rows) * fromRow;
+      const count = (tensor.elementCount / rows) * call.rows;
       try {
-        if (view !== null) copyTensorInto(buf, tensor, view, at, tensor.elementCount);
-        else copyStringsInto(buf, tensor, batch.strings[i]!, at, tensor.elementCount);
+        if (call.inputTails !== null) this.copyPadded(batch, buf, call, i, from, count);
+        else if (view !== null) copyTensorInto(buf, tensor, view, at, count, from);
+        else copyStringsInto(buf, tensor, batch.strings[i]!, at, count, from);
       } catch (error) {
         if (error instanceof WireError) return tensorParsingError(signature.inputs[i].name);
         throw error;
       }
     }
     return null;
+  }
+
+  /** By way of a copy: padded rows do not lie as they came. */
+  private copyPadded(batch: Batch, buf: Buffer, call: PredictCall, input: number, from: number, count: number): void {
+    const view = batch.views.inputs[input];
+    const { rowDims, rowElements } = batch.plan.inputs[input];
+    const own = likeArray(view ?? [], count);
+    if (Array.isArray(own)) copyStringsInto(buf, this.binder.tensors[input], own, 0, count, from);
+    else copyTensorInto(buf, this.binder.tensors[input], own, 0, count, from);
+    const target = view ?? batch.strings[input]!;
+    padRows(own, call.inputTails![input], target, batch.rows * rowElements, rowDims, call.rows);
   }
 
   private async drainAndEnd(): Promise<void> {

@@ -5,8 +5,9 @@
  * Rows of the calls lie behind one another in the order of the calls. Rows behind `rows` are spare or padding.
  */
 import { assert } from '../../base/assert.ts';
-import type { TensorSpec } from '../session/signature.ts';
+import type { ModelOutput, TensorSpec } from '../session/signature.ts';
 import type { OutputView, PredictCall, TensorData } from './batcher.ts';
+import { cutOutputs } from './length-padding.ts';
 import { dimsOf, type LooseOutput, type SlabPlan, type SlabViews, slabViews } from './slab.ts';
 
 /** An output as the calls see it; one object per batch and output, reused. */
@@ -50,8 +51,11 @@ export class Batch {
   /** Rows the session runs, padding included. */
   executedRows: number;
   private readonly outputs: readonly BatchOutput[];
+  private readonly axes: readonly ModelOutput[];
 
-  constructor(id: number, plan: SlabPlan, outputSpecs: readonly TensorSpec[]) {
+  /** `axes` says which outputs follow padded inputs; needed only where inputs are padded. */
+  constructor(id: number, plan: SlabPlan, outputSpecs: readonly TensorSpec[], axes: readonly ModelOutput[] = []) {
+    this.axes = axes;
     this.id = id;
     this.plan = plan;
     this.memory = new SharedArrayBuffer(plan.byteLength);
@@ -142,7 +146,8 @@ export class Batch {
     for (let i = 0; i < this.count; i++) {
       const call = this.calls[i]!;
       try {
-        call.onOutputs(this.outputs, row, call.rows);
+        if (call.inputTails === null) call.onOutputs(this.outputs, row, call.rows);
+        else call.onOutputs(cutOutputs(this.outputs, this.axes, this.plan, call, row, call.rows), 0, call.rows);
       } catch (thrown) {
         replyFailed(call, thrown);
       }

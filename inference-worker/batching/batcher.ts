@@ -51,6 +51,8 @@ export abstract class PredictCall {
   cancelled: boolean;
   /** When the core accepted the call, on the servable's clock. */
   acceptedAtMs: number;
+  /** Row shapes of the inputs where they were padded to be batched, null where they were not. Owned by the core. */
+  inputTails: readonly (readonly number[])[] | null;
   /** How long the task waited for its run, and how long that took. Set before `onOutputs`. */
   queueMs: number;
   computeMs: number;
@@ -63,6 +65,7 @@ export abstract class PredictCall {
     this.entry = EntryPoint.predictGrpc;
     this.cancelled = false;
     this.acceptedAtMs = 0;
+    this.inputTails = null;
     this.queueMs = 0;
     this.computeMs = 0;
   }

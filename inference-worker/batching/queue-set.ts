@@ -7,6 +7,7 @@ import type { TensorSpec } from '../session/signature.ts';
 import type { Batch } from './batch.ts';
 import { BatchQueue } from './batch-queue.ts';
 import { DispatchPolicy } from './dispatch-policy.ts';
+import { paddedLength, paddedRowDims } from './length-padding.ts';
 import { type ServableShape, slabRows } from './servable-shape.ts';
 import { rowBytes } from './slab.ts';
 import { SlabBudget, SlabPool } from './slab-pool.ts';
@@ -28,6 +29,8 @@ export class QueueSet {
   /** Least recently created first. */
   private readonly queues: BatchQueue[] = [];
   private last: BatchQueue | null = null;
+  /** Whether requests of different lengths share queues. */
+  private readonly pads: boolean;
 
   constructor(
     shape: ServableShape,
@@ -36,6 +39,7 @@ export class QueueSet {
     policy: DispatchPolicy = new DispatchPolicy(shape.options),
   ) {
     this.shape = shape;
+    this.pads = shape.batchable && shape.options.padVariableLengthInputs;
     this.observer = observer;
     this.forget = forget;
     this.policy = policy;
@@ -62,6 +66,7 @@ export class QueueSet {
 
   private matches(queue: BatchQueue, tensors: readonly TensorView[]): boolean {
     const skipped = this.shape.batchable ? 1 : 0;
+    if (this.pads) return this.matchesPadded(queue, tensors);
     for (let i = 0; i < queue.rowDims.length; i++) {
       const rowDims = queue.rowDims[i];
       const { dims, rank } = tensors[i];
@@ -71,10 +76,26 @@ export class QueueSet {
     return true;
   }
 
+  private matchesPadded(queue: BatchQueue, tensors: readonly TensorView[]): boolean {
+    const { inputs } = this.shape.signature;
+    for (let i = 0; i < inputs.length; i++) {
+      const { dims, rank } = tensors[i];
+      const rowDims = queue.rowDims[i];
+      if (rank !== rowDims.length + 1) return false;
+      for (let j = 0; j < rowDims.length; j++) {
+        const own = inputs[i].shape[j + 1] === -1 ? paddedLength(dims[j + 1]) : dims[j + 1];
+        if (rowDims[j] !== own) return false;
+      }
+    }
+    return true;
+  }
+
   private create(tensors: readonly TensorView[]): BatchQueue {
     const { shape } = this;
     const from = shape.batchable ? 1 : 0;
-    const rowDims = shape.signature.inputs.map((_spec: TensorSpec, i) => tensors[i].dims.slice(from, tensors[i].rank));
+    const rowDims = shape.signature.inputs.map((spec: TensorSpec, i) =>
+      this.pads ? paddedRowDims(spec, tensors[i]) : tensors[i].dims.slice(from, tensors[i].rank),
+    );
     const rows = slabRows(shape, rowBytes(shape.signature, shape.batchable, rowDims));
     const queue = new BatchQueue(
       shape,

@@ -2,7 +2,7 @@
 
 import { GrpcStatus } from '../../base/grpc-status.ts';
 import { Distribution } from '../metrics/distribution.ts';
-import { ENTRY_POINT_LABELS } from '../metrics/entry-points.ts';
+import { ENTRY_POINT_LABELS, EntryPoint } from '../metrics/entry-points.ts';
 import type { ServableStats, SignatureStats } from './batcher.ts';
 import type { ExecutionPlace } from './batching-options.ts';
 
@@ -29,9 +29,14 @@ export class SignatureCounters implements SignatureStats {
   /** A task that came in at `entry` was answered after `latencyMs`, of which its run took `computeMs`. */
   answered(entry: number, queueMs: number, computeMs: number): void {
     this.answeredTasks++;
-    this.statuses[GrpcStatus.OK]++;
     this.queueMs.record(queueMs);
     this.computeMs.record(computeMs);
+    if (entry !== EntryPoint.part) this.replied(entry, queueMs, computeMs);
+  }
+
+  /** A request was answered: its task, or the last of its parts. */
+  replied(entry: number, queueMs: number, computeMs: number): void {
+    this.statuses[GrpcStatus.OK]++;
     const latency = this.latencyMs[entry] ?? this.open(entry);
     latency.record(queueMs + computeMs);
     this.runtimeMs[entry]!.record(computeMs);

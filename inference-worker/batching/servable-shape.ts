@@ -1,6 +1,6 @@
 /** What batching knows of a model: its signature, whether rows may share a run, and which batch sizes are allowed. */
 import type { ModelOutput, Signature } from '../session/signature.ts';
-import type { BatchingOptions } from './batching-options.ts';
+import { type BatchingOptions, executionLimit } from './batching-options.ts';
 
 /** Slabs are cut to fewer rows than `maxBatchSize` where rows are large; a single larger task still gets a slab of its own. */
 const SLAB_BYTES_AIM = 64 * 1024 * 1024;
@@ -10,6 +10,12 @@ export interface ServableShape {
   readonly outputs: readonly ModelOutput[];
   readonly batchable: boolean;
   readonly options: BatchingOptions;
+}
+
+/** The shape as runs see it: where large tasks are split, what bounds a run is less than what bounds a task. */
+export function runShape(shape: ServableShape): ServableShape {
+  const { options } = shape;
+  return { ...shape, options: { ...options, maxBatchSize: executionLimit(options) } };
 }
 
 /** The size a batch of `rows` rows runs at: the least allowed one that holds it. */

@@ -84,7 +84,7 @@ export class SlabPool {
     if (this.budget.usedBytes + plan.byteLength > limitBytes) return null;
     let batch: Batch;
     try {
-      batch = new Batch(++lastBatchId, plan, this.shape.signature.outputs);
+      batch = new Batch(++lastBatchId, plan, this.shape.signature.outputs, this.shape.outputs);
     } catch (error) {
       // No memory for a slab of this size: the task is refused, the process goes on.
       if (error instanceof RangeError) return null;

@@ -1,5 +1,6 @@
 /** How tasks end other than by an answer. Every reply goes out guarded: one that throws must not take others with it. */
 import type { Logger } from '../../base/logger.ts';
+import { EntryPoint } from '../metrics/entry-points.ts';
 import { cancelledInQueue, executionFailed, expiredInQueue, WorkerError } from '../worker-error.ts';
 import type { Batch } from './batch.ts';
 import type { PredictCall } from './batcher.ts';
@@ -53,7 +54,7 @@ export class TaskEndings {
   }
 
   private reply(call: PredictCall, error: WorkerError): void {
-    this.stats.signature(call.signature.name).statuses[error.code]++;
+    if (call.entry !== EntryPoint.part) this.stats.signature(call.signature.name).statuses[error.code]++;
     try {
       call.onFailure(error);
     } catch (thrown) {

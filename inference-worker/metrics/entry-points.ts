@@ -12,6 +12,8 @@ export const EntryPoint = {
   inferGrpc: 7,
   inferRest: 8,
   warmUp: 9,
+  /** A part of a larger task, which itself came in elsewhere. */
+  part: 10,
 } as const;
 
 export const ENTRY_POINT_LABELS: readonly { readonly API: string; readonly entrypoint: string }[] = [
@@ -25,4 +27,5 @@ export const ENTRY_POINT_LABELS: readonly { readonly API: string; readonly entry
   { API: 'ModelInfer', entrypoint: 'GRPC' },
   { API: 'ModelInfer', entrypoint: 'REST' },
   { API: 'WarmUp', entrypoint: 'LOCAL' },
+  { API: 'Part', entrypoint: 'LOCAL' },
 ];

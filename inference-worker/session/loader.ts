@@ -4,7 +4,7 @@
  */
 import { BatchServable } from '../batching/batch-servable.ts';
 import type { Servable } from '../batching/batcher.ts';
-import { type BatchingOptions, batchingOptionsProblems } from '../batching/batching-options.ts';
+import { type BatchingOptions, batchingOptionsProblems, executionLimit } from '../batching/batching-options.ts';
 import { CostModel } from '../batching/cost-model.ts';
 import type { Executor, ExecutorSink } from '../batching/executor.ts';
 import { TurnLoop } from '../batching/turn-loop.ts';
@@ -115,7 +115,7 @@ class Placement {
   private inFront(): PlacedExecutor {
     const { batching, clock, path } = this.options;
     const loaded = loadModel(path, this.execution, deviceLockFor(this.execution));
-    this.info ??= inspectModel(loaded, batching.maxBatchSize, batching.allowedBatchSizes);
+    this.info ??= inspectModel(loaded, executionLimit(batching), batching.allowedBatchSizes);
     return new FrontExecutor(loaded.session, clock);
   }
 
@@ -141,7 +141,8 @@ class Placement {
 
   private threadExecutor(): ThreadExecutor {
     const { batching, clock, path, model, version, log } = this.options;
-    const { maxBatchSize, allowedBatchSizes, executionTimeoutMs } = batching;
+    const { allowedBatchSizes, executionTimeoutMs } = batching;
+    const maxBatchSize = executionLimit(batching);
     const name = `execute ${model}@${version}`;
     const entry = this.options.threadEntry ?? EXECUTION_THREAD;
     return new ThreadExecutor(
@@ -181,7 +182,7 @@ class Placement {
   }
 
   private get fullRows(): number {
-    return this.info.batchable ? this.options.batching.maxBatchSize : 1;
+    return this.info.batchable ? executionLimit(this.options.batching) : 1;
   }
 
   private async move(servable: BatchServable, toThread: boolean): Promise<void> {
@@ -219,6 +220,6 @@ class Placement {
 function fullBatchMs(info: ModelInfo, batching: BatchingOptions): number {
   const cost = new CostModel();
   for (const { rows, ms } of info.costs) cost.record(rows, ms);
-  const estimate = cost.estimateMs(info.batchable ? batching.maxBatchSize : 1);
+  const estimate = cost.estimateMs(info.batchable ? executionLimit(batching) : 1);
   return Number.isNaN(estimate) ? Number.POSITIVE_INFINITY : estimate;
 }

@@ -7,6 +7,7 @@ import { elementTypeOf, isKnownOrtType } from './element-type.ts';
 import type { GraphTensor } from './native-session.ts';
 import {
   DEFAULT_SIGNATURE_NAME,
+  type InputAxis,
   type ModelOutput,
   PREDICT_METHOD_NAME,
   type Signature,
@@ -46,6 +47,18 @@ export function declaresBatchAxis(inputs: readonly GraphTensor[], outputs: reado
     if (symbols[0] !== '') names.add(symbols[0]);
   }
   return names.size <= 1 && outputs.every(({ shape }) => shape[0] === -1);
+}
+
+/** For each dimension of `output` behind the first, the open input dimension of the same name, if there is one. */
+export function followedAxes(output: GraphTensor, inputs: readonly GraphTensor[]): (InputAxis | null)[] {
+  return output.symbols.map((symbol, dimension) => {
+    if (symbol === '' || dimension === 0) return null;
+    for (let input = 0; input < inputs.length; input++) {
+      const axis = inputs[input].symbols.indexOf(symbol, 1);
+      if (axis > 0) return { input, axis };
+    }
+    return null;
+  });
 }
 
 function tensorSpec(tensor: GraphTensor): TensorSpec {

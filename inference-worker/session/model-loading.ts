@@ -1,6 +1,6 @@
 /** Loading a model file and finding out what it is: the same in the front and in an execution thread. */
 import type { DeviceLock } from './device-lock.ts';
-import { declaresBatchAxis, type ModelInfo, synthesizeSignature } from './model-info.ts';
+import { declaresBatchAxis, followedAxes, type ModelInfo, synthesizeSignature } from './model-info.ts';
 import { NativeSession } from './native-session.ts';
 import type { ExecutionSettings } from './provider-options.ts';
 import { warmUp } from './warm-up.ts';
@@ -32,7 +32,11 @@ export function inspectModel(
     const signature = synthesizeSignature(session.inputs, session.outputs);
     const declared = declaresBatchAxis(session.inputs, session.outputs);
     const found = warmUp(session, signature, declared, maxBatchSize, allowedBatchSizes);
-    return { signature, loadMs, ...found };
+    const outputs = found.outputs.map((output, i) => ({
+      ...output,
+      followed: followedAxes(session.outputs[i], session.inputs),
+    }));
+    return { signature, loadMs, ...found, outputs };
   } catch (error) {
     session.release();
     throw error;

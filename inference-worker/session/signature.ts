@@ -58,4 +58,12 @@ export interface FeatureMapping {
 export interface ModelOutput {
   /** False when warm-up saw another shape than the graph declares: then onnxruntime allocates the output. */
   readonly shapeIsCertain: boolean;
+  /** Per dimension, the input dimension the graph gives the same symbolic name; null without one. Absent: none. */
+  readonly followed?: readonly (InputAxis | null)[];
+}
+
+/** A dimension of an input, by their positions. */
+export interface InputAxis {
+  readonly input: number;
+  readonly axis: number;
 }
