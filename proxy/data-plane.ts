@@ -13,6 +13,7 @@ import type { Clock } from '../base/clock.ts';
 import { GrpcStatus } from '../base/grpc-status.ts';
 import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
 import type { TimerWheel } from '../base/timer-wheel.ts';
+import { formatGrpcTimeout } from '../proto/grpc/timeout.ts';
 import type { Http1ClientConnection } from '../proto/http1/client-connection.ts';
 import type { Http1Exchange, Http1Handler } from '../proto/http1/exchange.ts';
 import { withoutHopByHop } from '../proto/http1/hop-by-hop.ts';
@@ -29,9 +30,10 @@ import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
 import type { Mirroring } from './mirroring.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
+import { hasBadOutput } from './policy/output-check.ts';
 import { localReplySlot, respondError, stopBody } from './respond.ts';
 import { hashHundredths } from './routing/murmur3.ts';
-import { RequestTraits } from './routing/request-traits.ts';
+import { RequestTraits, withValue } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import type { RestCall } from './routing/rest-path.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
@@ -44,6 +46,7 @@ import {
   GRPC_STATUS_OTHER,
   MirrorDrop,
   ProcessSlot,
+  RequestEnd,
   RequestOutcome,
 } from './stats/slots.ts';
 import { Unavailable } from './upstream/wait-queue.ts';
@@ -76,6 +79,8 @@ const MAX_HELD_BYTES = 1024 * 1024;
 const MAX_IDLE_READERS = 64;
 /** Requests up to this size are kept until they are answered even if no policy may need them, to be sent again if refused. */
 const RESENT_BYTES = 16_384;
+/** Time spent here above which the upstream's timeout is shortened, milliseconds; below it the head goes on as it is. */
+const WORTH_TELLING_MS = 1;
 /** A request the upstream refused unprocessed is sent again this often. */
 const MAX_REFUSALS = 2;
 
@@ -390,7 +395,8 @@ export class DataPlane {
       exchange.governed && body !== null && traits!.call !== null && this.needsRewrite(exchange, attempt.cluster, spec);
     let stream: WireStream | null;
     if (connection instanceof Http2Connection) {
-      stream = connection.openStream(attempt, rewrites ? traits!.rewritten : traits!.forward, ended);
+      const head = rewrites ? traits!.rewritten : traits!.forward;
+      stream = connection.openStream(attempt, traits!.timeoutMs > 0 ? this.withTimeLeft(exchange, head) : head, ended);
     } else {
       const { id, config } = attempt.cluster;
       const asks = exchange.governed && traits!.rest !== null;
@@ -414,6 +420,13 @@ export class DataPlane {
     const { down } = exchange;
     if (down.outstanding > stream.queuedBytes) down.consume(down.outstanding - stream.queuedBytes);
     if (!exchange.keepsBody) this.bodies.drop(exchange);
+  }
+
+  /** The upstream is told the time that is left, once some of it is gone: to a fallback, or after a wait. */
+  private withTimeLeft(exchange: Exchange, head: HeaderList): HeaderList {
+    const nowMs = this.clock.nowMs();
+    if (nowMs - exchange.startedMs < WORTH_TELLING_MS) return head;
+    return withValue(head, 'grpc-timeout', formatGrpcTimeout(exchange.deadlineMs - nowMs));
   }
 
   /** Plans the rewrite of the spec when the cluster asks for another model or version than the caller wrote. */
@@ -482,6 +495,11 @@ export class DataPlane {
     const reason = ResponseTraits.of(last ?? attempt.responseHead!).reason;
     exchange.status = status;
     const nowMs = this.clock.nowMs();
+    if (status === GrpcStatus.OK && this.isBadAnswer(exchange)) {
+      this.settle(exchange, attempt, RequestOutcome.BAD_OUTPUT, Outcome.FAILURE, status, nowMs);
+      this.refused(exchange, AnswerReason.BAD_OUTPUT, ProxyErrors.badOutput);
+      return;
+    }
     if (status === GrpcStatus.OK) {
       this.settle(exchange, attempt, RequestOutcome.OK, Outcome.SUCCESS, status, nowMs);
       recordLatency(this.cells, attempt.cluster.config.statsBase + ClusterSlot.LATENCY, nowMs - attempt.startedMs);
@@ -502,6 +520,14 @@ export class DataPlane {
     }
   }
 
+  /** An OK whose numbers cannot be believed, where the model's policy has them looked at. */
+  private isBadAnswer(exchange: Exchange): boolean {
+    const { held, model, traits } = exchange;
+    if (model === null || !model.config.checkOutputs || exchange.committed || traits!.call?.method !== 'Predict')
+      return false;
+    return held === null || hasBadOutput(held.buffer, held.length);
+  }
+
   onAnswerReset(exchange: Exchange, attempt: Attempt, refused: boolean, errorCode: number): void {
     if (refused && attempt.connection!.established && this.canResend(exchange, attempt)) {
       // The upstream promises that it did not look at it (GOAWAY, REFUSED_STREAM): the same attempt, elsewhere.
@@ -520,6 +546,7 @@ export class DataPlane {
     if (exchange.traits!.call === null && !attempt.connection!.dead) {
       // Traffic we only relay: the caller hears what the upstream said. A connection that died said nothing.
       exchange.down.reset(errorCode === ErrorCode.NO_ERROR ? ErrorCode.CANCEL : errorCode);
+      exchange.end = RequestEnd.CUT;
       this.finish(exchange);
       return;
     }
@@ -620,6 +647,7 @@ export class DataPlane {
       attempt.stream?.reset(ErrorCode.CANCEL);
     }
     exchange.flag = ACCESS_FLAG_CANCELLED;
+    exchange.end = RequestEnd.CANCELLED;
     this.finish(exchange);
   }
 
@@ -665,6 +693,7 @@ export class DataPlane {
     this.cells[ProcessSlot.LOCAL_REPLIES + localReplySlot(error)]! += 1;
     exchange.status = error.grpcStatus;
     exchange.flag = error.flag;
+    exchange.end = exchange.committed ? RequestEnd.CUT : RequestEnd.REFUSED;
     respondError(exchange.down, error, exchange.traits!.grpc);
     this.finish(exchange);
   }
@@ -702,6 +731,7 @@ export class DataPlane {
     const { down } = exchange;
     if (this.accessLog !== null) this.accessLog.request(exchange, this.clock.nowMs());
     exchange.stage = Stage.DONE;
+    this.cells[ProcessSlot.REQUEST_ENDS + exchange.end]! += 1;
     this.wheel.disarm(exchange);
     stopBody(down);
     const stream = exchange.attempt?.stream ?? null;

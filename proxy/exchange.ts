@@ -16,6 +16,7 @@ import type { MeshCluster, MeshModel } from './mesh.ts';
 import type { MirroredPair } from './mirroring.ts';
 import type { RequestTraits } from './routing/request-traits.ts';
 import type { SpecReader } from './routing/spec-reader.ts';
+import { RequestEnd } from './stats/slots.ts';
 import { Waiter } from './upstream/wait-queue.ts';
 
 /** A request or answer on the wire, whichever protocol carries it: the two are alike where the data plane looks. */
@@ -71,6 +72,8 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
   status = -1;
   answerBytes = 0;
   flag = '';
+  /** How it ended, once it has: counted in `finish`. */
+  end: number = RequestEnd.ANSWERED;
   wasMirrored = false;
   /** False once the kept copy of the request was given up. */
   replayable = true;

@@ -89,8 +89,8 @@ function without(list: HeaderList, dropped: ReadonlySet<string>): HeaderList {
   return new HeaderList(names, values, list.sensitive ? never : null);
 }
 
-/** The list with one field's value replaced. */
-function withValue(list: HeaderList, name: string, value: string): HeaderList {
+/** The list with one field's value replaced; it must have the field. */
+export function withValue(list: HeaderList, name: string, value: string): HeaderList {
   const at = list.names.indexOf(name);
   const never = list.sensitive ? list.names.map((_, i) => list.isNeverIndexed(i)) : null;
   return new HeaderList(list.names, list.values.with(at, value), never);

@@ -24,6 +24,7 @@ import {
   labelValues,
   MirrorDrop,
   ProcessSlot,
+  RequestEnd,
   RequestOutcome,
   ShadowSlot,
 } from './slots.ts';
@@ -147,6 +148,8 @@ const PROCESS_METRICS = metrics('process', [
     'Open streams from callers.'],
   ['understudy_downstream_streams_total', 'counter', 'streams', ProcessSlot.STREAMS_TOTAL,
     'Streams opened by callers.'],
+  ['understudy_downstream_requests_total', 'counter', 'requests', ProcessSlot.REQUEST_ENDS,
+    'Requests of callers that ended, by how. Together with the open streams they are the streams opened.', { by: by('outcome', RequestEnd) }],
   ['understudy_access_log_dropped_total', 'counter', 'events', ProcessSlot.ACCESS_LOG_DROPPED,
     'Access log lines dropped because what reads them is too slow.'],
   ['understudy_downstream_http2_events_total', 'counter', 'events', ProcessSlot.HTTP2_DOWNSTREAM,

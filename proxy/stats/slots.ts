@@ -105,6 +105,18 @@ export const MirrorDrop = {
 /** What became of a captured pair of answers. */
 export const ComparisonResult = { COMPARED: 0, SKIPPED: 1, FAILED: 2 } as const;
 
+/** How a request of a caller ended: every one that was accepted counts once. */
+export const RequestEnd = {
+  /** A complete answer of a cluster was handed on, whatever it says. */
+  ANSWERED: 0,
+  /** The proxy answered itself. */
+  REFUSED: 1,
+  /** The caller went away first. */
+  CANCELLED: 2,
+  /** Reset: the answer broke off after it had begun, or an upstream reset what is only relayed. */
+  CUT: 3,
+} as const;
+
 /** Replies the proxy made itself because no cluster could. */
 export const LocalReply = {
   ROUTE_NOT_FOUND: 0,
@@ -188,10 +200,11 @@ export const ProcessSlot = {
   HTTP2_UPSTREAM: 22 + HTTP2_COUNTER_SLOTS, // as many
   /** The same of our HTTP/1.1 server. */
   HTTP1_DOWNSTREAM: 22 + 2 * HTTP2_COUNTER_SLOTS, // HTTP1_COUNTER_SLOTS slots by Http1Counter
+  REQUEST_ENDS: 22 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS, // 4 slots by RequestEnd
 } as const;
 
 /** Length of the process block in slots. */
-export const PROCESS_SLOTS: number = ProcessSlot.HTTP1_DOWNSTREAM + HTTP1_COUNTER_SLOTS;
+export const PROCESS_SLOTS: number = ProcessSlot.REQUEST_ENDS + 4;
 
 /** Label values of a value table in slot order: `{ OK: 0, CALLER_ERROR: 1 }` gives `['ok', 'caller_error']`. */
 export function labelValues(table: Readonly<Record<string, number>>): readonly string[] {
