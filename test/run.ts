@@ -5,8 +5,8 @@
  * Arguments are test files or folders; without any, all tests run. Process-heavy folders run one file at a time, since
  * tests that start servers and pin load disturb each other on a small machine.
  */
-import { spawn } from 'node:child_process';
-import { globSync, mkdirSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 
@@ -26,15 +26,34 @@ function testFiles(wanted: readonly string[]): string[] {
   return all.filter((file) => wanted.some((want) => file === want || file.startsWith(want.replace(/\/?$/, '/'))));
 }
 
+const TAP = join(root, 'node_modules', 'tap', 'dist', 'esm', 'run.mjs');
+/** Lies in node_modules, so that it goes when they are installed anew. */
+const BUILT = join(root, 'node_modules', '.understudy-tap-built');
+
+/** What tap's children find first on their path: the pinned Node and the tools of this project. */
+function environment(): NodeJS.ProcessEnv {
+  const path = `${dirname(process.execPath)}:${join(root, 'node_modules', '.bin')}:${process.env['PATH'] ?? ''}`;
+  return { ...process.env, PATH: path };
+}
+
+/** tap is assembled from plugins; those left out in package.json are out only after it has been assembled once. */
+function assembleTap(): void {
+  if (existsSync(BUILT)) return;
+  const result = spawnSync(process.execPath, [TAP, 'build'], { cwd: root, env: environment(), encoding: 'utf8' });
+  if (result.status !== 0) {
+    process.stderr.write(`tap build failed\n${result.stdout}${result.stderr}`);
+    process.exit(1);
+  }
+  writeFileSync(BUILT, '');
+}
+
 /** One tap run; returns its totals. A run that ends without totals counts as one failure. */
 async function runTap(files: readonly string[], jobs: number, log: string[]): Promise<Totals> {
   const totals: Totals = { passed: 0, failed: 0, skipped: 0 };
   if (files.length === 0) return totals;
-  const tap = join(root, 'node_modules', 'tap', 'dist', 'esm', 'run.mjs');
-  const path = `${join(root, 'node_modules', '.bin')}:${process.env['PATH'] ?? ''}`;
-  const child = spawn(process.execPath, [tap, 'run', `--jobs=${jobs}`, '--reporter=tap', ...files], {
+  const child = spawn(process.execPath, [TAP, 'run', `--jobs=${jobs}`, '--reporter=tap', ...files], {
     cwd: root,
-    env: { ...process.env, PATH: path },
+    env: environment(),
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let counted = false;
@@ -71,6 +90,7 @@ if (files.length === 0) {
   process.stderr.write('no test matches\n');
   process.exit(1);
 }
+assembleTap();
 const log: string[] = [];
 const parallel = await runTap(
   files.filter((file) => !SERIAL.test(file)),
