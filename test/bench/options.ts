@@ -23,8 +23,8 @@ export interface BenchOptions {
 }
 
 export const OPTIONS_HELP = `  --rounds N        measured rounds (relay 5, worker 5)
-  --seconds S       length of each run (relay 2, worker 2)
-  --quick           few short rounds: under a minute, for a first impression
+  --seconds S       length of each run (relay 1.5, worker 2)
+  --quick           few short rounds: under 90 seconds, for a first impression
   --json            ends with one line of JSON
   --only A,B        only these workloads
   --targets A,B     only these programs

@@ -14,6 +14,11 @@ export interface LoadOptions {
   /** Requests in all; a multiple of `connections` keeps them even. */
   readonly requests: number;
   readonly bodyFile: string;
+  /** `NAME: VALUE` of each header field. */
+  readonly headers: readonly string[];
+  readonly http1: boolean;
+  /** Requests each connection sends a second, whether answered or not; null to send as answers come. */
+  readonly requestsPerSecond: number | null;
   readonly logFile: string;
   /** The run is given up after this long. */
   readonly timeoutMs: number;
@@ -41,8 +46,9 @@ export async function runH2load(options: LoadOptions): Promise<LoadResult> {
       `--requests=${options.requests}`,
       `--data=${options.bodyFile}`,
       `--log-file=${options.logFile}`,
-      '--header=content-type: application/grpc',
-      '--header=te: trailers',
+      ...options.headers.map((header) => `--header=${header}`),
+      ...(options.http1 ? ['--h1'] : []),
+      ...(options.requestsPerSecond === null ? [] : [`--rps=${options.requestsPerSecond}`]),
       `http://127.0.0.1:${options.port}${options.path}`,
     ],
   });

@@ -5,8 +5,11 @@ import { freePort } from '../programs/free-port.ts';
 import { findOrInstall } from '../programs/packages.ts';
 import { isListening, PinnedProgram, type ProgramOptions } from '../programs/pinned-program.ts';
 import { MODEL_NAME, MODEL_VERSION } from './payload.ts';
+import type { TrafficKind } from './traffic.ts';
 
 export const OURS = 'understudy';
+/** Ours without the mirror, to which the mirroring one is held. */
+export const UNMIRRORED = 'unmirrored';
 export const REFERENCE = 'haproxy';
 /** Name of the run without a proxy. */
 export const DIRECT = 'direct';
@@ -19,7 +22,10 @@ export interface TestedProxy {
 
 export interface ProxyOptions {
   readonly core: number;
+  readonly traffic: TrafficKind;
   readonly backendPort: number;
+  /** Where the shadow of the mirrored model is. */
+  readonly shadowPort: number;
   /** For configuration files and what the proxies write. */
   readonly folder: string;
   /** Flags of Node for our own proxy, such as a profiler's. */
@@ -28,37 +34,54 @@ export interface ProxyOptions {
 
 interface Peer {
   readonly packageName: string;
-  readonly configuration: string;
+  /** Configuration file for each kind of traffic it is compared on. */
+  readonly configurations: Readonly<Partial<Record<TrafficKind, string>>>;
   readonly args: (file: string, folder: string) => string[];
 }
 
 const PEERS: Readonly<Record<string, Peer>> = {
-  haproxy: { packageName: 'haproxy', configuration: 'haproxy.cfg', args: (file) => ['-db', '-f', file] },
+  haproxy: {
+    packageName: 'haproxy',
+    configurations: { grpc: 'haproxy.cfg', http1: 'haproxy-http1.cfg', tcp: 'haproxy-tcp.cfg' },
+    args: (file) => ['-db', '-f', file],
+  },
   nginx: {
     packageName: 'nginx',
-    configuration: 'nginx.conf',
+    configurations: { grpc: 'nginx.conf', http1: 'nginx-http1.conf' },
     args: (file, folder) => ['-e', 'stderr', '-p', folder, '-c', file],
   },
-  nghttpx: { packageName: 'nghttp2-proxy', configuration: 'nghttpx.conf', args: (file) => [`--conf=${file}`] },
+  nghttpx: {
+    packageName: 'nghttp2-proxy',
+    configurations: { grpc: 'nghttpx.conf' },
+    args: (file) => [`--conf=${file}`],
+  },
 };
 
 export const PROXY_NAMES: readonly string[] = [OURS, ...Object.keys(PEERS)];
 
 const ROOT = join(import.meta.dirname, '../../..');
 
+/** The proxies of `names` that carry this traffic, and for the mirror ours without it. */
+export function proxiesFor(traffic: TrafficKind, names: readonly string[]): string[] {
+  const able = names.filter((name) => name === OURS || PEERS[name]?.configurations[traffic] !== undefined);
+  return traffic === 'mirror' && able.length > 0 ? [...able, UNMIRRORED] : able;
+}
+
 /** Starts proxy `name` and resolves when it listens; null if it is a program this machine does not have. */
 export function startProxy(name: string, options: ProxyOptions): Promise<TestedProxy | null> {
   const peer = PEERS[name];
-  return peer === undefined ? startOurs(options) : startPeer(name, peer, options);
+  return peer === undefined ? startOurs(name, options) : startPeer(name, peer, options);
 }
 
 async function startPeer(name: string, peer: Peer, options: ProxyOptions): Promise<TestedProxy | null> {
   const command = findOrInstall(name, peer.packageName);
   if (command === null) return null;
-  const { core, backendPort, folder } = options;
+  const { core, traffic, backendPort, folder } = options;
+  const configuration = peer.configurations[traffic];
+  if (configuration === undefined) throw new Error(`${name} has no configuration for ${traffic}`);
   const port = await freePort();
-  const template = readFileSync(join(import.meta.dirname, '../peers', peer.configuration), 'utf8');
-  const file = join(folder, peer.configuration);
+  const template = readFileSync(join(import.meta.dirname, '../peers', configuration), 'utf8');
+  const file = join(folder, configuration);
   mkdirSync(folder, { recursive: true });
   writeFileSync(
     file,
@@ -73,26 +96,37 @@ async function startPeer(name: string, peer: Peer, options: ProxyOptions): Promi
 }
 
 /** Routing on the model spec, breaker, deadlines and metrics are on by themselves; only addresses and the model are set. */
-async function startOurs(options: ProxyOptions): Promise<TestedProxy> {
+async function startOurs(name: string, options: ProxyOptions): Promise<TestedProxy> {
   let port = 0;
   const program = new PinnedProgram({
-    name: OURS,
+    name,
     command: process.execPath,
     args: [...options.nodeFlags, join(ROOT, 'proxy/main.ts')],
     core: options.core,
     env: {
       ...withoutSettings(),
+      // As understudy.mjs sets it: without it each start holds the type stripper, which no user's does.
+      NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? join(ROOT, 'node_modules/.cache/understudy'),
       UNDERSTUDY_OUTBOUND_LISTEN: '127.0.0.1:0',
       UNDERSTUDY_ADMIN_LISTEN: '127.0.0.1:0',
       UNDERSTUDY_OUTBOUND_WORKER_ADDRESS: `127.0.0.1:${options.backendPort}`,
-      [`UNDERSTUDY_MODEL_${MODEL_NAME.toUpperCase()}_PRIMARY`]: `${MODEL_NAME}@${MODEL_VERSION}`,
+      ...trafficSettings(name, options),
     },
     onLine: (line) => {
       port ||= announcedPort(line);
     },
   });
   await program.ready(() => port !== 0);
-  return { name: OURS, program, port };
+  return { name, program, port };
+}
+
+function trafficSettings(name: string, { traffic, backendPort, shadowPort }: ProxyOptions): Record<string, string> {
+  if (traffic === 'tcp') return { UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: `127.0.0.1:${backendPort}` };
+  const prefix = `UNDERSTUDY_MODEL_${MODEL_NAME.toUpperCase()}`;
+  const primary = { [`${prefix}_PRIMARY`]: `${MODEL_NAME}@${MODEL_VERSION}` };
+  if (traffic !== 'mirror' || name === UNMIRRORED) return primary;
+  const shadow = `${MODEL_NAME}@${MODEL_VERSION + 1} 100% via 127.0.0.1:${shadowPort}`;
+  return { ...primary, [`${prefix}_SHADOW`]: shadow };
 }
 
 /** What an operator's shell sets for a real sidecar must not reach the one under test. */

@@ -1,9 +1,10 @@
-/** The relay bench's report: a table with ratios to haproxy, the bars of DESIGN.md section 8, and one line of JSON. */
+/** The relay bench's report: a table with ratios to haproxy or ours unmirrored, the bars of DESIGN.md section 8, and one line of JSON. */
 import { median, rounded } from '../measure/statistics.ts';
 import { renderTable } from '../measure/text-table.ts';
-import { DIRECT, OURS, REFERENCE } from './proxies.ts';
+import type { IdleFigures } from './idle-run.ts';
+import { DIRECT, OURS, REFERENCE, UNMIRRORED } from './proxies.ts';
 import { LOAD_CORE_LIMIT, type RelayRun } from './relay-run.ts';
-import type { Workload } from './workloads.ts';
+import { IDLE_WORKLOAD, type Workload } from './workloads.ts';
 
 export interface TargetRuns {
   readonly name: string;
@@ -18,10 +19,12 @@ export interface WorkloadRuns {
 }
 
 export interface RelayReport {
-  readonly workloads: readonly WorkloadRuns[];
+  readonly workloads: WorkloadRuns[];
   /** Highest resident set seen after a run, MiB, by proxy. */
-  readonly residents: ReadonlyMap<string, number>;
-  readonly skipped: readonly string[];
+  readonly residents: Map<string, number>;
+  readonly skipped: Set<string>;
+  /** Null when it was not asked for. */
+  idle: readonly IdleFigures[] | null;
 }
 
 /** Medians over the rounds. */
@@ -34,6 +37,8 @@ interface Figures {
   readonly p99Us: number;
   readonly requestsPerSecond: number;
   readonly loadCoreBusy: number;
+  /** Highest of all rounds. */
+  readonly residentMiB: number;
   readonly failed: number;
   readonly disturbed: number;
   readonly rounds: number;
@@ -54,6 +59,7 @@ function figuresOf({ name, runs, failed }: TargetRuns): Figures {
     p99Us: over((run) => run.p99Us),
     requestsPerSecond: over((run) => run.requestsPerSecond),
     loadCoreBusy: over((run) => run.loadCoreBusy),
+    residentMiB: Math.max(...runs.map((run) => run.residentMiB)),
     failed,
     disturbed: runs.length - quiet.length,
     rounds: runs.length,
@@ -68,7 +74,7 @@ export function printRelayReport(report: RelayReport, json: boolean): void {
     'workload',
     'proxy',
     'CPU us/req',
-    `/ ${REFERENCE}`,
+    'ratio',
     'least',
     'p50 us',
     'added',
@@ -82,11 +88,12 @@ export function printRelayReport(report: RelayReport, json: boolean): void {
   process.stdout.write(`resident, MiB: ${residents.join(', ')}\n`);
   for (const name of report.skipped) process.stdout.write(`skipped: ${name} is not installed\n`);
   for (const { workload, figures } of all) printBars(workload, figures);
+  if (report.idle !== null) printIdle(report.idle);
   if (json) process.stdout.write(`${JSON.stringify(jsonReport(report, all))}\n`);
 }
 
 function tableRow(workload: Workload, one: Figures, figures: readonly Figures[]): string[] {
-  const reference = find(figures, REFERENCE);
+  const reference = find(figures, referenceOf(workload));
   const direct = find(figures, DIRECT);
   const notes: string[] = [];
   if (one.failed > 0) notes.push(`${one.failed} FAILED`);
@@ -109,15 +116,35 @@ function tableRow(workload: Workload, one: Figures, figures: readonly Figures[])
 
 function printBars(workload: Workload, figures: readonly Figures[]): void {
   const ours = find(figures, OURS);
-  const reference = find(figures, REFERENCE);
-  if (ours === undefined || reference === undefined) return;
+  if (ours === undefined) return;
+  if (workload.residentBarMiB !== null) {
+    printBar(`${workload.name}: resident set in MiB`, ours.residentMiB, workload.residentBarMiB, 1);
+  }
+  const name = referenceOf(workload);
+  const reference = find(figures, name);
+  if (reference === undefined) return;
   if (workload.cpuBar !== null) {
-    printBar(`${workload.name}: CPU per request, of ${REFERENCE}'s`, ours.cpuUs / reference.cpuUs, workload.cpuBar, 2);
+    printBar(`${workload.name}: CPU per request, of ${name}'s`, ours.cpuUs / reference.cpuUs, workload.cpuBar, 2);
   }
   const direct = find(figures, DIRECT);
-  if (direct === undefined) return;
+  if (direct === undefined || workload.requestsPerSecond !== null) return;
   const added = ours.p50Us - direct.p50Us;
-  printBar(`${workload.name}: added p50 in us, ${REFERENCE}'s being the bar`, added, reference.p50Us - direct.p50Us, 0);
+  printBar(`${workload.name}: added p50 in us, ${name}'s being the bar`, added, reference.p50Us - direct.p50Us, 0);
+}
+
+/** Whom ours is held to: itself without the mirror, or haproxy. */
+function referenceOf(workload: Workload): string {
+  return workload.traffic === 'mirror' ? UNMIRRORED : REFERENCE;
+}
+
+function printIdle(idle: readonly IdleFigures[]): void {
+  const { name, connections, addedBarMiB } = IDLE_WORKLOAD;
+  for (const one of idle) {
+    const missing = one.missing > 0 ? `, ${one.missing} FAILED` : '';
+    const figures = `${text(one.addedMiB, 1)} MiB on ${text(one.beforeMiB, 1)}${missing}`;
+    process.stdout.write(`${name}: ${connections} connections add to ${one.name} ${figures}\n`);
+    if (one.name === OURS) printBar(`${name}: resident MiB added`, one.addedMiB, addedBarMiB, 1);
+  }
 }
 
 function printBar(what: string, value: number, bar: number, digits: number): void {
@@ -129,9 +156,12 @@ function jsonReport(
   report: RelayReport,
   all: readonly { workload: Workload; figures: readonly Figures[] }[],
 ): Record<string, unknown> {
-  const workload = Object.fromEntries(all.map((one) => [one.workload.name, jsonWorkload(one.figures)]));
+  const workload: Record<string, unknown> = Object.fromEntries(
+    all.map((one) => [one.workload.name, jsonWorkload(one.figures)]),
+  );
+  if (report.idle !== null) workload[IDLE_WORKLOAD.name] = jsonIdle(report.idle);
   const rssMiB = Object.fromEntries([...report.residents].map(([name, value]) => [name, rounded(value, 1)]));
-  return { workload, rssMiB, ...(report.skipped.length > 0 && { skipped: report.skipped }) };
+  return { workload, rssMiB, ...(report.skipped.size > 0 && { skipped: [...report.skipped] }) };
 }
 
 function jsonWorkload(figures: readonly Figures[]): Record<string, unknown> {
@@ -148,8 +178,20 @@ function jsonWorkload(figures: readonly Figures[]): Record<string, unknown> {
     // Null where the load generator was the limit.
     requestsPerSecond: by((one) => (one.loadCoreBusy > LOAD_CORE_LIMIT ? Number.NaN : one.requestsPerSecond), 0),
     loadCoreBusy: by((one) => one.loadCoreBusy, 2),
+    rssMiB: by((one) => one.residentMiB, 1, proxies),
     disturbedRuns: by((one) => one.disturbed, 0),
     failed: figures.reduce((sum, one) => sum + one.failed, 0),
+  };
+}
+
+function jsonIdle(idle: readonly IdleFigures[]): Record<string, unknown> {
+  const by = (pick: (one: IdleFigures) => number): Record<string, number | null> =>
+    Object.fromEntries(idle.map((one) => [one.name, rounded(pick(one), 2)]));
+  return {
+    addedMiB: by((one) => one.addedMiB),
+    kibPerConnection: by((one) => (one.addedMiB * 1024) / IDLE_WORKLOAD.connections),
+    beforeMiB: by((one) => one.beforeMiB),
+    failed: idle.reduce((sum, one) => sum + one.missing, 0),
   };
 }
 

@@ -1,11 +1,10 @@
 /** One measured run: load through one proxy, what it cost the proxy, and whether the measurement is to be trusted. */
 import { join } from 'node:path';
 import { CoreWatch } from '../measure/patience.ts';
-import { cpuMicroseconds } from '../measure/process-tree.ts';
+import { cpuMicroseconds, residentMiB } from '../measure/process-tree.ts';
 import type { BenchOptions } from '../options.ts';
 import type { Backend } from './backend.ts';
-import { runH2load } from './h2load.ts';
-import { PREDICT_PATH } from './payload.ts';
+import { type EchoLoad, runLoad } from './traffic.ts';
 import type { Workload } from './workloads.ts';
 
 /** Above this, the load generator and not the proxy may have been the limit. */
@@ -24,6 +23,8 @@ export interface RelayRun {
   readonly p99Us: number;
   readonly requestsPerSecond: number;
   readonly loadCoreBusy: number;
+  /** Highest resident set seen during the run, MiB; 0 without a proxy. */
+  readonly residentMiB: number;
   /** Other programs used the proxy's core. */
   readonly disturbed: boolean;
 }
@@ -34,7 +35,7 @@ export interface RelayRig {
   readonly backend: Backend;
   readonly options: BenchOptions;
   readonly folder: string;
-  readonly replyBytes: number;
+  readonly echo: EchoLoad | null;
 }
 
 /** Sends about `requests` requests of `workload` to `port`; `pid` is the proxy, null without one. */
@@ -52,24 +53,32 @@ export async function runRelay(
   const cpuBefore = pid === null ? 0 : cpuMicroseconds(pid);
   const testedCore = new CoreWatch(options.testedCore);
   const loadCore = new CoreWatch(options.loadCore);
-  const load = await runH2load({
-    program: rig.h2load,
-    core: options.loadCore,
-    port,
-    path: PREDICT_PATH,
-    connections: workload.connections,
-    streams: workload.streams,
-    requests: total,
-    bodyFile: bodyFile(rig.folder, workload.requestBytes),
-    logFile: join(rig.folder, 'h2load.log'),
-    timeoutMs: Math.max(LEAST_PATIENCE_MS, options.seconds * 1000 * PATIENCE),
-  });
+  const resident = new ResidentWatch(pid);
+  const load = await runLoad(
+    workload.traffic,
+    {
+      port,
+      connections: workload.connections,
+      streams: workload.streams,
+      requests: total,
+      requestBytes: workload.requestBytes,
+      requestsPerSecond: workload.requestsPerSecond,
+      timeoutMs: Math.max(LEAST_PATIENCE_MS, options.seconds * 1000 * PATIENCE),
+    },
+    {
+      h2load: rig.h2load,
+      echo: rig.echo,
+      core: options.loadCore,
+      bodyFile: bodyFile(rig.folder, workload.requestBytes),
+      logFile: join(rig.folder, 'h2load.log'),
+    },
+  );
+  const mostResident = resident.stop();
   const loadCoreBusy = loadCore.busy();
   const cpuUs = pid === null ? Number.NaN : cpuMicroseconds(pid) - cpuBefore;
   const disturbed = testedCore.disturbed(pid === null ? 0 : cpuUs);
   const countsAfter = await backend.ask({});
-  const wrongBytes = Math.abs(total - load.dataBytes / rig.replyBytes);
-  const failed = Math.max(total - load.succeeded, countsAfter.bad - countsBefore.bad, Math.ceil(wrongBytes));
+  const failed = Math.max(load.failed, countsAfter.bad - countsBefore.bad);
   return {
     requests: total,
     failed,
@@ -78,6 +87,7 @@ export async function runRelay(
     p99Us: load.p99Us,
     requestsPerSecond: load.requestsPerSecond,
     loadCoreBusy,
+    residentMiB: mostResident,
     disturbed,
   };
 }
@@ -85,4 +95,29 @@ export async function runRelay(
 /** Where the request body of that size lies, for h2load. */
 export function bodyFile(folder: string, requestBytes: number): string {
   return join(folder, `request-${requestBytes}`);
+}
+
+const LOOK_EVERY_MS = 200;
+
+/** Looks at a proxy's resident set now and then: seldom, since the bench runs on the machine it measures. */
+class ResidentWatch {
+  private most = 0;
+  private readonly pid: number | null;
+  private readonly timer: NodeJS.Timeout;
+
+  constructor(pid: number | null) {
+    this.pid = pid;
+    this.timer = setInterval(() => this.look(), LOOK_EVERY_MS);
+  }
+
+  /** Highest seen, MiB. */
+  stop(): number {
+    clearInterval(this.timer);
+    this.look();
+    return this.most;
+  }
+
+  private look(): void {
+    if (this.pid !== null) this.most = Math.max(this.most, residentMiB(this.pid));
+  }
 }
