@@ -1,0 +1,71 @@
+/** What the callers of the soak saw: calls by kind and end, calls in flight, and everything that was wrong. */
+
+/** How a call ended in its caller's eyes. */
+export type End =
+  /** A complete, right answer. */
+  | 'ok'
+  /** A complete answer that says it failed, of an upstream or of the proxy. */
+  | 'failed'
+  /** Cut by the other side before the answer was complete. */
+  | 'cut'
+  /** The caller itself went away first. */
+  | 'gone';
+
+/** A call that lasts longer than this is stuck, milliseconds: every time limit in the soak is far below. */
+export const STUCK_MS = 20_000;
+
+const MAX_WRONG = 20;
+
+export class Tally {
+  /** `kind end` to how many. */
+  readonly ends = new Map<string, number>();
+  readonly failures = new Map<string, number>();
+  /** First descriptions of what must not be. */
+  readonly wrongs: string[] = [];
+  wrongCount = 0;
+  total = 0;
+  bytes = 0;
+  /** Connections to the proxy that were established. */
+  connections = 0;
+  private readonly inFlight = new Map<object, { readonly kind: string; readonly sinceMs: number }>();
+
+  /** Counts a call from its start to its end. A call whose promise never settles is found by `stuck`. */
+  async watch(kind: string, call: () => Promise<End>): Promise<void> {
+    const key = {};
+    this.inFlight.set(key, { kind, sinceMs: performance.now() });
+    const end = await call();
+    this.inFlight.delete(key);
+    this.total++;
+    const name = `${kind} ${end}`;
+    this.ends.set(name, (this.ends.get(name) ?? 0) + 1);
+  }
+
+  failure(kind: string): void {
+    this.failures.set(kind, (this.failures.get(kind) ?? 0) + 1);
+  }
+
+  wrong(text: string): void {
+    this.wrongCount++;
+    if (this.wrongs.length < MAX_WRONG) this.wrongs.push(text);
+  }
+
+  /** Kinds of the calls that are overdue. */
+  stuck(): string[] {
+    const before = performance.now() - STUCK_MS;
+    return [...this.inFlight.values()].filter((call) => call.sinceMs < before).map((call) => call.kind);
+  }
+
+  get open(): number {
+    return this.inFlight.size;
+  }
+
+  /** Calls of some kinds that ended so. */
+  count(end: End, kinds: RegExp = /./): number {
+    let sum = 0;
+    for (const [name, count] of this.ends) {
+      const [kind, how] = name.split(' ');
+      if (how === end && kinds.test(kind!)) sum += count;
+    }
+    return sum;
+  }
+}
