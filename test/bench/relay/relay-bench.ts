@@ -11,7 +11,16 @@ import { AskedProgram } from '../programs/asked-program.ts';
 import { findOrInstall } from '../programs/packages.ts';
 import { startBackend } from './backend.ts';
 import { measureIdle } from './idle-run.ts';
-import { DIRECT, PROXY_NAMES, type ProxyOptions, proxiesFor, startProxy, type TestedProxy } from './proxies.ts';
+import {
+  DIRECT,
+  OURS,
+  PROXY_NAMES,
+  type ProxyOptions,
+  proxiesFor,
+  REFERENCE,
+  startProxy,
+  type TestedProxy,
+} from './proxies.ts';
 import { printRelayReport, type RelayReport, type TargetRuns } from './relay-report.ts';
 import { bodyFile, type RelayRig, type RelayRun, runRelay } from './relay-run.ts';
 import { countWrong, type EchoLoad, requestOf, type TrafficKind } from './traffic.ts';
@@ -57,6 +66,11 @@ function groupsOf(workloads: readonly Workload[]): Workload[][] {
   return [...groups.values()];
 }
 
+/** What is no comparison of all proxies needs ours and the one it is held to. */
+function heldTogether(names: readonly string[]): string[] {
+  return names.filter((name) => name === OURS || name === REFERENCE);
+}
+
 type Shared = Pick<RelayRig, 'h2load' | 'options' | 'folder'>;
 
 async function runGroup(
@@ -73,21 +87,18 @@ async function runGroup(
   const backend = await startBackend(traffic, options.loadCore, sizes);
   const shadow = traffic === 'mirror' ? await startBackend(traffic, options.loadCore, sizes) : null;
   const echo = traffic === 'tcp' ? await startEchoLoad(options.loadCore) : null;
-  const rig: RelayRig = { ...shared, backend, echo };
+  const rig: RelayRig = { ...shared, backend, shadow, echo };
   const targets: Target[] = [];
-  for (const name of proxiesFor(traffic, proxyNames)) {
+  for (const name of proxiesFor(
+    traffic,
+    workloads[0]!.requestsPerSecond === null ? proxyNames : heldTogether(proxyNames),
+  )) {
     const shadowPort = shadow?.announcement.port ?? 0;
     const proxy = await startProxy(name, proxyOptions(shared, traffic, name, backend.announcement.port, shadowPort));
     if (proxy === null) report.skipped.add(name);
     else targets.push({ name, port: proxy.port, proxy });
   }
   await measure(rig, workloads, targets, patience, report);
-  const mirrored = await shadow?.ask({});
-  if (mirrored !== undefined) {
-    process.stderr.write(
-      `mirror: the shadow answered ${mirrored.good} copies, ${mirrored.bad} were wrong or cut short\n`,
-    );
-  }
   for (const target of targets) await target.proxy?.program.stop();
   for (const program of [backend, shadow, echo]) await program?.program.stop();
 }

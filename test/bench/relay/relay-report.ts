@@ -37,6 +37,7 @@ interface Figures {
   readonly p99Us: number;
   readonly requestsPerSecond: number;
   readonly loadCoreBusy: number;
+  readonly copiedFraction: number;
   /** Highest of all rounds. */
   readonly residentMiB: number;
   readonly failed: number;
@@ -60,6 +61,7 @@ function figuresOf({ name, runs, failed }: TargetRuns): Figures {
     requestsPerSecond: over((run) => run.requestsPerSecond),
     loadCoreBusy: over((run) => run.loadCoreBusy),
     residentMiB: Math.max(...runs.map((run) => run.residentMiB)),
+    copiedFraction: over((run) => run.copiedFraction),
     failed,
     disturbed: runs.length - quiet.length,
     rounds: runs.length,
@@ -97,6 +99,7 @@ function tableRow(workload: Workload, one: Figures, figures: readonly Figures[])
   const direct = find(figures, DIRECT);
   const notes: string[] = [];
   if (one.failed > 0) notes.push(`${one.failed} FAILED`);
+  if (one.copiedFraction > 0) notes.push(`${text(one.copiedFraction * 100, 0)} % copied`);
   if (one.loadCoreBusy > LOAD_CORE_LIMIT) notes.push('load core full: req/s invalid');
   if (one.disturbed > 0) notes.push(`${one.disturbed} of ${one.rounds} runs disturbed`);
   return [
@@ -178,6 +181,10 @@ function jsonWorkload(figures: readonly Figures[]): Record<string, unknown> {
     // Null where the load generator was the limit.
     requestsPerSecond: by((one) => (one.loadCoreBusy > LOAD_CORE_LIMIT ? Number.NaN : one.requestsPerSecond), 0),
     loadCoreBusy: by((one) => one.loadCoreBusy, 2),
+    // Of the requests, those whose copy the shadow answered.
+    ...(figures.some((one) => one.copiedFraction > 0) && {
+      copiedFraction: by((one) => one.copiedFraction, 3, proxies),
+    }),
     rssMiB: by((one) => one.residentMiB, 1, proxies),
     disturbedRuns: by((one) => one.disturbed, 0),
     failed: figures.reduce((sum, one) => sum + one.failed, 0),

@@ -25,6 +25,8 @@ export interface RelayRun {
   readonly loadCoreBusy: number;
   /** Highest resident set seen during the run, MiB; 0 without a proxy. */
   readonly residentMiB: number;
+  /** Copies the shadow answered, as a fraction of the requests; 0 without a mirror. What is missing was dropped. */
+  readonly copiedFraction: number;
   /** Other programs used the proxy's core. */
   readonly disturbed: boolean;
 }
@@ -33,6 +35,8 @@ export interface RelayRun {
 export interface RelayRig {
   readonly h2load: string;
   readonly backend: Backend;
+  /** The backend that gets the mirror's copies; null where nothing is mirrored. */
+  readonly shadow: Backend | null;
   readonly options: BenchOptions;
   readonly folder: string;
   readonly echo: EchoLoad | null;
@@ -49,6 +53,7 @@ export async function runRelay(
   const { options, backend } = rig;
   const perConnection = Math.max(workload.streams, Math.round(requests / workload.connections));
   const total = perConnection * workload.connections;
+  const shadowBefore = await rig.shadow?.ask({});
   const countsBefore = await backend.ask({});
   const cpuBefore = pid === null ? 0 : cpuMicroseconds(pid);
   const testedCore = new CoreWatch(options.testedCore);
@@ -78,6 +83,7 @@ export async function runRelay(
   const cpuUs = pid === null ? Number.NaN : cpuMicroseconds(pid) - cpuBefore;
   const disturbed = testedCore.disturbed(pid === null ? 0 : cpuUs);
   const countsAfter = await backend.ask({});
+  const copied = ((await rig.shadow?.ask({}))?.good ?? 0) - (shadowBefore?.good ?? 0);
   const failed = Math.max(load.failed, countsAfter.bad - countsBefore.bad);
   return {
     requests: total,
@@ -88,6 +94,7 @@ export async function runRelay(
     requestsPerSecond: load.requestsPerSecond,
     loadCoreBusy,
     residentMiB: mostResident,
+    copiedFraction: copied / total,
     disturbed,
   };
 }
