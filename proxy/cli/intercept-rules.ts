@@ -33,6 +33,12 @@ export const EMPTY_RULE_SET: RuleSet = { chains: [], rules: [], jumps: [] };
 
 const PREROUTING_JUMP = `-A PREROUTING -p tcp -j ${INBOUND}`;
 const OUTPUT_JUMP = `-A OUTPUT -p tcp -j ${OUTPUT}`;
+/**
+ * A SYN. The first nat rule of a namespace switches its connection tracking on, which then takes the next packet of every
+ * open connection for the first of a new one; redirected, that packet would meet a proxy that knows nothing of it, and the
+ * connection would be reset.
+ */
+const NEW_CONNECTION = '-p tcp -m tcp --tcp-flags FIN,SYN,RST,ACK SYN';
 
 /** Whether any inbound port is to be intercepted. */
 export function interceptsInbound(options: InterceptOptions): boolean {
@@ -51,7 +57,7 @@ export function buildRuleSet(options: InterceptOptions, family: 4 | 6): RuleSet 
   if (interceptsInbound(options)) {
     chains.push(INBOUND, IN_REDIRECT);
     jumps.push(PREROUTING_JUMP);
-    rules.push(`-A ${IN_REDIRECT} -p tcp -j REDIRECT --to-ports ${options.proxyInboundPort}`);
+    rules.push(`-A ${IN_REDIRECT} ${NEW_CONNECTION} -j REDIRECT --to-ports ${options.proxyInboundPort}`);
     for (const match of inboundRules(options, family)) rules.push(`-A ${INBOUND} ${match}`);
   }
   // The output chain is needed for inbound alone too: a call of the pod to itself comes through it.
@@ -59,7 +65,7 @@ export function buildRuleSet(options: InterceptOptions, family: 4 | 6): RuleSet 
   jumps.push(OUTPUT_JUMP);
   if (interceptsOutbound(options)) {
     chains.push(REDIRECT);
-    rules.push(`-A ${REDIRECT} -p tcp -j REDIRECT --to-ports ${options.proxyOutboundPort}`);
+    rules.push(`-A ${REDIRECT} ${NEW_CONNECTION} -j REDIRECT --to-ports ${options.proxyOutboundPort}`);
   }
   for (const match of outputRules(options, family)) rules.push(`-A ${OUTPUT} ${match}`);
   return { chains, rules, jumps };
