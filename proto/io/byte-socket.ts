@@ -220,8 +220,10 @@ export class ByteSocket implements BufferHolder, WriteOwner {
   reset(): void {
     const socket = this.socket as (Socket & { resetAndDestroy?: () => void }) | null;
     if (this.closed || socket === null) return;
-    // Unix sockets have no reset; destroying them is the same to the peer.
-    if (socket.remoteFamily === undefined) socket.destroy();
+    // Unix sockets have no reset; destroying them is the same to the peer. While a shutdown is under way the system
+    // refuses to reset, and a socket that tried would never say that it closed.
+    const isEnding = socket.writableEnded && !socket.writableFinished;
+    if (socket.remoteFamily === undefined || isEnding) socket.destroy();
     else socket.resetAndDestroy?.();
   }
 
