@@ -43,6 +43,7 @@ try {
   process.stderr.write(`soak: ${(error as Error).message}\n`);
   process.exit(2);
 }
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 const report = await soak({
   seconds: wanted.minutes * 60,
   seed: wanted.seed,

@@ -90,6 +90,9 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   };
   const all = Object.values(upstreams);
   let proxy: ProxyProgram | null = null;
+  // A soak that is ended from outside takes its proxy with it; upstreams notice by themselves.
+  const onExit = () => proxy?.child.kill('SIGKILL');
+  process.once('exit', onExit);
   try {
     await Promise.all(all.map((upstream) => upstream.start()));
     const file = join(folder, 'config.json');
@@ -206,6 +209,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
       faults,
     };
   } finally {
+    process.off('exit', onExit);
     await proxy?.kill();
     await Promise.all(all.map((upstream) => upstream.kill()));
     rmSync(folder, { recursive: true, force: true });
@@ -215,10 +219,11 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
 function progressLine(tally: Tally, proxy: ProxyProgram, startMs: number, stuck: number): string {
   const seconds = (performance.now() - startMs) / 1000;
   const failures = [...tally.failures].map(([kind, count]) => `${kind} ${count}`).join(', ');
+  const told = [...tally.wrongs, ...tally.stuck()].map((text) => `\n  ${text}`).join('');
   const memory = Math.round(proxy.rssBytes() / 1024 / 1024);
   return (
     `${seconds.toFixed(0)} s: ${Math.round(tally.total / seconds)} calls/s, ${tally.total} calls ` +
     `(${tally.count('ok')} ok, ${tally.count('gone')} gone), ${memory} MiB, ${tally.open} open, ${stuck} stuck, ` +
-    `${tally.wrongCount} wrong; ${failures}`
+    `${tally.wrongCount} wrong; ${failures}${told}`
   );
 }
