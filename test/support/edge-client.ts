@@ -1,0 +1,80 @@
+/**
+ * Callers that behave unusually, for interception tests. Run as a program; prints one line of JSON.
+ *
+ *   fragments <host> <port>        HTTP/2 preface and SETTINGS, one byte at a time: {"frame":type of the first answer}
+ *   steer <host:port> <text>       a call whose headers name another destination: {"said":...}
+ *   storm <host> <port> <count>    connections opened, answered once and closed, 64 at a time: {"answered":n}
+ */
+import net from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import * as grpc from '@grpc/grpc-js';
+import { NOTES_SAY } from './model-server.ts';
+
+const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0', 'latin1');
+const STORM_WIDTH = 64;
+const [mode, first = '', second = '', third = ''] = process.argv.slice(2);
+
+if (mode === 'fragments') await fragments(first, Number(second));
+else if (mode === 'steer') await steer(first, second);
+else await storm(first, Number(second), Number(third));
+
+async function fragments(host: string, port: number): Promise<void> {
+  const socket = net.connect({ host, port, noDelay: true });
+  const frame = new Promise((resolve) => {
+    socket.once('data', (bytes) => resolve(bytes[3]));
+    socket.once('close', () => resolve('closed'));
+    socket.on('error', () => {});
+  });
+  for (const byte of PREFACE) {
+    socket.write(Buffer.of(byte));
+    await delay(2);
+  }
+  console.log(JSON.stringify({ frame: await frame }));
+  socket.destroy();
+}
+
+async function steer(target: string, elsewhere: string): Promise<void> {
+  const client = new grpc.Client(target, grpc.credentials.createInsecure());
+  const headers = new grpc.Metadata();
+  for (const name of ['x-envoy-original-dst-host', 'l5d-dst-override', 'x-original-dst-host'])
+    headers.set(name, elsewhere);
+  const { path, requestSerialize, responseDeserialize } = NOTES_SAY;
+  const deadline = Date.now() + 10_000;
+  await new Promise<void>((resolve) => {
+    client.makeUnaryRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      Buffer.from('hi'),
+      headers,
+      { deadline },
+      (error, reply) => {
+        console.log(JSON.stringify(error === null ? { said: String(reply) } : { code: error.code }));
+        resolve();
+      },
+    );
+  });
+  client.close();
+}
+
+async function storm(host: string, port: number, count: number): Promise<void> {
+  let left = count;
+  let answered = 0;
+  const one = () =>
+    new Promise<void>((resolve) => {
+      const socket = net.connect({ host, port });
+      socket.setTimeout(10_000, () => socket.destroy());
+      socket.once('connect', () => socket.write('x'));
+      socket.once('data', () => {
+        answered++;
+        socket.end();
+      });
+      socket.on('error', () => {});
+      socket.once('close', () => resolve());
+    });
+  const lane = async () => {
+    while (left-- > 0) await one();
+  };
+  await Promise.all(Array.from({ length: STORM_WIDTH }, lane));
+  console.log(JSON.stringify({ answered }));
+}
