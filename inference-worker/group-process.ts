@@ -242,6 +242,7 @@ let running: GroupProcess | null = null;
 
 process.on('message', (command: GroupCommand) => {
   if (command.kind === 'drain') running?.drain();
+  else if (command.kind === 'ping') report({ kind: 'pong' });
   else if (command.kind === 'metrics') running?.tellMetrics(command.id, command.dialect);
   else {
     running = new GroupProcess(command.group, command.serving);

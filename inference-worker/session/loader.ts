@@ -134,9 +134,14 @@ class Placement {
     return executor;
   }
 
-  /** Not where the thread that serves would have to wait for others to leave the device. */
+  /**
+   * Only what cannot surprise it runs in the thread that serves: a model whose rows all have the shape that was measured.
+   * Where a request decides how much there is to do, or the device may be taken by others, it runs in a thread.
+   */
   private get mayEnterFront(): boolean {
-    return this.options.batching.place === 'auto' && !needsDeviceLock(this.execution);
+    const { batchable, signature } = this.info;
+    if (this.options.batching.place !== 'auto' || needsDeviceLock(this.execution)) return false;
+    return batchable && signature.inputs.every(({ shape }) => !shape.includes(-1, 1));
   }
 
   private threadExecutor(): ThreadExecutor {

@@ -10,6 +10,8 @@ export type GroupCommand =
   | { readonly kind: 'start'; readonly group: GroupSettings; readonly serving: ServingSettings }
   /** Tell your metrics; `id` comes back with them. */
   | { readonly kind: 'metrics'; readonly id: number; readonly dialect: MetricsDialect }
+  /** Say that your thread that serves is not stuck. */
+  | { readonly kind: 'ping' }
   /** Finish accepted calls, unload, exit. */
   | { readonly kind: 'drain' };
 
@@ -21,6 +23,7 @@ export type GroupReport =
   | { readonly kind: 'unbindable'; readonly message: string }
   /** Nothing can be executed here: no execution provider asked for can be used. */
   | { readonly kind: 'unservable'; readonly message: string }
+  | { readonly kind: 'pong' }
   | { readonly kind: 'metrics'; readonly id: number; readonly families: readonly MetricFamily[] }
   /** A thread is stuck in native code; only SIGKILL ends it. */
   | { readonly kind: 'broken'; readonly message: string };

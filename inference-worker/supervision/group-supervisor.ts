@@ -7,6 +7,7 @@ import { assert } from '../../base/assert.ts';
 import type { Clock } from '../../base/clock.ts';
 import type { GroupCommand, GroupReport } from './group-messages.ts';
 import type { ListenAddress } from './isolation-groups.ts';
+import { LifeSign } from './life-sign.ts';
 import type { RestartBackoff } from './restart-backoff.ts';
 
 /** A running process of a group. */
@@ -31,6 +32,8 @@ export interface GroupSupervisorOptions {
   readonly after: (ms: number, then: () => void) => () => void;
   /** How long a draining process may take before it is killed. */
   readonly drainMs: number;
+  /** A process that serves and gives no sign of life for this long is killed; 0 or absent never. Milliseconds. */
+  readonly silenceMs?: number;
   readonly onChange: (change: GroupChange) => void;
 }
 
@@ -81,6 +84,9 @@ export class GroupSupervisor {
   private readonly options: GroupSupervisorOptions;
   private current: GroupState = { kind: 'STOPPED' };
   private stopRequested = false;
+  private lifeSign: LifeSign | null = null;
+  /** Why this side killed the process, where it did. */
+  private killReason: string | null = null;
   private wasReady = false;
   private readonly stopWaiters: (() => void)[] = [];
   /** Why the process cannot serve, when starting it again would not help and it has never served. */
@@ -140,7 +146,8 @@ export class GroupSupervisor {
 
   private reported(process: GroupProcess, report: GroupReport): void {
     const { current } = this;
-    if (report.kind === 'metrics') return;
+    this.lifeSign?.heard();
+    if (report.kind === 'metrics' || report.kind === 'pong') return;
     if (report.kind === 'unbindable' || report.kind === 'unservable') {
       if (!this.wasReady) this.fatal = report.message;
     } else if (report.kind === 'broken') {
@@ -149,6 +156,7 @@ export class GroupSupervisor {
       this.wasReady = true;
       const nowMs = this.options.clock.nowMs();
       const startedInMs = Math.round(nowMs - current.sinceMs);
+      this.watch(process);
       this.move(
         { kind: 'READY', process, sinceMs: nowMs },
         { addresses: report.addresses, provider: report.provider, startedInMs },
@@ -156,8 +164,21 @@ export class GroupSupervisor {
     }
   }
 
-  private exited(reason: string): void {
+  private watch(process: GroupProcess): void {
+    const { silenceMs = 0, after } = this.options;
+    if (silenceMs === 0) return;
+    this.lifeSign = new LifeSign(process, silenceMs, after, () => {
+      this.killReason = `no sign of life for ${silenceMs} ms`;
+      process.kill();
+    });
+  }
+
+  private exited(exitReason: string): void {
     const { current } = this;
+    const reason = this.killReason ?? exitReason;
+    this.killReason = null;
+    this.lifeSign?.stop();
+    this.lifeSign = null;
     if (current.kind === 'DRAINING') {
       current.cancel();
       this.move({ kind: 'STOPPED' }, { reason });

@@ -46,6 +46,7 @@ export class Supervisor {
           clock: systemClock,
           after,
           drainMs: settings.serving.drainMs + UNLOAD_MARGIN_MS,
+          silenceMs: settings.serving.batching.executionTimeoutMs,
           onChange: (change) => this.changed(change),
         }),
     );

@@ -68,6 +68,29 @@ export function allocator(): Buffer {
     .build();
 }
 
+/** Multiplies matrices of ones of the size its input says: n int64 [2], y float32 []. Runs as long as it is told to. */
+export function spinner(): Buffer {
+  return new OnnxModel('spinner')
+    .input('n', 'int64', [2])
+    .output('y', 'float32', [1, 1])
+    .node('ConstantOfShape', ['n'], ['ones'], { value: { type: 'float32', dims: [1], values: [1] } })
+    .node('MatMul', ['ones', 'ones'], ['sums'])
+    .node('ReduceMax', ['sums'], ['y'], { keepdims: 1 })
+    .build();
+}
+
+/** A model of `mebibytes` MiB of weights: x float32 [batch, 256], y float32 [batch, width]. */
+export function large(mebibytes: number): Buffer {
+  const width = mebibytes * 1024;
+  const weights = Float32Array.from({ length: 256 * width }, (_, i) => (i % 251) / 251);
+  return new OnnxModel('large')
+    .input('x', 'float32', ['batch', 256])
+    .output('y', 'float32', ['batch', width])
+    .initializer('w', 'float32', [256, width], weights)
+    .node('MatMul', ['x', 'w'], ['y'])
+    .build();
+}
+
 /** Slow on purpose: x float32 [batch, 256] through `layers` matrices of 256 x 256. */
 export function heavy(layers: number): Buffer {
   const model = new OnnxModel('heavy').input('x', 'float32', ['batch', 256]).output('y', 'float32', ['batch', 256]);

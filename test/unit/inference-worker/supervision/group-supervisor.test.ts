@@ -16,7 +16,7 @@ class Stage {
   readonly timers: { dueMs: number; then: () => void }[] = [];
   readonly supervisor: GroupSupervisor;
 
-  constructor() {
+  constructor(silenceMs = 0) {
     this.supervisor = new GroupSupervisor({
       name: 'g',
       spawn: (events) => {
@@ -40,6 +40,7 @@ class Stage {
         };
       },
       drainMs: 1_000,
+      silenceMs,
       onChange: (change) => this.changes.push(change),
     });
   }
@@ -148,4 +149,34 @@ t.test('an address that cannot be bound is fatal only to a group that never serv
   served.advance(100);
   served.last.events.onReport({ kind: 'unbindable', message: 'in use' });
   t.equal(served.supervisor.fatal, null);
+});
+
+t.test('a process that gives no sign of life is killed, and the reason is told', async (t) => {
+  const stage = new Stage(800);
+  stage.supervisor.start();
+  const { events } = stage.last;
+  events.onReport({ kind: 'ready', addresses: [] });
+  for (let i = 0; i < 10; i++) {
+    stage.advance(200);
+    events.onReport({ kind: 'pong' });
+  }
+  t.equal(stage.last.killed, false, 'it answers');
+  for (let i = 0; i < 3; i++) stage.advance(200);
+  t.equal(stage.last.killed, false);
+  stage.advance(200);
+  stage.advance(200);
+  t.equal(stage.last.killed, true);
+  events.onExit('signal SIGKILL');
+  t.match(stage.changes.at(-1), { to: 'WAITING', reason: 'no sign of life for 800 ms' });
+  stage.advance(100_000);
+  t.equal(stage.processes.length, 2);
+  t.equal(stage.last.sent.length, 0, 'one that loads is left alone');
+});
+
+t.test('a machine that slept does not take its processes for dead', async (t) => {
+  const stage = new Stage(800);
+  stage.supervisor.start();
+  stage.last.events.onReport({ kind: 'ready', addresses: [] });
+  stage.advance(3_600_000);
+  t.equal(stage.last.killed, false);
 });
