@@ -94,6 +94,11 @@ export class BreakerMachine {
     assert(this.probe !== null, 'a half-open opossum did not admit its probe');
   }
 
+  /** A probe was fired and is not settled; false after a shutdown, whatever was in flight. */
+  get probing(): boolean {
+    return this.probe !== null;
+  }
+
   /** Settles the probe in flight. Returns whether opossum closed (else it opened). */
   settleProbe(success: boolean): boolean {
     const probe = this.probe;

@@ -191,7 +191,8 @@ export class CircuitBreaker {
     if (epochOf(phase) !== token) {
       // It was reported before, its deadline passed and another request probes, or an operator stepped in.
       if (phase !== this.seenPhase) this.follow(phase);
-    } else if (outcome === Outcome.IGNORED) {
+    } else if (outcome === Outcome.IGNORED || !this.machine.probing) {
+      // Without a machine (its cluster left with a reload while the probe was in flight) there is nobody to judge it.
       this.change(phase, Phase.HALF_OPEN, BreakerEvent.PROBE_RETURNED, 0, this.openings(phase), nowMs);
     } else if (this.machine.settleProbe(outcome === Outcome.SUCCESS)) {
       this.endRunOfFailures();

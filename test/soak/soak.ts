@@ -188,7 +188,9 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
       }
       const deaths = running.logged('data_thread_died').length;
       if (deaths > 0)
-        faults.push(`${deaths} data threads died: ${JSON.stringify(running.logged('data_thread_died')[0])}`);
+        faults.push(
+          `${deaths} data threads died: ${JSON.stringify([...running.logged('data_thread_error'), ...running.logged('data_thread_died'), ...running.logs.filter((log) => 'text' in log)])}`,
+        );
       const code = await running.stop();
       if (code !== 0) faults.push(`the proxy ended with ${code} when told to`);
     }
