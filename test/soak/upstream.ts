@@ -58,8 +58,13 @@ function predict(stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHea
     if (stream.aborted || (stream.rstCode ?? 0) !== 0) return;
     const got = Buffer.concat(chunks);
     const message = splitMessage(got.subarray(5));
+    const announced = got.length < 5 ? -1 : got.readUInt32BE(1);
+    if (message === null && got.length < announced + 5) {
+      // A node:http2 caller that resets in the middle of its request ends the stream first, so what it sent is short.
+      stream.close();
+      return;
+    }
     if (message === null) {
-      const announced = got.length < 5 ? -1 : got.readUInt32BE(1);
       const state = `closed ${stream.closed}, destroyed ${stream.destroyed}, code ${stream.rstCode}`;
       process.stdout.write(
         `wrong ${name} got no PredictRequest: ${got.length} bytes, ${announced} announced, ${state}\n`,
