@@ -3,6 +3,7 @@
  * `{ ready: true }` and answers each `{ model, plan }` with a LoadSummary.
  */
 import { LARGE, SMALL } from './models.ts';
+import { runOpenLoad } from './open-load.ts';
 import { makeCases, type PredictCase } from './predict-cases.ts';
 import { type LoadPlan, runPredictLoad } from './predict-load.ts';
 
@@ -12,7 +13,8 @@ for (const argument of process.argv.slice(2)) {
   cases.set(name, await makeCases(name === SMALL.name ? SMALL : LARGE, file));
 }
 process.on('message', async ({ model, plan }: { model: string; plan: LoadPlan }) => {
-  process.send?.(await runPredictLoad(plan, cases.get(model)!));
+  const run = plan.ratePerSecond === undefined ? runPredictLoad : runOpenLoad;
+  process.send?.(await run(plan, cases.get(model)!));
 });
 process.on('disconnect', () => process.exit(0));
 process.send?.({ ready: true });

@@ -18,6 +18,8 @@ export interface LoadPlan {
   readonly connections: number;
   readonly streams: number;
   readonly seconds: number;
+  /** Arrivals a second that do not wait for answers; absent: each stream waits for its answer. */
+  readonly ratePerSecond?: number;
 }
 
 export interface LoadSummary {
@@ -29,7 +31,7 @@ export interface LoadSummary {
   readonly p99Ms: number;
 }
 
-const HEAD = Headers.of(
+export const HEAD = Headers.of(
   [':method', 'POST'],
   [':scheme', 'http'],
   [':path', '/tensorflow.serving.PredictionService/Predict'],
@@ -37,7 +39,7 @@ const HEAD = Headers.of(
   ['content-type', 'application/grpc'],
   ['te', 'trailers'],
 );
-const MOST_ANSWER_BYTES = 16_384;
+export const MOST_ANSWER_BYTES = 16_384;
 /** Calls not answered this long after the run's end are given up and count as failed. */
 const GRACE_MS = 10_000;
 

@@ -14,6 +14,8 @@ export interface Subject {
   readonly name: string;
   readonly program: PinnedProgram;
   readonly port: number;
+  /** Port of its metrics; 0 where it has none. */
+  readonly metricsPort: number;
 }
 
 /** A model and where its file lies. */
@@ -36,13 +38,15 @@ export interface BareLoopCount {
 const ROOT = join(import.meta.dirname, '../../..');
 const PEERS = join(import.meta.dirname, '../peers');
 
-/** Our worker, everything at its defaults. */
+/** Our worker, everything at its defaults but what `flags` say. */
 export async function startOurs(
   core: number,
   models: readonly ModelFile[],
   nodeFlags: readonly string[],
+  flags: readonly string[] = [],
 ): Promise<Subject> {
   const port = await freePort();
+  const metricsPort = await freePort();
   let isReady = false;
   const program = new PinnedProgram({
     name: OURS,
@@ -52,7 +56,10 @@ export async function startOurs(
       join(ROOT, 'inference-worker/main.ts'),
       '--host=127.0.0.1',
       `--port=${port}`,
+      `--metrics_port=${metricsPort}`,
+      '--rest_api_port=0',
       ...models.map(({ model, basePath }) => `--model=${model.name}:${basePath}`),
+      ...flags,
     ],
     core,
     onLine: (line) => {
@@ -60,7 +67,7 @@ export async function startOurs(
     },
   });
   await program.ready(() => isReady);
-  return { name: OURS, program, port };
+  return { name: OURS, program, port, metricsPort };
 }
 
 export async function startPerRequest(core: number, models: readonly ModelFile[]): Promise<Subject> {
@@ -70,7 +77,7 @@ export async function startPerRequest(core: number, models: readonly ModelFile[]
     script: join(PEERS, 'grpc-js-server.ts'),
     args: models.map(({ model, file }) => `${model.name}=${file}`),
   });
-  return { name: PER_REQUEST, program, port: announcement.port };
+  return { name: PER_REQUEST, program, port: announcement.port, metricsPort: 0 };
 }
 
 export function startBareLoop(core: number, models: readonly ModelFile[]): Promise<BareLoop> {

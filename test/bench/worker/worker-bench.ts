@@ -12,6 +12,7 @@ import { AskedProgram } from '../programs/asked-program.ts';
 import { type BenchModel, LARGE, SMALL, writeModel } from './models.ts';
 import type { LoadPlan, LoadSummary } from './predict-load.ts';
 import { type BareLoop, type ModelFile, type Subject, startBareLoop, startOurs, startPerRequest } from './subjects.ts';
+import { runTailParts, TAIL_PARTS, type TailBench } from './tail-parts.ts';
 import { type BareRun, printWorkerReport, type ScenarioRuns, type WorkerRun } from './worker-report.ts';
 
 /** A model under closed-loop load. */
@@ -36,7 +37,8 @@ type LoadProcess = AskedProgram<object, { model: string; plan: LoadPlan }, LoadS
 /** Runs the bench and prints its report. Returns the exit code: 1 if any call failed. */
 export async function runWorkerBench(args: readonly string[]): Promise<number> {
   const options = readOptions(args, DEFAULTS);
-  const scenarios = chosen('workload', SCENARIOS, (scenario) => scenario.name, options.only);
+  const parts = chosen('workload', [...SCENARIOS.map(({ name }) => name), ...TAIL_PARTS], String, options.only);
+  const scenarios = SCENARIOS.filter(({ name }) => parts.includes(name));
   const folder = mkdtempSync(join(tmpdir(), 'understudy-bench-'));
   const models = [SMALL, LARGE].map((model): ModelFile => {
     const file = writeModel(folder, model);
@@ -56,9 +58,13 @@ export async function runWorkerBench(args: readonly string[]): Promise<number> {
   const results: ScenarioRuns[] = [];
   const patience = new Patience(options);
   for (const scenario of scenarios) results.push(await measure(options, scenario, load, subjects, bareLoop, patience));
-  for (const { program } of [...subjects, load, bareLoop]) await program.stop();
+  for (const { program } of [...subjects, bareLoop]) await program.stop();
+  const ask: TailBench['ask'] = (question) => load.ask(question);
+  const wanted = TAIL_PARTS.filter((part) => parts.includes(part));
+  const tails = await runTailParts({ options, models, folder, ask, patience: new Patience(options) }, wanted);
+  await load.program.stop();
   rmSync(folder, { recursive: true, force: true });
-  printWorkerReport(results, options.json);
+  printWorkerReport(results, tails, options.json);
   return results.some(({ subjects: all }) => all.some(({ runs }) => runs.some((run) => run.failed > 0))) ? 1 : 0;
 }
 

@@ -3,6 +3,7 @@ import { median, rounded } from '../measure/statistics.ts';
 import { renderTable } from '../measure/text-table.ts';
 import type { LoadSummary } from './predict-load.ts';
 import { BARE_LOOP, OURS, PER_REQUEST } from './subjects.ts';
+import type { TailReport } from './tail-parts.ts';
 import type { Scenario } from './worker-bench.ts';
 
 export interface WorkerRun extends LoadSummary {
@@ -56,12 +57,13 @@ const LOAD_CORE_LIMIT = 0.95;
 const LEAST_UNDISTURBED = 3;
 
 /** Prints the table and the bars, and with `json` the JSON as the last line. */
-export function printWorkerReport(results: readonly ScenarioRuns[], json: boolean): void {
+export function printWorkerReport(results: readonly ScenarioRuns[], tails: TailReport, json: boolean): void {
   const all = results.map(figuresOf);
   const head = ['load', 'server', 'CPU us/call', '/ grpc-js', 'calls/s', '/ bare', 'p50 ms', 'p99 ms', 'load core', ''];
   process.stdout.write(`\n${renderTable(head, all.flatMap(tableRows))}\n`);
   for (const one of all) printBars(one);
-  if (json) process.stdout.write(`${JSON.stringify(jsonReport(all))}\n`);
+  printTails(tails);
+  if (json) process.stdout.write(`${JSON.stringify({ ...jsonReport(all), ...roundedTails(tails) })}\n`);
 }
 
 function figuresOf({ scenario, subjects, bare }: ScenarioRuns): ScenarioFigures {
@@ -143,6 +145,52 @@ function printBars({ scenario, figures, bareItemsPerSecond, bareCpuUs }: Scenari
   }
 }
 
+/** Most that p99 may grow by while another model loads, and that adaptive batching may be over the best fixed knobs. */
+const LOADING_BAR = 1.5;
+const ADAPTIVE_BAR = 1.1;
+/** Most of the memory before the first load that may be missing after the last unload. */
+const UNLOAD_BAR = 1.1;
+
+function printTails({ openLoop, adaptive, loadingOther, unload }: TailReport): void {
+  const bar = (what: string, value: number, most: number): void => {
+    const verdict = value <= most ? 'met' : `MISSED by ${text((value / most - 1) * 100, 0)} %`;
+    process.stdout.write(`bar ${what}: ${text(value, 3)} (at most ${most}): ${verdict}\n`);
+  };
+  if (openLoop !== undefined) {
+    const { ratePerSecond, p50Ms, p99Ms, meanBatch } = openLoop;
+    const batch = text(meanBatch, 1);
+    process.stdout.write(
+      `openLoop: ${ratePerSecond}/s: p50 ${text(p50Ms, 2)} ms, p99 ${text(p99Ms, 2)}, batch ${batch}\n`,
+    );
+  }
+  adaptive?.p99OverBestFixed.forEach((ratio, i) => {
+    const { ratesPerSecond, bestFixed, p99Ms } = adaptive;
+    bar(
+      `adaptive at ${ratesPerSecond[i]}/s: p99 ${text(p99Ms[i]!, 2)} ms, of the best fixed (${bestFixed[i]})`,
+      ratio,
+      ADAPTIVE_BAR,
+    );
+  });
+  if (loadingOther !== undefined) {
+    const { p99MsBefore, p99MsDuring, loads } = loadingOther;
+    const what = `loadingOther: p99 ${text(p99MsBefore, 2)} to ${text(p99MsDuring, 2)} ms over ${loads} loads`;
+    bar(what, p99MsDuring / p99MsBefore, LOADING_BAR);
+  }
+  if (unload !== undefined) {
+    const { rssMiBBefore, rssMiBLoaded, rssMiBAfter } = unload;
+    bar(
+      `unload: ${rssMiBBefore} MiB, loaded ${rssMiBLoaded}, after ${rssMiBAfter}`,
+      rssMiBAfter / rssMiBBefore,
+      UNLOAD_BAR,
+    );
+  }
+}
+
+/** Three decimals everywhere: more would be noise. */
+function roundedTails(tails: TailReport): Record<string, unknown> {
+  return JSON.parse(JSON.stringify(tails, (_key, value) => (typeof value === 'number' ? rounded(value, 3) : value)));
+}
+
 /** `{ small: { '8x32': {...}, '32x1': {...} }, large: { itemsPerSecond: {...}, ... } }` */
 function jsonReport(all: readonly ScenarioFigures[]): Record<string, unknown> {
   const small: Record<string, unknown> = {};
@@ -170,7 +218,7 @@ function jsonReport(all: readonly ScenarioFigures[]): Record<string, unknown> {
         ...rest,
       };
   }
-  return { small, large };
+  return { ...(Object.keys(small).length > 0 ? { small } : {}), ...(Object.keys(large).length > 0 ? { large } : {}) };
 }
 
 function find(figures: readonly Figures[], name: string): Figures | undefined {
