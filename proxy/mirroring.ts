@@ -10,6 +10,7 @@ import type { TimerWheel } from '../base/timer-wheel.ts';
 import { acquireBody, type BodyBuffer, releaseBody } from './body-buffer.ts';
 import type { Exchange } from './exchange.ts';
 import type { MeshCluster, MeshModel, MeshShadow } from './mesh.ts';
+import { PairProtocol } from './mirror/pair-record.ts';
 import type { PairSender } from './mirror/pair-sender.ts';
 import { Verdict } from './policy/circuit-breaker.ts';
 import { hashHundredths } from './routing/murmur3.ts';
@@ -30,6 +31,13 @@ export class MirroredPair {
   /** Held by the exchange and by each call; freed when the last lets go. */
   holders = 1;
   cohort = '';
+  /** What its bodies are written in: `PairProtocol`; and the method called. */
+  protocol: number = PairProtocol.TFS_GRPC;
+  method = '';
+  primaryEncoding = '';
+  /** Bytes of JSON in front of tensors that follow as bytes; 0 where none do. */
+  requestJsonBytes = 0;
+  primaryJsonBytes = 0;
   request: BodyBuffer | null = null;
   primary: BodyBuffer | null = null;
   /** Name of the cluster that answered as the primary. */
@@ -94,7 +102,8 @@ export class Mirroring {
       return;
     }
     const { cohort } = pair.model.config;
-    pair.comparable = exchange.traits!.call!.method === 'Predict';
+    pair.method = exchange.traits!.call!.method;
+    pair.comparable = pair.method === 'Predict';
     if (cohort.source.kind === 'header') pair.cohort = exchange.head!.get(cohort.source.name) ?? '';
     if (cohort.source.kind === 'input' || body.length <= MAX_REQUEST_BYTES) {
       pair.request = acquireBody();
@@ -186,7 +195,13 @@ export class Mirroring {
           primary: pair.primaryCluster,
           shadow: shadow.cluster.name,
           cohort: pair.cohort,
+          protocol: pair.protocol,
+          method: pair.method,
+          primaryEncoding: pair.primaryEncoding,
           encoding: call.answerEncoding,
+          requestJsonBytes: pair.requestJsonBytes,
+          primaryJsonBytes: pair.primaryJsonBytes,
+          shadowJsonBytes: call.answerJsonBytes,
           primaryStatus: pair.primaryStatus,
           shadowStatus: call.status,
           primaryLatencyMs: pair.primaryLatencyMs,

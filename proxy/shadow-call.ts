@@ -58,6 +58,7 @@ export class ShadowCall extends Waiter implements StreamHandler {
   latencyMs = 0;
   answer: BodyBuffer | null = null;
   answerEncoding = '';
+  answerJsonBytes = 0;
   private readonly mirroring: Mirroring;
   private readonly heads: { readonly plain: HeaderList; readonly rewritten: HeaderList };
   private readonly verdict: number;

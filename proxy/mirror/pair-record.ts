@@ -4,17 +4,26 @@
  *   u32 record length (this field included)
  *   i32 primary gRPC status   i32 shadow gRPC status   (-1: no answer)
  *   f64 primary latency ms    f64 shadow latency ms
- *   5 x (u16 length, latin1)  model, primary cluster, shadow cluster, cohort header value, grpc-encoding of the answers
- *   3 x (u32 length, bytes)   request body, primary body, shadow body: gRPC messages with their 5-byte prefix
+ *   u8 protocol (`PairProtocol`)
+ *   3 x u32                   bytes of JSON at the start of request, primary and shadow body (0: all of it); see below
+ *   7 x (u16 length, latin1)  model, primary cluster, shadow cluster, cohort header value, encoding of the primary's
+ *                             answer and of the shadow's, method
+ *   3 x (u32 length, bytes)   request body, primary body, shadow body: gRPC messages with their 5-byte prefix, REST
+ *                             bodies as they were
  *
+ * A REST body of the Open Inference Protocol may carry tensors as bytes behind its JSON (`Inference-Header-Content-Length`).
  * Numbers are little-endian and unaligned. A record that does not fit is refused whole, never cut.
  */
 
 /** Most characters of a string field; longer ones are cut (names are bounded by the configuration, cohorts here). */
 const MAX_TEXT = 256;
-const FIXED_BYTES = 4 + 8 + 16;
+const FIXED_BYTES = 4 + 8 + 16 + 1 + 12;
+const TEXTS = 7;
 /** A record with empty fields. */
-const MIN_RECORD_BYTES = FIXED_BYTES + 5 * 2 + 3 * 4;
+const MIN_RECORD_BYTES = FIXED_BYTES + TEXTS * 2 + 3 * 4;
+
+/** What the bodies of a pair are written in. */
+export const PairProtocol = { TFS_GRPC: 0, OIP_GRPC: 1, TFS_REST: 2, OIP_REST: 3 } as const;
 
 /** One pair, as written and as read. Buffers that are read are views of the record. */
 export interface PairRecord {
@@ -23,8 +32,18 @@ export interface PairRecord {
   readonly shadow: string;
   /** Value of the cohort header; '' when the cohort comes from elsewhere or there is none. */
   readonly cohort: string;
-  /** grpc-encoding of both answers; messages carry their own compressed flag. */
+  /** One of `PairProtocol`. */
+  readonly protocol: number;
+  /** Predict, Classify, Regress, MultiInference; `infer` in both forms of the Open Inference Protocol. */
+  readonly method: string;
+  /** grpc-encoding or content-encoding of the primary's answer, '' for none; gRPC messages carry a flag of their own. */
+  readonly primaryEncoding: string;
+  /** The same of the shadow's answer. */
   readonly encoding: string;
+  /** Bytes of JSON at the start of each body when tensors follow as bytes; 0 when they do not. */
+  readonly requestJsonBytes: number;
+  readonly primaryJsonBytes: number;
+  readonly shadowJsonBytes: number;
   readonly primaryStatus: number;
   readonly shadowStatus: number;
   readonly primaryLatencyMs: number;
@@ -50,6 +69,10 @@ export function writeRecord(out: Buffer, at: number, pair: PairRecord): number {
   at = out.writeInt32LE(pair.shadowStatus, at);
   at = out.writeDoubleLE(pair.primaryLatencyMs, at);
   at = out.writeDoubleLE(pair.shadowLatencyMs, at);
+  at = out.writeUInt8(pair.protocol, at);
+  at = out.writeUInt32LE(pair.requestJsonBytes, at);
+  at = out.writeUInt32LE(pair.primaryJsonBytes, at);
+  at = out.writeUInt32LE(pair.shadowJsonBytes, at);
   for (const text of texts(pair)) {
     const cut = text.length > MAX_TEXT ? text.slice(0, MAX_TEXT) : text;
     at = out.writeUInt16LE(cut.length, at);
@@ -72,7 +95,7 @@ export function* readRecords(buffer: Buffer, length: number): Generator<PairReco
     if (size < MIN_RECORD_BYTES || size > length - start) throw new RangeError(`record of ${size} bytes`);
     let at = start + FIXED_BYTES;
     const text: string[] = [];
-    for (let i = 0; i < 5; i++) {
+    for (let i = 0; i < TEXTS; i++) {
       const bytes = buffer.readUInt16LE(at);
       text.push(buffer.toString('latin1', at + 2, at + 2 + bytes));
       at += 2 + bytes;
@@ -88,7 +111,13 @@ export function* readRecords(buffer: Buffer, length: number): Generator<PairReco
       primary: text[1]!,
       shadow: text[2]!,
       cohort: text[3]!,
-      encoding: text[4]!,
+      protocol: buffer.readUInt8(start + 28),
+      requestJsonBytes: buffer.readUInt32LE(start + 29),
+      primaryJsonBytes: buffer.readUInt32LE(start + 33),
+      shadowJsonBytes: buffer.readUInt32LE(start + 37),
+      primaryEncoding: text[4]!,
+      encoding: text[5]!,
+      method: text[6]!,
       primaryStatus: buffer.readInt32LE(start + 4),
       shadowStatus: buffer.readInt32LE(start + 8),
       primaryLatencyMs: buffer.readDoubleLE(start + 12),
@@ -102,5 +131,6 @@ export function* readRecords(buffer: Buffer, length: number): Generator<PairReco
 }
 
 function texts(pair: PairRecord): readonly string[] {
-  return [pair.model, pair.primary, pair.shadow, pair.cohort, pair.encoding];
+  const { model, primary, shadow, cohort, primaryEncoding, encoding, method } = pair;
+  return [model, primary, shadow, cohort, primaryEncoding, encoding, method];
 }
