@@ -11,6 +11,7 @@ import { systemClock } from '../base/clock.ts';
 import { type Logger, setLogFormat } from '../base/logger.ts';
 import { AdminServer, jsonAnswer, textAnswer } from './admin/admin-server.ts';
 import { modelsView } from './admin/models-view.ts';
+import { TransitionLog } from './admin/transition-log.ts';
 import { formatAddress } from './config/address.ts';
 import type { AllocationKind } from './config/allocation.ts';
 import type { EnvironmentVariables } from './config/env.ts';
@@ -21,6 +22,7 @@ import { DataThreads } from './data-threads.ts';
 import { AnalysisClient } from './mirror/analysis-client.ts';
 import type { ComparisonPolicy } from './mirror/messages.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
+import { BREAKER_COMMANDS } from './policy/breaker-verdict.ts';
 import { describeBreaker } from './policy/breaker-view.ts';
 import { ReadinessProbe } from './readiness.ts';
 import { gaugeSlots } from './stats/catalogue.ts';
@@ -42,6 +44,7 @@ export class App {
   private readonly threads: DataThreads;
   private readonly admin: AdminServer;
   private readonly readiness = new ReadinessProbe();
+  private readonly transitions = new TransitionLog();
   private readonly breakerPlaces = new Map<string, number>();
   private draining = false;
   private stopping: Promise<void> | null = null;
@@ -80,6 +83,7 @@ export class App {
       breakerBuffer,
       log,
       onStarted: (thread) => this.threads.sendAnalysisPort(thread, this.analysisPort()),
+      onBreaker: (cluster, { from, to, reason }) => this.transitions.add(cluster, from, to, reason),
       onDied: (thread) => this.regions.clearSlots(thread, gaugeSlots(this.layout)),
     });
     this.admin = new AdminServer(this.adminRoutes());
@@ -161,10 +165,16 @@ export class App {
       },
       { method: 'GET', path: '/config', help: 'what is running, secrets hidden', handle: () => this.answerConfig() },
       {
+        method: 'GET',
+        path: '/breakers',
+        help: 'breakers and their last changes',
+        handle: () => this.answerBreakers(),
+      },
+      {
         method: 'POST',
         path: '/breaker',
-        help: '?cluster=NAME&action=open|close|release: hold a breaker',
-        handle: (query: URLSearchParams) => this.holdBreaker(query),
+        help: `?cluster=NAME&action=${BREAKER_COMMANDS.join('|')}`,
+        handle: (query: URLSearchParams) => this.commandBreaker(query),
       },
     ] as const;
   }
@@ -196,16 +206,24 @@ export class App {
     return jsonAnswer(describeConfiguration(this.source));
   }
 
-  private holdBreaker(query: URLSearchParams) {
+  private answerBreakers() {
+    return jsonAnswer(
+      this.source.current.mesh.clusters.map((cluster) => ({
+        cluster: cluster.name,
+        ...this.describe(cluster),
+        transitions: this.transitions.of(cluster.name),
+      })),
+    );
+  }
+
+  private commandBreaker(query: URLSearchParams) {
     const cluster = query.get('cluster') ?? '';
-    const action = query.get('action');
+    const action = BREAKER_COMMANDS.find((command) => command === query.get('action'));
     const known = this.source.current.mesh.clusters.some((candidate) => candidate.name === cluster);
     if (!known) return jsonAnswer({ error: `no cluster ${JSON.stringify(cluster)}` }, 404);
-    if (action !== 'open' && action !== 'close' && action !== 'release') {
-      return jsonAnswer({ error: 'action must be open, close or release' }, 400);
-    }
-    this.log.info('breaker_hold', { cluster, action });
-    this.threads.hold(cluster, action);
+    if (action === undefined) return jsonAnswer({ error: `action must be one of ${BREAKER_COMMANDS.join(', ')}` }, 400);
+    this.log.info('breaker_command', { cluster, action });
+    this.threads.command(cluster, action);
     return jsonAnswer({ cluster, action });
   }
 

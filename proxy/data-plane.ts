@@ -185,6 +185,7 @@ export class DataPlane {
     }
     if (exchange.body !== null) this.keepBody(exchange, buffer, start, end, stream === null);
     if (stream !== null) down.consume(stream.sendData(buffer, start, end, endStream));
+    if (endStream) attempt!.askedMs = this.clock.nowMs();
     if (endStream && exchange.mirrored !== null) this.mirroring.send(exchange);
   }
 
@@ -507,7 +508,9 @@ export class DataPlane {
       return;
     }
     const fault = judgeStatus(status, reason);
-    this.settle(exchange, attempt, fault, breakerOutcome(fault), status);
+    const outcome = breakerOutcome(fault);
+    if (outcome === Outcome.FAILURE) this.heedPushback(attempt, last, nowMs);
+    this.settle(exchange, attempt, fault, outcome, status, nowMs);
     const { model } = exchange;
     const replaceable = model !== null && status < 32 && (model.fallbackStatusBits & (1 << status)) !== 0;
     if (replaceable && this.canFallBack(exchange)) {
@@ -518,6 +521,14 @@ export class DataPlane {
     } else {
       this.deliver(exchange, attempt, last);
     }
+  }
+
+  /** A failure may say how long it wants to be left alone. */
+  private heedPushback(attempt: Attempt, last: HeaderList | null, nowMs: number): void {
+    const unixMs = Date.now();
+    const inHead = ResponseTraits.of(attempt.responseHead!).pushbackMs(unixMs);
+    const inTrailers = last === null ? 0 : ResponseTraits.of(last).pushbackMs(unixMs);
+    attempt.cluster.breaker.pushBack(Math.max(inHead, inTrailers), nowMs);
   }
 
   /** An OK whose numbers cannot be believed, where the model's policy has them looked at. */
@@ -717,7 +728,12 @@ export class DataPlane {
     cells[statsBase + ClusterSlot.IN_FLIGHT] = cluster.inFlight;
     cells[statsBase + ClusterSlot.REQUESTS + result]! += 1;
     if (status >= 0) cells[statsBase + ClusterSlot.STATUSES + Math.min(status, GRPC_STATUS_OTHER)]! += 1;
-    cluster.breaker.record(attempt.verdict, attempt.epoch, outcome, nowMs);
+    let counted = outcome;
+    if (outcome === Outcome.SUCCESS && cluster.breaker.isTooSlow(nowMs - attempt.askedMs)) {
+      counted = Outcome.FAILURE;
+      cells[statsBase + ClusterSlot.SLOW]! += 1;
+    }
+    cluster.breaker.record(attempt.verdict, attempt.epoch, counted, nowMs);
     if (attempt.waitingIn !== null) attempt.waitingIn.forget(attempt);
     if (stream !== null && stream.outstanding > 0 && exchange.committed === false) stream.consume(stream.outstanding);
     if (exchange.mirrored !== null && attempt.reason === AnswerReason.PRIMARY) {

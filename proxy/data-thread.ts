@@ -187,8 +187,8 @@ control.on('message', (message: ToData) => {
     case 'analysis':
       sender.connect(message.port);
       break;
-    case 'hold':
-      mesh.hold(message.cluster, message.action);
+    case 'breaker':
+      mesh.command(message.cluster, message.command);
       break;
     case 'drain':
       void drain(message.deadlineMs);

@@ -12,6 +12,7 @@ import type { PortRange } from '../base/units.ts';
 import { formatAddress } from './config/address.ts';
 import type { ProcessSettings } from './config/process-fields.ts';
 import type { EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
+import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
 import type { DataThreadData, FromData, ListenRequest, ToData } from './thread-messages.ts';
 
 export interface DataThreadsOptions {
@@ -24,6 +25,7 @@ export interface DataThreadsOptions {
   readonly onStarted: (thread: number) => void;
   /** A thread ended by itself; another takes its place. */
   readonly onDied: (thread: number) => void;
+  readonly onBreaker: (cluster: string, transition: BreakerTransition) => void;
 }
 
 interface Running {
@@ -83,10 +85,10 @@ export class DataThreads {
     this.broadcast({ type: 'snapshot', snapshot });
   }
 
-  /** Holds live in shared memory, so one thread is told. */
-  hold(cluster: string, action: 'open' | 'close' | 'release'): void {
+  /** Breakers live in shared memory, so one thread is told. */
+  command(cluster: string, command: BreakerCommand): void {
     const [first] = this.running();
-    if (first !== undefined) this.post(first, { type: 'hold', cluster, action });
+    if (first !== undefined) this.post(first, { type: 'breaker', cluster, command });
   }
 
   sendAnalysisPort(thread: number, port: MessagePort): void {
@@ -180,6 +182,7 @@ export class DataThreads {
         return;
       case 'breaker': {
         const { from, to, reason, openForMs } = message.transition;
+        this.options.onBreaker(message.cluster, message.transition);
         log.warn('breaker', { cluster: message.cluster, from, to, reason, openForMs: Math.round(openForMs) });
         return;
       }

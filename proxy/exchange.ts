@@ -139,6 +139,8 @@ export class Attempt extends Waiter implements StreamHandler, Http1Handler {
   connection: Http2Connection | Http1ClientConnection | null = null;
   stream: WireStream | null = null;
   responseHead: HeaderList | null = null;
+  /** When the upstream could have had the whole request: what it takes from then on is its own doing. */
+  askedMs: number;
   settled = false;
   /** Times the request was refused unprocessed and sent again. */
   refusals = 0;
@@ -158,6 +160,7 @@ export class Attempt extends Waiter implements StreamHandler, Http1Handler {
     this.verdict = verdict;
     this.epoch = epoch;
     this.startedMs = startedMs;
+    this.askedMs = startedMs;
   }
 
   onConnection(connection: Http2Connection | Http1ClientConnection): void {

@@ -16,7 +16,7 @@ import type {
   ShadowSnapshot,
 } from './config/snapshot.ts';
 import type { BreakerCells } from './policy/breaker-cells.ts';
-import type { BreakerTransition } from './policy/breaker-verdict.ts';
+import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
 import { CircuitBreaker } from './policy/circuit-breaker.ts';
 import { cumulativeWeights } from './routing/version-choice.ts';
 import { ClusterSlot } from './stats/slots.ts';
@@ -134,12 +134,9 @@ export class Mesh {
     this.snapshot = snapshot;
   }
 
-  /** An operator's hold on a breaker. Unknown names are ignored: the cluster may have left with a reload. */
-  hold(name: string, action: 'open' | 'close' | 'release'): void {
-    const breaker = this.clusters.get(name)?.breaker;
-    if (action === 'open') breaker?.holdOpen();
-    else if (action === 'close') breaker?.holdClosed();
-    else breaker?.release();
+  /** An operator's word to a breaker. Unknown names are ignored: the cluster may have left with a reload. */
+  command(name: string, command: BreakerCommand): void {
+    this.clusters.get(name)?.breaker.obey(command);
   }
 
   /** A cluster for an original destination that no configuration names. It has no breaker and shares statistics. */
@@ -221,6 +218,7 @@ const DYNAMIC: Omit<ClusterSnapshot, 'name' | 'endpoints'> = {
     minimumRequests: 20,
     errorFraction: 0.5,
     consecutiveFailures: 0,
+    maxLatencyMs: 0,
     openMs: 1000,
     maxOpenMs: 60_000,
     jitterFraction: 0.5,

@@ -2,7 +2,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { LogFormat, LogLevel } from '../base/logger.ts';
 import type { EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
-import type { BreakerTransition } from './policy/breaker-verdict.ts';
+import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
 
 export type ListenerRole = 'outbound' | 'inbound';
 
@@ -41,7 +41,7 @@ export interface DataThreadData {
 export type ToData =
   | { readonly type: 'snapshot'; readonly snapshot: MeshSnapshot }
   | { readonly type: 'analysis'; readonly port: MessagePort }
-  | { readonly type: 'hold'; readonly cluster: string; readonly action: 'open' | 'close' | 'release' }
+  | { readonly type: 'breaker'; readonly cluster: string; readonly command: BreakerCommand }
   /** Stop accepting, finish what is open, cut the rest after `deadlineMs`, answer `drained`. */
   | { readonly type: 'drain'; readonly deadlineMs: number };
 

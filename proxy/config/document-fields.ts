@@ -49,6 +49,14 @@ const breaker = {
     reason:
       'Failures in a row that open the breaker whatever the window holds, so that a dead worker is noticed at once; 0 switches this off.',
   }),
+  maxLatency: scalar({
+    kind: 'duration',
+    default: '0s',
+    min: 0,
+    max: 3_600_000,
+    reason:
+      "An answer that takes longer counts as a failure, from the end of the request to the end of the answer; 0s switches this off. Off, because only a model's owner knows what is slow.",
+  }),
   open: scalar({
     kind: 'duration',
     default: '1s',
@@ -61,7 +69,8 @@ const breaker = {
     default: '30s',
     min: 10,
     max: 3_600_000,
-    reason: 'Longest open period; each failed probe doubles the period up to this.',
+    reason:
+      'Longest open period; each failed probe doubles the period up to this. A longer wait that the upstream asks for (Retry-After, grpc-retry-pushback-ms) is cut to it.',
   }),
   jitter: scalar({
     kind: 'percent',

@@ -26,6 +26,8 @@ export interface BreakerPolicy {
   readonly errorFraction: number;
   /** Failures in a row that open the breaker whatever the window holds; 0 switches this trigger off. */
   readonly consecutiveFailures: number;
+  /** An answer that took longer counts as a failure, whatever it says; 0 switches this off. */
+  readonly maxLatencyMs: number;
   /** First open period; each further opening without a success doubles it up to `maxOpenMs`. */
   readonly openMs: number;
   readonly maxOpenMs: number;

@@ -2,7 +2,7 @@
  * The state of all breakers that data threads share: one SharedArrayBuffer of Int32 cells.
  *
  *     [ header: clusters, threads, ... (16) ] then per cluster:
- *     [ PHASE, IN_A_ROW, ... (16) | thread 0's area | thread 1's area | ... | the control thread's area ]
+ *     [ PHASE, IN_A_ROW, NOT_BEFORE, ... (16) | thread 0's area | thread 1's area | ... | the control thread's area ]
  *     area:    [ details of an even epoch (8) | of an odd epoch (8) | window: 8 buckets x 4 ]
  *     details: UNTIL LASTING EVENT CHANGED_AT OPENINGS, 3 spare
  *     bucket:  EPOCH ID SUCCESSES FAILURES
@@ -28,7 +28,7 @@ import type { BreakerStateName } from './breaker-verdict.ts';
 
 /** States a PHASE cell can hold, in its low three bits. CLOSED is 0, so zeroed memory is a closed breaker. */
 export const Phase = {
-  /** Requests pass; outcomes are counted. To OPEN, HELD_*. */
+  /** Requests pass; outcomes are counted. To OPEN, HELD_*. An operator may also take any state to OPEN or CLOSED once. */
   CLOSED: 0,
   /** Requests are rejected until UNTIL. To PROBING, HELD_*. */
   OPEN: 1,
@@ -53,6 +53,8 @@ export const Cell = {
   PHASE: 0,
   /** Failures in a row, over all threads in the order they were recorded. */
   IN_A_ROW: 1,
+  /** Time before which the upstream asked not to be called again, 0 for none; see `CircuitBreaker.pushBack`. */
+  NOT_BEFORE: 2,
 } as const;
 
 /** Offsets in the details of a change. */
@@ -184,6 +186,7 @@ export class BreakerCells {
   reset(index: number, event: number, nowMs: number): void {
     const base = this.stateBase(index);
     Atomics.store(this.cells, base + Cell.IN_A_ROW, 0);
+    Atomics.store(this.cells, base + Cell.NOT_BEFORE, 0);
     for (;;) {
       const phase = Atomics.load(this.cells, base);
       const next = this.nextPhase(phase, Phase.CLOSED);

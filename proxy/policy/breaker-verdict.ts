@@ -24,6 +24,13 @@ export const Outcome = {
 /** States as told to people; `held_*` are an operator's and end only by `release`. */
 export type BreakerStateName = 'closed' | 'open' | 'half_open' | 'held_open' | 'held_closed';
 
+/**
+ * What an operator may ask of a breaker. `open` and `close` act once, and it goes on judging; the holds last until
+ * `release`.
+ */
+export const BREAKER_COMMANDS = ['open', 'close', 'hold_open', 'hold_closed', 'release'] as const;
+export type BreakerCommand = (typeof BREAKER_COMMANDS)[number];
+
 /** One change of a breaker, told once over all threads: to the listener of the thread that made it. */
 export interface BreakerTransition {
   readonly from: BreakerStateName;

@@ -14,9 +14,15 @@
 import type { Clock } from '../../base/clock.ts';
 import type { BreakerPolicy } from '../config/snapshot.ts';
 import { BreakerEvent, labelValues } from '../stats/slots.ts';
-import { type BreakerCells, Cell, Detail, epochOf, Phase, stateName, stateOf } from './breaker-cells.ts';
+import { type BreakerCells, Cell, cellTime, Detail, epochOf, Phase, stateName, stateOf } from './breaker-cells.ts';
 import { BreakerMachine } from './breaker-machine.ts';
-import { type BreakerStateName, Outcome, type TransitionListener, Verdict } from './breaker-verdict.ts';
+import {
+  type BreakerCommand,
+  type BreakerStateName,
+  Outcome,
+  type TransitionListener,
+  Verdict,
+} from './breaker-verdict.ts';
 import { type BreakerDescription, describeBreaker } from './breaker-view.ts';
 import { BreakerWindow } from './breaker-window.ts';
 
@@ -112,6 +118,21 @@ export class CircuitBreaker {
     else if (this.cells[this.base + Cell.IN_A_ROW] !== 0) this.endRunOfFailures();
   }
 
+  /** Whether an answer took so long that it counts as a failure. */
+  isTooSlow(latencyMs: number): boolean {
+    return this.policy.maxLatencyMs > 0 && latencyMs > this.policy.maxLatencyMs;
+  }
+
+  /**
+   * A failure's answer asked for time: the open period that follows lasts at least `waitMs`, at most `maxOpenMs`. To be
+   * called before `record`. It opens nothing by itself. Of several the latest stands, until the breaker closes.
+   */
+  pushBack(waitMs: number, nowMs: number): void {
+    if (!(waitMs > 0)) return;
+    const until = cellTime(nowMs + Math.min(waitMs, this.policy.maxOpenMs));
+    Atomics.store(this.cells, this.base + Cell.NOT_BEFORE, until === 0 ? 1 : until);
+  }
+
   /** Takes a new policy (a reload); state, counts and an open period that runs are kept. */
   updatePolicy(policy: BreakerPolicy): void {
     if (policy.windowMs !== this.policy.windowMs) this.window.resize(policy.windowMs);
@@ -127,6 +148,34 @@ export class CircuitBreaker {
   /** Figures for the admin API. */
   describe(nowMs: number): BreakerDescription {
     return describeBreaker(this.shared, this.index, this.policy, nowMs);
+  }
+
+  /** Does what an operator asks. */
+  obey(command: BreakerCommand): void {
+    if (command === 'open') this.openOnce();
+    else if (command === 'close') this.closeOnce();
+    else if (command === 'hold_open') this.holdOpen();
+    else if (command === 'hold_closed') this.holdClosed();
+    else this.release();
+  }
+
+  /** Opens it once, whatever it is: for a period of the policy, after which a request probes as always. */
+  openOnce(): void {
+    for (;;) {
+      const phase = Atomics.load(this.cells, this.base);
+      const openForMs = openPeriodMs(this.policy, 0, this.random());
+      if (this.change(phase, Phase.OPEN, BreakerEvent.OPENED, openForMs, 1, this.clock.nowMs())) return;
+    }
+  }
+
+  /** Closes it once, whatever it is, with an empty window: it judges what comes. */
+  closeOnce(): void {
+    for (;;) {
+      const phase = Atomics.load(this.cells, this.base);
+      this.endRunOfFailures();
+      this.forgetPushback();
+      if (this.change(phase, Phase.CLOSED, BreakerEvent.CLOSED, 0, 0, this.clock.nowMs())) return;
+    }
   }
 
   /** Rejects every request until `release`. */
@@ -196,6 +245,7 @@ export class CircuitBreaker {
       this.change(phase, Phase.HALF_OPEN, BreakerEvent.PROBE_RETURNED, 0, this.openings(phase), nowMs);
     } else if (this.machine.settleProbe(outcome === Outcome.SUCCESS)) {
       this.endRunOfFailures();
+      this.forgetPushback();
       this.change(phase, Phase.CLOSED, BreakerEvent.PROBE_SUCCEEDED, 0, 0, nowMs);
     } else {
       this.open(phase, BreakerEvent.PROBE_FAILED, nowMs);
@@ -204,7 +254,9 @@ export class CircuitBreaker {
 
   private open(phase: number, event: number, nowMs: number): void {
     const openings = this.openings(phase);
-    const openForMs = openPeriodMs(this.policy, openings, this.random());
+    const random = this.random();
+    const asked = this.askedWaitMs(nowMs) * (1 + this.policy.jitterFraction * random);
+    const openForMs = Math.max(openPeriodMs(this.policy, openings, random), asked);
     this.change(phase, Phase.OPEN, event, openForMs, Math.min(openings + 1, MAX_DOUBLINGS), nowMs);
   }
 
@@ -214,6 +266,19 @@ export class CircuitBreaker {
       if (stateOf(phase) === state) return;
       if (this.change(phase, state, event, 0, this.openings(phase), this.clock.nowMs())) return;
     }
+  }
+
+  /** What is left of the time the upstream asked for, milliseconds. */
+  private askedWaitMs(nowMs: number): number {
+    const notBefore = Atomics.load(this.cells, this.base + Cell.NOT_BEFORE);
+    if (notBefore === 0) return 0;
+    const leftMs = (notBefore - cellTime(nowMs)) | 0;
+    // Longer than it could ever be: times have wrapped since.
+    return leftMs > 0 && leftMs <= this.policy.maxOpenMs ? leftMs : 0;
+  }
+
+  private forgetPushback(): void {
+    Atomics.store(this.cells, this.base + Cell.NOT_BEFORE, 0);
   }
 
   private openings(phase: number): number {

@@ -7,6 +7,7 @@ import type { HeaderList } from '../../proto/http2/header-list.ts';
 import { withFields } from './request-traits.ts';
 
 const NO_STATUS = -1;
+const DIGITS = /^[0-9]{1,9}$/;
 
 export class ResponseTraits {
   readonly httpStatus: number;
@@ -14,6 +15,10 @@ export class ResponseTraits {
   readonly grpcStatus: number;
   /** `x-understudy-reason` of a worker: `batch_queue_full`, `device_out_of_memory`; '' otherwise. */
   readonly reason: string;
+  /** What `grpc-retry-pushback-ms` or `retry-after` in seconds asks for, milliseconds; 0 without. */
+  private readonly waitMs: number;
+  /** `retry-after` as a date, milliseconds of Unix time; 0 without. */
+  private readonly notBeforeMs: number;
   private readonly list: HeaderList;
   private lastKey = NO_STATUS;
   private lastDecorated: HeaderList | null = null;
@@ -25,6 +30,18 @@ export class ResponseTraits {
     const status = list.get('grpc-status');
     this.grpcStatus = status !== undefined && /^[0-9]{1,2}$/.test(status) ? Number(status) : NO_STATUS;
     this.reason = list.get('x-understudy-reason') ?? '';
+    const after = list.get('retry-after') ?? '';
+    this.waitMs = Math.max(wholeNumber(list.get('grpc-retry-pushback-ms') ?? ''), wholeNumber(after) * 1000);
+    // Dates begin with the day's name; `Date.parse` would make a year of any number.
+    this.notBeforeMs = /^[A-Z]/.test(after) ? Date.parse(after) || 0 : 0;
+  }
+
+  /**
+   * How long the upstream asks not to be called again, milliseconds: `grpc-retry-pushback-ms` (gRPC A6) or `retry-after`
+   * in either form (RFC 9110, section 10.2.3). 0 when it asks for nothing, says so unreadably, or the time is over.
+   */
+  pushbackMs(unixNowMs: number): number {
+    return this.notBeforeMs === 0 ? this.waitMs : Math.max(this.waitMs, this.notBeforeMs - unixNowMs);
   }
 
   static of(list: HeaderList): ResponseTraits {
@@ -61,6 +78,10 @@ export class ResponseTraits {
     this.lastDecorated = list;
     return list;
   }
+}
+
+function wholeNumber(text: string): number {
+  return DIGITS.test(text) ? Number(text) : 0;
 }
 
 /** The gRPC status of a complete answer, from its last header section or, without one, from its HTTP status. */

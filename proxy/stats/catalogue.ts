@@ -115,6 +115,8 @@ const CLUSTER_METRICS = metrics('cluster', [
     'Open connections to a cluster.'],
   ['understudy_cluster_unreplayable_requests_total', 'counter', 'requests', ClusterSlot.NOT_REPLAYABLE,
     'Requests no fallback could have answered: too large to keep, or no room left for replay copies.'],
+  ['understudy_cluster_slow_answers_total', 'counter', 'requests', ClusterSlot.SLOW,
+    'Answers that took longer than the breaker of their cluster allows, and counted as failures.'],
   ['inference_latency_seconds', 'histogram', 'seconds', ClusterSlot.LATENCY,
     'Time from sending a request to a model until the end of its answer, successes only.', { labels: ['model', 'model_version'], only: 'models' }],
   ['understudy_cluster_latency_seconds', 'histogram', 'seconds', ClusterSlot.LATENCY,

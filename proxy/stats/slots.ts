@@ -76,6 +76,10 @@ export const BreakerEvent = {
   HELD_CLOSED: 8,
   /** An operator gave the breaker back to its own judgement. */
   RELEASED: 9,
+  /** An operator opened the breaker for one open period. */
+  OPENED: 10,
+  /** An operator closed the breaker; it goes on judging. */
+  CLOSED: 11,
 } as const;
 
 /** Direction of payload bytes seen from the proxy. */
@@ -141,23 +145,25 @@ export const ClusterSlot = {
   STATUSES: 9, // 18 slots by gRPC status code, GRPC_STATUS_OTHER last
   REFUSALS: 27, // 4 slots by ClusterRefusal
   ANSWERS: 31, // 9 slots by AnswerReason
-  BREAKER_EVENTS: 40, // 10 slots by BreakerEvent
-  BYTES: 50, // 2 slots by ByteDirection
-  CONNECTS: 52, // 3 slots by ConnectResult
+  BREAKER_EVENTS: 40, // 12 slots by BreakerEvent
+  BYTES: 52, // 2 slots by ByteDirection
+  CONNECTS: 54, // 3 slots by ConnectResult
   /** Gauge: requests in flight. */
-  IN_FLIGHT: 55,
+  IN_FLIGHT: 57,
   /** Gauge: requests waiting for a connection. */
-  PENDING: 56,
+  PENDING: 58,
   /** Gauge: open upstream connections. */
-  CONNECTIONS: 57,
+  CONNECTIONS: 59,
   /** Requests whose replay copy was given up (too large, or the thread's total was reached). */
-  NOT_REPLAYABLE: 58,
+  NOT_REPLAYABLE: 60,
+  /** Answers that took longer than the breaker allows. */
+  SLOW: 61,
   /** Histogram of the time from sending the request to the end of the answer; successes only. */
-  LATENCY: 59, // HISTOGRAM_SLOTS slots
+  LATENCY: 62, // HISTOGRAM_SLOTS slots
 } as const;
 
 /** Length of a cluster's block in slots. */
-export const CLUSTER_SLOTS = 59 + HISTOGRAM_SLOTS;
+export const CLUSTER_SLOTS = 62 + HISTOGRAM_SLOTS;
 
 /** Offsets inside a shadow's block. */
 export const ShadowSlot = {

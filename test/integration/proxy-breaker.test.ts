@@ -1,14 +1,25 @@
-/** The breaker of a model version, as callers and the admin address see it, with two data threads that share it. */
+/** The breaker of a model version, as callers and the admin address see it, with four data threads that share it. */
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
-import { answers, hangs, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
+import { answers, answersAfter, hangs, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
 const OPEN_MS = 300;
 
 const primary = await ScriptedUpstream.start(t, 'primary', { forget: true });
 const lite = await ScriptedUpstream.start(t, 'lite', { forget: true });
+let restStatus = 200;
+const rest = createServer((request, response) => {
+  request.resume();
+  response.writeHead(restStatus, { 'retry-after': new Date(Date.now() + 120_000).toUTCString() }).end('{}');
+});
+await new Promise<void>((resolve) => rest.listen(0, '127.0.0.1', resolve));
+t.teardown(() => rest.close());
+t.teardown(() => rest.closeAllConnections());
+const portOf = (server: Server) => (server.address() as AddressInfo).port;
 const fallback = [{ cluster: 'lite' }];
 const model = (name: string, breaker: object) => ({
   name,
@@ -17,7 +28,7 @@ const model = (name: string, breaker: object) => ({
   breaker: { open: `${OPEN_MS}ms`, maxOpen: `${OPEN_MS}ms`, jitter: '0%', ...breaker },
 });
 const proxy = await ProxyProgram.start(t, {
-  env: { UNDERSTUDY_CONCURRENCY: '2' },
+  env: { UNDERSTUDY_CONCURRENCY: '4' },
   document: {
     clusters: [{ name: 'lite', model: 'lite', endpoints: [lite.address] }],
     models: [
@@ -26,6 +37,15 @@ const proxy = await ProxyProgram.start(t, {
       model('ignored', { consecutiveFailures: 3, minimumRequests: 3 }),
       model('probe', { consecutiveFailures: 1 }),
       model('held', {}),
+      model('slow', { consecutiveFailures: 3, maxLatency: '150ms' }),
+      model('asked', { consecutiveFailures: 1, open: '10ms', maxOpen: '1h' }),
+      model('bounded', { consecutiveFailures: 1, maxOpen: '2s' }),
+      { ...model('full', { consecutiveFailures: 1 }), limits: { concurrentRequests: 1 } },
+      {
+        name: 'rest',
+        split: [{ model: `rest@1 via 127.0.0.1:${portOf(rest)}` }],
+        breaker: { consecutiveFailures: 1, maxOpen: '1h' },
+      },
     ],
   },
 });
@@ -40,6 +60,11 @@ async function state(name: string): Promise<string> {
   return clusters.find((cluster: { name: string }) => cluster.name === `${name}@1`).breaker.state;
 }
 
+/** Commands travel to a data thread: their effect is waited for. */
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  for (let i = 0; i < 250 && !(await condition()); i++) await delay(20);
+}
+
 /** One call from each connection; how many the primary was asked, and who answered. */
 async function askAll(name: string): Promise<{ asked: number; reasons: Set<string> }> {
   const before = primary.count;
@@ -47,14 +72,14 @@ async function askAll(name: string): Promise<{ asked: number; reasons: Set<strin
   return { asked: primary.count - before, reasons: new Set(all.map(({ served }) => served['reason'] ?? 'primary')) };
 }
 
-t.test('failures in a row open it for both data threads at once', async (test) => {
+t.test('failures in a row open it for all data threads at once', async (test) => {
   primary.script = fails;
   for (let i = 0; i < 5; i++) test.equal((await caller.predict('row')).served['reason'], 'status');
   test.equal(await state('row'), 'open');
   test.same(await askAll('row'), { asked: 0, reasons: new Set(['breaker_open']) });
 });
 
-t.test('after its period one request probes, over both threads, and a failed probe opens it again', async (test) => {
+t.test('after its period one request probes, over all threads, and a failed probe opens it again', async (test) => {
   await delay(OPEN_MS + 50);
   const { asked, reasons } = await askAll('row');
   test.equal(asked, 1, 'one probe');
@@ -62,7 +87,7 @@ t.test('after its period one request probes, over both threads, and a failed pro
   test.equal(await state('row'), 'open');
 });
 
-t.test('a probe that succeeds closes it for both threads', async (test) => {
+t.test('a probe that succeeds closes it for all threads', async (test) => {
   primary.script = answers('primary');
   await delay(OPEN_MS + 50);
   test.equal(servedBy(await caller.predict('row')), 'primary', 'the probe is a real request');
@@ -70,7 +95,7 @@ t.test('a probe that succeeds closes it for both threads', async (test) => {
   test.same(await askAll('row'), { asked: callers.length, reasons: new Set(['primary']) });
 });
 
-t.test('a share of failures over both threads opens it', async (test) => {
+t.test('a share of failures over all threads opens it', async (test) => {
   let flip = 0;
   primary.script = (call) => (flip++ % 2 === 0 ? call.failInHead(14) : void answers('primary')(call));
   await askAll('share');
@@ -161,9 +186,9 @@ t.test('a probe that hangs gives its place up at its deadline', async (test) => 
   test.equal(servedBy(await caller.predict('probe')), 'primary');
 });
 
-t.test('an operator holds it open and closed, for both threads', async (test) => {
+t.test('an operator holds it open and closed, for all threads', async (test) => {
   const hold = (action: string) => proxy.json(`/breaker?cluster=held@1&action=${action}`, 'POST');
-  await hold('open');
+  await hold('hold_open');
   await delay(50);
   test.same((await askAll('held')).reasons, new Set(['breaker_open']));
   test.equal(await state('held'), 'held_open');
@@ -171,12 +196,84 @@ t.test('an operator holds it open and closed, for both threads', async (test) =>
   await delay(50);
   test.equal(servedBy(await caller.predict('held')), 'primary');
   test.equal(await state('held'), 'closed');
-  await hold('close');
+  await hold('hold_closed');
   await delay(50);
   primary.script = fails;
   for (let i = 0; i < 2; i++) test.same(await askAll('held'), { asked: 24, reasons: new Set(['status']) });
   test.equal(await state('held'), 'held_closed');
   await hold('release');
+  primary.script = answers('primary');
+});
+
+t.test('an operator opens it once, and closes it once; it goes on judging', async (test) => {
+  const command = (action: string) => proxy.json(`/breaker?cluster=held@1&action=${action}`, 'POST');
+  primary.script = answers('primary');
+  await command('close');
+  await command('open');
+  await until(async () => (await state('held')) === 'open');
+  test.same((await askAll('held')).reasons, new Set(['breaker_open']));
+  await delay(OPEN_MS + 50);
+  test.equal(servedBy(await caller.predict('held')), 'primary', 'a probe, once its period is over');
+  await command('open');
+  await until(async () => (await state('held')) === 'open');
+  await command('close');
+  await until(async () => (await state('held')) === 'closed');
+  test.equal(servedBy(await caller.predict('held')), 'primary');
+  test.match(await command('hold'), { error: /hold_open/ });
+  const described = (await proxy.json('/breakers')).find((one: { cluster: string }) => one.cluster === 'held@1');
+  const last = described.transitions.slice(-2).map((entry: { reason: string }) => entry.reason);
+  test.same(last, ['opened', 'closed']);
+});
+
+t.test('answers over the latency limit count as failures, though callers get them', async (test) => {
+  primary.script = answersAfter('primary', 250);
+  for (let i = 0; i < 3; i++) test.equal(servedBy(await caller.predict('slow')), 'primary');
+  test.equal(await state('slow'), 'open');
+  const metrics = await proxy.metrics();
+  test.equal(metrics.sum('understudy_cluster_slow_answers_total', { cluster: 'slow@1' }), 3);
+  primary.script = answers('primary');
+});
+
+t.test('the wait an upstream asks for in head or trailers lengthens the open period, to its bound', async (test) => {
+  const openFor = async (name: string) => {
+    const all = await proxy.json('/breakers');
+    return all.find((one: { cluster: string }) => one.cluster === `${name}@1`).openForMs as number;
+  };
+  primary.script = (call) => call.failInTrailers(14, 'later', { 'grpc-retry-pushback-ms': '600000' });
+  await caller.predict('asked');
+  test.ok((await openFor('asked')) > 500_000, 'grpc-retry-pushback-ms in trailers');
+  primary.script = (call) => call.failInHead(14, 'later', { 'retry-after': '600' });
+  await caller.predict('bounded');
+  const bounded = await openFor('bounded');
+  test.ok(bounded > OPEN_MS && bounded <= 2000, `${bounded} ms: retry-after in seconds, cut to maxOpen`);
+  primary.script = answers('primary');
+});
+
+t.test('over REST the HTTP status counts, and a date says when to come back', async (test) => {
+  const url = `http://${proxy.address}/v1/models/rest/versions/1:predict`;
+  const ask = async () => {
+    const answer = await fetch(url, { method: 'POST', body: '{"instances":[[1]]}' });
+    await answer.arrayBuffer();
+    return answer.status;
+  };
+  restStatus = 429;
+  test.equal(await ask(), 429);
+  test.equal(await state('rest'), 'closed', "the caller's fault");
+  restStatus = 503;
+  test.equal(await ask(), 503);
+  const described = (await proxy.json('/breakers')).find((one: { cluster: string }) => one.cluster === 'rest@1');
+  test.equal(described.state, 'open');
+  test.ok(described.openForMs > 60_000, `${described.openForMs} ms`);
+});
+
+t.test('what admission sheds never counts', async (test) => {
+  primary.script = answersAfter('primary', 200);
+  const before = primary.count;
+  const all = await Promise.all(callers.map((each) => each.predict('full')));
+  const shed = all.filter(({ served }) => served['reason'] === 'overflow').length;
+  test.equal(shed, callers.length - (primary.count - before));
+  test.ok(shed > 0, `${shed} were shed: each of four threads takes one at a time`);
+  test.equal(await state('full'), 'closed');
   primary.script = answers('primary');
 });
 

@@ -13,6 +13,7 @@ export const POLICY: BreakerPolicy = {
   minimumRequests: 10,
   errorFraction: 0.5,
   consecutiveFailures: 0,
+  maxLatencyMs: 0,
   openMs: 1_000,
   maxOpenMs: 8_000,
   jitterFraction: 0,

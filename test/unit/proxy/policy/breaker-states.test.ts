@@ -299,3 +299,57 @@ t.test('a breaker that stays open for 30 days probes at the next request', async
   h.clock.advance(30 * 86_400_000);
   t.equal(h.acquire(), Verdict.PROBE);
 });
+
+t.test('a wait the upstream asked for lengthens the open period, up to the cap', async (t) => {
+  const harness = new Harness({ consecutiveFailures: 1 });
+  harness.breaker.pushBack(3_000, harness.clock.nowMs());
+  harness.request(Outcome.FAILURE);
+  t.equal(harness.told.at(-1)!.openForMs, 3_000, 'longer than its own second');
+  harness.clock.advance(3_000);
+  t.equal(harness.acquire(), Verdict.PROBE);
+  harness.breaker.pushBack(3_600_000, harness.clock.nowMs());
+  harness.settle(Verdict.PROBE, harness.breaker.epoch, Outcome.FAILURE);
+  t.equal(harness.told.at(-1)!.openForMs, 8_000, 'cut to the longest period');
+  harness.clock.advance(8_000);
+  t.equal(harness.request(Outcome.SUCCESS), Verdict.PROBE);
+  harness.request(Outcome.FAILURE);
+  t.equal(harness.told.at(-1)!.openForMs, 1_000, 'a success has forgotten it');
+  harness.close();
+});
+
+t.test('a wait that asks for less than the open period, or has run out, changes nothing', async (t) => {
+  const harness = new Harness({ consecutiveFailures: 2 });
+  harness.breaker.pushBack(2_000, harness.clock.nowMs());
+  harness.request(Outcome.FAILURE);
+  t.equal(harness.breaker.state, 'closed', 'it opens nothing by itself');
+  harness.clock.advance(2_000);
+  harness.request(Outcome.FAILURE);
+  t.equal(harness.told.at(-1)!.openForMs, 1_000);
+  harness.close();
+});
+
+t.test('an operator opens it once for a period, and closes it once', async (t) => {
+  const harness = new Harness({ consecutiveFailures: 1 });
+  harness.breaker.obey('open');
+  t.same([harness.breaker.state, harness.acquire()], ['open', Verdict.REJECT]);
+  harness.clock.advance(1_000);
+  t.equal(harness.request(Outcome.SUCCESS), Verdict.PROBE, 'it recovers by itself');
+  t.equal(harness.breaker.state, 'closed');
+  harness.trip();
+  harness.breaker.obey('close');
+  t.equal(harness.request(Outcome.FAILURE), Verdict.ADMIT);
+  t.equal(harness.breaker.state, 'open', 'it goes on judging');
+  harness.breaker.obey('hold_closed');
+  harness.breaker.obey('open');
+  t.equal(harness.breaker.state, 'open', 'the last word stands');
+  t.same(harness.reasons.slice(-2), ['held_closed', 'opened']);
+  harness.close();
+});
+
+t.test('an answer is too slow only over a limit, and only where there is one', async (t) => {
+  const harness = new Harness({ maxLatencyMs: 100 });
+  t.same([harness.breaker.isTooSlow(100), harness.breaker.isTooSlow(100.5)], [false, true]);
+  harness.breaker.updatePolicy({ ...POLICY, maxLatencyMs: 0 });
+  t.equal(harness.breaker.isTooSlow(1e9), false);
+  harness.close();
+});
