@@ -22,28 +22,28 @@ import { ErrorCode } from '../proto/http2/frames.ts';
 import { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
 import { ACCESS_FLAG_CANCELLED, ACCESS_FLAG_FALLBACK, type AccessLog } from './access-log.ts';
+import { withServedBy } from './answer-reasons.ts';
 import { acquireBody, releaseBody } from './body-buffer.ts';
 import type { EndpointAddress } from './config/snapshot.ts';
 import { Attempt, Exchange, Stage, type WireStream } from './exchange.ts';
 import { KeptBodies } from './kept-bodies.ts';
-import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
+import type { Mesh, MeshCluster } from './mesh.ts';
 import type { Mirroring } from './mirroring.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { hasBadOutput } from './policy/output-check.ts';
+import { beginRequest, endRequest } from './request-accounts.ts';
+import { chooseVersion, clusterOfCaller, clusterOfUnknownModel } from './request-routing.ts';
 import { localReplySlot, respondError, stopBody } from './respond.ts';
-import { hashHundredths } from './routing/murmur3.ts';
 import { RequestTraits, withValue } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import type { RestCall } from './routing/rest-path.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
-import { chooseShare } from './routing/version-choice.ts';
 import { recordLatency } from './stats/histogram.ts';
 import {
   AnswerReason,
   ClusterRefusal,
   ClusterSlot,
-  GRPC_STATUS_OTHER,
   MirrorDrop,
   ProcessSlot,
   RequestEnd,
@@ -83,18 +83,6 @@ const RESENT_BYTES = 16_384;
 const WORTH_TELLING_MS = 1;
 /** A request the upstream refused unprocessed is sent again this often. */
 const MAX_REFUSALS = 2;
-
-const REASON_CODES: readonly string[] = [
-  '',
-  'breaker_open',
-  'overflow',
-  'connect_failed',
-  'reset',
-  'deadline_budget',
-  'status',
-  'bad_output',
-  'hedge',
-];
 
 export class DataPlane {
   readonly mesh: Mesh;
@@ -251,7 +239,7 @@ export class DataPlane {
     exchange.model = model;
     exchange.keepsBody =
       model.fallbacks.length > 0 || model.shadows.length > 0 || exchange.body!.length <= RESENT_BYTES;
-    const cluster = this.chooseVersion(exchange, model, spec.pinned, spec.version, spec.mixed);
+    const cluster = chooseVersion(this.mesh, this.random, exchange, model, spec.pinned, spec.version, spec.mixed);
     const infers = exchange.traits!.call!.isInference;
     exchange.infers = infers;
     exchange.holds =
@@ -277,33 +265,12 @@ export class DataPlane {
       return;
     }
     exchange.model = model;
-    const cluster = this.chooseVersion(exchange, model, rest.pinned, rest.version, false);
+    const cluster = chooseVersion(this.mesh, this.random, exchange, model, rest.pinned, rest.version, false);
     exchange.infers = rest.isInference;
     exchange.keepsBody = model.fallbacks.length > 0;
     exchange.holds = exchange.governed && rest.isInference && model.fallbacks.length > 0;
     this.limitTime(exchange, cluster, rest.isInference);
     this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
-  }
-
-  /** A pinned version goes where that version is served; otherwise the split decides. */
-  private chooseVersion(
-    exchange: Exchange,
-    model: MeshModel,
-    isPinned: boolean,
-    version: string,
-    mixed: boolean,
-  ): MeshCluster {
-    if (isPinned) {
-      const pinned = version === '' ? undefined : this.mesh.byVersion.get(`${model.config.name}@${version}`);
-      exchange.governed = pinned !== undefined && model.split.includes(pinned);
-      return pinned ?? model.split[0]!;
-    }
-    exchange.governed = !mixed;
-    if (model.split.length === 1 || mixed) return model.split[0]!;
-    const { stickyHeader, salt } = model.config;
-    const key = stickyHeader === '' ? undefined : exchange.head!.get(stickyHeader);
-    const point = key === undefined ? Math.floor(this.random() * 10_000) : hashHundredths(salt, key);
-    return model.split[chooseShare(model.bounds, point)]!;
   }
 
   /** A long message named its model again after it was on its way: whatever the upstream would make of it, not this. */
@@ -318,22 +285,15 @@ export class DataPlane {
 
   /** A model no entry names: on to where the caller meant, untouched, or to the default cluster. */
   private routeUnknownModel(exchange: Exchange): void {
-    const context = exchange.down.connection.context as DownstreamContext;
-    const { mesh } = this;
-    const cluster =
-      mesh.defaultModelCluster ??
-      (context.destination === null ? mesh.passthrough : mesh.dynamicCluster(context.destination, context.key));
+    const cluster = clusterOfUnknownModel(this.mesh, exchange);
     if (cluster === null) this.fail(exchange, ProxyErrors.routeNotFound);
     else this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
   }
 
   /** Not a model call: on to where the caller meant, or to the configured upstream. */
   private passThrough(exchange: Exchange): void {
-    const context = exchange.down.connection.context as DownstreamContext;
-    const { mesh } = this;
     exchange.stage = Stage.FORWARDING;
-    const cluster =
-      context.destination === null ? mesh.passthrough : mesh.dynamicCluster(context.destination, context.key);
+    const cluster = clusterOfCaller(this.mesh, exchange);
     if (cluster === null) {
       this.fail(exchange, ProxyErrors.routeNotFound);
       return;
@@ -381,8 +341,7 @@ export class DataPlane {
     }
     const attempt = new Attempt(exchange, cluster, reason, verdict, cluster.breaker.epoch, nowMs);
     exchange.attempt = attempt;
-    cluster.inFlight++;
-    this.cells[statsBase + ClusterSlot.IN_FLIGHT] = cluster.inFlight;
+    beginRequest(this.cells, cluster);
     cluster.request(attempt, exchange.http1);
   }
 
@@ -675,11 +634,7 @@ export class DataPlane {
 
   private sendHead(exchange: Exchange, attempt: Attempt, endStream: boolean): void {
     let head = exchange.http1 ? withoutHopByHop(attempt.responseHead!) : attempt.responseHead!;
-    if (exchange.model !== null) {
-      const { cluster, reason } = attempt;
-      const key = cluster.id * REASON_CODES.length + reason;
-      head = ResponseTraits.of(head).decorate(key, cluster.name, cluster.config.version, REASON_CODES[reason]!);
-    }
+    if (exchange.model !== null) head = withServedBy(head, attempt.cluster, attempt.reason);
     exchange.down.sendHeaders(head, endStream);
   }
 
@@ -722,18 +677,8 @@ export class DataPlane {
   ): void {
     attempt.settled = true;
     const { cluster, stream } = attempt;
-    const { cells } = this;
-    const { statsBase } = cluster.config;
-    cluster.inFlight--;
-    cells[statsBase + ClusterSlot.IN_FLIGHT] = cluster.inFlight;
-    cells[statsBase + ClusterSlot.REQUESTS + result]! += 1;
-    if (status >= 0) cells[statsBase + ClusterSlot.STATUSES + Math.min(status, GRPC_STATUS_OTHER)]! += 1;
-    let counted = outcome;
-    if (outcome === Outcome.SUCCESS && cluster.breaker.isTooSlow(nowMs - attempt.askedMs)) {
-      counted = Outcome.FAILURE;
-      cells[statsBase + ClusterSlot.SLOW]! += 1;
-    }
-    cluster.breaker.record(attempt.verdict, attempt.epoch, counted, nowMs);
+    const tookMs = nowMs - attempt.askedMs;
+    endRequest(this.cells, cluster, attempt.verdict, attempt.epoch, result, outcome, status, tookMs, nowMs);
     if (attempt.waitingIn !== null) attempt.waitingIn.forget(attempt);
     if (stream !== null && stream.outstanding > 0 && exchange.committed === false) stream.consume(stream.outstanding);
     if (exchange.mirrored !== null && attempt.reason === AnswerReason.PRIMARY) {
@@ -743,7 +688,7 @@ export class DataPlane {
   }
 
   /** Ends the exchange: nothing of it is used again. */
-  private finish(exchange: Exchange): void {
+  finish(exchange: Exchange): void {
     const { down } = exchange;
     if (this.accessLog !== null) this.accessLog.request(exchange, this.clock.nowMs());
     exchange.stage = Stage.DONE;

@@ -1,0 +1,39 @@
+/** The books of a cluster: how each request to it ended, in its statistics and with its breaker. */
+import type { MeshCluster } from './mesh.ts';
+import { Outcome } from './policy/circuit-breaker.ts';
+import { ClusterSlot, GRPC_STATUS_OTHER } from './stats/slots.ts';
+
+/** One more request is with the cluster. */
+export function beginRequest(cells: Float64Array, cluster: MeshCluster): void {
+  cluster.inFlight++;
+  cells[cluster.config.statsBase + ClusterSlot.IN_FLIGHT] = cluster.inFlight;
+}
+
+/**
+ * A request that was with the cluster has ended: `result` is a `RequestOutcome`, `outcome` what the breaker is told,
+ * `status` the answer's gRPC status or -1. `verdict` and `epoch` are what the breaker gave it at its beginning,
+ * `tookMs` is how long the cluster had it.
+ */
+export function endRequest(
+  cells: Float64Array,
+  cluster: MeshCluster,
+  verdict: number,
+  epoch: number,
+  result: number,
+  outcome: number,
+  status: number,
+  tookMs: number,
+  nowMs: number,
+): void {
+  const { statsBase } = cluster.config;
+  cluster.inFlight--;
+  cells[statsBase + ClusterSlot.IN_FLIGHT] = cluster.inFlight;
+  cells[statsBase + ClusterSlot.REQUESTS + result]! += 1;
+  if (status >= 0) cells[statsBase + ClusterSlot.STATUSES + Math.min(status, GRPC_STATUS_OTHER)]! += 1;
+  let counted = outcome;
+  if (outcome === Outcome.SUCCESS && cluster.breaker.isTooSlow(tookMs)) {
+    counted = Outcome.FAILURE;
+    cells[statsBase + ClusterSlot.SLOW]! += 1;
+  }
+  cluster.breaker.record(verdict, epoch, counted, nowMs);
+}
