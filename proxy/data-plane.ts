@@ -143,6 +143,12 @@ export class DataPlane {
       this.fail(exchange, ProxyErrors.methodNotAllowed);
       return;
     }
+    const { routes } = this.mesh;
+    const route = routes === null ? -1 : routes.match(head, traits);
+    if (route >= 0) {
+      this.relay(exchange, this.mesh.routeClusters[route]!);
+      return;
+    }
     if (traits.call === null) {
       if (traits.rest !== null && exchange.http1) this.routeRest(exchange, traits.rest);
       else this.passThrough(exchange);
@@ -292,12 +298,14 @@ export class DataPlane {
 
   /** Not a model call: on to where the caller meant, or to the configured upstream. */
   private passThrough(exchange: Exchange): void {
-    exchange.stage = Stage.FORWARDING;
     const cluster = clusterOfCaller(this.mesh, exchange);
-    if (cluster === null) {
-      this.fail(exchange, ProxyErrors.routeNotFound);
-      return;
-    }
+    if (cluster === null) this.fail(exchange, ProxyErrors.routeNotFound);
+    else this.relay(exchange, cluster);
+  }
+
+  /** Untouched to a cluster. */
+  private relay(exchange: Exchange, cluster: MeshCluster): void {
+    exchange.stage = Stage.FORWARDING;
     // What arrives before there is a connection has to be kept; after that it streams.
     if (!exchange.bodyEnded) exchange.body = acquireBody();
     this.limitTime(exchange, cluster, false);

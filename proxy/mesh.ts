@@ -18,6 +18,7 @@ import type {
 import type { BreakerCells } from './policy/breaker-cells.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
 import { CircuitBreaker } from './policy/circuit-breaker.ts';
+import { RouteTable } from './routing/route-table.ts';
 import { cumulativeWeights } from './routing/version-choice.ts';
 import { ClusterSlot } from './stats/slots.ts';
 import { Cluster, type Endpoint, PoolTable } from './upstream/cluster.ts';
@@ -83,6 +84,9 @@ const MAX_DYNAMIC_CLUSTERS = 256;
 export class Mesh {
   snapshot: MeshSnapshot;
   models: ReadonlyMap<string, MeshModel> = new Map();
+  /** Null when no request goes by a route. */
+  routes: RouteTable | null = null;
+  routeClusters: readonly MeshCluster[] = [];
   defaultModelCluster: MeshCluster | null = null;
   passthrough: MeshCluster | null = null;
   /** Clusters that a version pinned by the caller may name: `model@version`. */
@@ -129,6 +133,8 @@ export class Mesh {
     this.byVersion = byVersion;
     this.models = models;
     this.shadows = shadowsInUse;
+    this.routes = snapshot.routes.length === 0 ? null : new RouteTable(snapshot.routes);
+    this.routeClusters = snapshot.routes.map((route) => clusters[route.cluster]!);
     this.defaultModelCluster = clusters[snapshot.defaultModelCluster] ?? null;
     this.passthrough = clusters[snapshot.passthroughCluster] ?? null;
     this.snapshot = snapshot;

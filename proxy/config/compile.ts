@@ -16,6 +16,7 @@ import { documentEntry, type ModelEntry, shorthandEntry } from './model-entry.ts
 import { checkPolicy, combinePolicy } from './policy-levels.ts';
 import { ProblemList } from './problem.ts';
 import { PROCESS_FIELDS, type ProcessSettings } from './process-fields.ts';
+import { checkRoutes } from './route-check.ts';
 import type { ClusterSnapshot, MeshSnapshot, ModelSnapshot } from './snapshot.ts';
 
 /** The cluster of models that no entry names, and that of traffic that is no model call. */
@@ -47,6 +48,7 @@ export function compileMesh(
   }
   const otherModels = settings.outboundOtherModels === 'worker';
   const own = otherModels ? clusters.addOwn(OTHER_MODELS_CLUSTER, addresses.worker) : null;
+  const routes = checkRoutes(document.routes, clusters, problems);
   const passthrough = resolvePassthrough(settings, document, clusters, problems);
   if (problems.length > 0) return null;
   clusters.finish();
@@ -58,6 +60,7 @@ export function compileMesh(
       revision,
       clusters: clusters.drafts.map((draft) => placeCluster(draft, allocate)),
       models: models.map((draft) => placeModel(draft, indexOf, allocate)),
+      routes: routes.map(({ rest, cluster }) => ({ ...rest, cluster: indexOf(cluster) })),
       defaultModelCluster: otherModels ? indexOf(own) : passthroughCluster,
       passthroughCluster,
       maxReplayBytesTotal: settings.outboundMaxReplayBytes,

@@ -15,6 +15,7 @@ import {
   optionalObject,
   scalar,
 } from './document-schema.ts';
+import { ROUTES_NODE } from './route-fields.ts';
 
 const BREAKER_REASON = 'When requests stop being sent to a failing cluster, and for how long.';
 const breaker = {
@@ -304,6 +305,7 @@ export const DOCUMENT_SCHEMA = object('The configuration document.', {
   }),
   clusters: list('Clusters declared by name.', 512, cluster),
   models: list('Models and what happens to their requests.', 256, model),
+  routes: ROUTES_NODE,
   passthrough: optionalObject('Where traffic that is no model call goes: exactly one of cluster and address.', {
     cluster: scalar({
       kind: 'clusterName',

@@ -35,6 +35,7 @@ export interface KindValues {
   clusterName: string;
   version: string;
   headerName: string;
+  authority: string;
   grpcStatus: number;
   address: EndpointAddress;
   listen: readonly EndpointAddress[];
@@ -98,6 +99,7 @@ export const KIND_RULES: Readonly<Record<Kind, KindRule>> = {
   clusterName: rule('', target.CLUSTER_NAME_EXPECTATION, target.parseClusterName),
   version: rule('', target.VERSION_EXPECTATION, target.parseVersion),
   headerName: rule('', 'a header name of at most 128 characters, such as x-customer', target.parseHeaderName),
+  authority: rule('', 'HOST, HOST:PORT or *.SUFFIX, such as models.internal', parseAuthority),
   grpcStatus: rule('', 'a gRPC status name other than OK, such as UNAVAILABLE', parseGrpcStatus),
   address: rule('', ADDRESS_EXPECTATION, parseAddress),
   listen: rule('', LISTEN_EXPECTATION, parseListenAddresses),
@@ -169,6 +171,15 @@ function parseChoice(text: string, field: Field): string {
   const found = field.choices?.includes(text);
   if (found !== true) throw new UnitError(text, expectationOf(field));
   return text;
+}
+
+/** An :authority to compare with (RFC 9110 section 7.2), in lower case. */
+function parseAuthority(text: string): string {
+  const authority = text.trim().toLowerCase();
+  if (!/^(?:\*\.)?(?:\[[0-9a-f:.]+\]|[a-z0-9_](?:[a-z0-9._-]{0,252}))(?::\d{1,5})?$/.test(authority)) {
+    throw new UnitError(text, 'HOST, HOST:PORT or *.SUFFIX, such as models.internal');
+  }
+  return authority;
 }
 
 function parseGrpcStatus(text: string): number {

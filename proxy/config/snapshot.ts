@@ -120,11 +120,38 @@ export interface ModelSnapshot {
   readonly checkOutputs: boolean;
 }
 
+/** One condition on a header of a request. */
+export interface HeaderCondition {
+  readonly name: string;
+  readonly value: string;
+  /** Whether `value` is only how the header's value begins; '' then matches any. */
+  readonly isPrefix: boolean;
+  /** Whether the condition holds for requests without such a header. */
+  readonly absent: boolean;
+}
+
+/** Requests that go elsewhere than their model or destination says. */
+export interface RouteSnapshot {
+  readonly name: string;
+  /** HOST, HOST:PORT or *.SUFFIX in lower case; empty for any. */
+  readonly authorities: readonly string[];
+  readonly path: string;
+  /** Whether `path` is only how the path begins; '' then matches any. */
+  readonly pathIsPrefix: boolean;
+  /** Empty for any. */
+  readonly methods: readonly string[];
+  readonly headers: readonly HeaderCondition[];
+  /** Where they go. */
+  readonly cluster: number;
+}
+
 export interface MeshSnapshot {
   /** Grows by one with each published snapshot. */
   readonly revision: number;
   readonly clusters: readonly ClusterSnapshot[];
   readonly models: readonly ModelSnapshot[];
+  /** The first that matches takes a request; before models and destinations are looked at. */
+  readonly routes: readonly RouteSnapshot[];
   /** Cluster that serves models no entry names, -1 for none: such requests pass through with their model spec untouched. */
   readonly defaultModelCluster: number;
   /** Cluster for traffic that is not a model call, -1 for none (original destination, or refusal). */

@@ -8,8 +8,9 @@ import { withoutHopByHop } from '../../proto/http1/hop-by-hop.ts';
 import { HeaderList } from '../../proto/http2/header-list.ts';
 import { MODEL_CALLS, type ModelCall } from '../../proto/tensor/model-calls.ts';
 import { parseRestPath, type RestCall, restPath } from './rest-path.ts';
+import type { RouteMemo, RouteTable } from './route-table.ts';
 
-export class RequestTraits {
+export class RequestTraits implements RouteMemo {
   /** The model API's method that is called; null when the request is no call that names a model. */
   readonly call: ModelCall | null;
   /** The model call its path names, if it is a REST path of a model API. */
@@ -28,6 +29,9 @@ export class RequestTraits {
   /** The same two, marked for a shadow. */
   readonly shadow: HeaderList;
   readonly shadowRewritten: HeaderList;
+  /** The route that takes requests with this head, as `routedBy` found it. */
+  routedBy: RouteTable | null = null;
+  routed = -1;
   private restHeads: Map<number, HeaderList> | null = null;
 
   constructor(head: HeaderList) {

@@ -1,0 +1,49 @@
+/** Fields of the document's `routes`: which requests a route takes, and where it leads. */
+
+import { list, object, scalar } from './document-schema.ts';
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
+
+const header = object('One header the request must have; all that are written must match.', {
+  name: scalar({
+    kind: 'headerName',
+    default: null,
+    required: true,
+    reason: 'The field name; its first value counts.',
+  }),
+  value: scalar({ kind: 'text', default: null, unset: 'any value', reason: 'The whole value, compared byte by byte.' }),
+  prefix: scalar({ kind: 'text', default: null, unset: 'any value', reason: 'How the value begins.' }),
+  absent: scalar({
+    kind: 'boolean',
+    default: 'false',
+    reason: 'Turns the condition round: the route takes requests without such a header.',
+  }),
+});
+
+/** The first route that matches a request takes it; one that none takes goes on as without routes. */
+export const ROUTES_NODE = list(
+  'Requests that go elsewhere than their model or destination says. The first route whose conditions all hold takes the request.',
+  128,
+  object('One route. Conditions that are not written always hold.', {
+    name: scalar({ kind: 'clusterName', default: null, required: true, reason: 'Name for logs and metrics. Unique.' }),
+    authorities: list(
+      'Values of :authority (HTTP/1.1: Host), any of them: HOST, HOST:PORT, or *.SUFFIX. Without a port any port matches.',
+      32,
+      scalar({ kind: 'authority', default: null, required: true, reason: 'Compared without regard to case.' }),
+    ),
+    path: scalar({ kind: 'text', default: null, unset: 'any path', reason: 'The whole path, without the query.' }),
+    pathPrefix: scalar({ kind: 'text', default: null, unset: 'any path', reason: 'How the path begins.' }),
+    methods: list(
+      'Request methods, any of them.',
+      8,
+      scalar({ kind: 'choice', choices: METHODS, default: null, required: true, reason: 'A method.' }),
+    ),
+    headers: list('Conditions on headers, all of them.', 16, header),
+    cluster: scalar({
+      kind: 'clusterName',
+      default: null,
+      required: true,
+      reason: 'A declared cluster that names no model: requests reach it as they are, model calls too.',
+    }),
+  }),
+);
