@@ -7,6 +7,7 @@ import { GrpcHeader, isGrpcContentType } from '../../proto/grpc/metadata.ts';
 import { parseGrpcTimeoutMs } from '../../proto/grpc/timeout.ts';
 import type { HeaderList } from '../../proto/http2/header-list.ts';
 import { Priority } from '../batching/batcher.ts';
+import { TIMING_HEADER } from './task-timing.ts';
 
 /** Marks a copy of a request that nobody waits for; it goes behind primary traffic and is shed first. */
 export const SHADOW_HEADER = 'x-understudy-shadow';
@@ -24,6 +25,8 @@ export class CallHead {
   readonly encodingName: string;
   /** One of `Priority`. */
   readonly priority: number;
+  /** The caller wants to know how long its task waited and ran. */
+  readonly wantsTiming: boolean;
 
   constructor(headers: HeaderList) {
     this.path = headers.get(':path') ?? '';
@@ -33,6 +36,7 @@ export class CallHead {
     this.encodingName = headers.get(GrpcHeader.encoding) ?? 'identity';
     this.encoding = parseEncoding(this.encodingName);
     this.priority = headers.get(SHADOW_HEADER) === undefined ? Priority.primary : Priority.shadow;
+    this.wantsTiming = headers.get(TIMING_HEADER) !== undefined;
   }
 }
 

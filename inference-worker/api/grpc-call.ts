@@ -14,6 +14,7 @@ import { cutMessage, WorkerError } from '../worker-error.ts';
 import { type CallHead, readCallHead } from './call-head.ts';
 import { failureHeaders, failureTrailers, NOT_GRPC, REPLY_HEAD, TRAILERS_OK, unknownEncoding } from './replies.ts';
 import { inflateRequest } from './request-inflation.ts';
+import { type TaskTiming, timingTrailers } from './task-timing.ts';
 
 /** What answers the calls of one path. */
 export interface GrpcMethod {
@@ -112,11 +113,12 @@ export class GrpcCall implements StreamHandler {
     return buf;
   }
 
-  /** Sends what `beginReply` gave as the one answer of the call and ends it with OK. */
-  finishReply(buf: Buffer, messageBytes: number): void {
+  /** Sends what `beginReply` gave as the one answer of the call and ends it with OK, telling `timing` if it asked. */
+  finishReply(buf: Buffer, messageBytes: number, timing: TaskTiming | null = null): void {
     if (this.ended) return;
     this.streamReply(buf, messageBytes);
-    this.stream.sendHeaders(TRAILERS_OK, true);
+    const tells = timing !== null && this.head.wantsTiming;
+    this.stream.sendHeaders(tells ? timingTrailers(timing) : TRAILERS_OK, true);
     this.finish();
   }
 
@@ -129,10 +131,10 @@ export class GrpcCall implements StreamHandler {
   }
 
   /** Answers with a ready message and ends the call. */
-  reply(message: Buffer): void {
+  reply(message: Buffer, timing: TaskTiming | null = null): void {
     const buf = this.beginReply(message.length);
     message.copy(buf, PREFIX_BYTES);
-    this.finishReply(buf, message.length);
+    this.finishReply(buf, message.length, timing);
   }
 
   /** Ends the call with a failure. Does nothing once it has ended. */

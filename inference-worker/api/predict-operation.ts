@@ -3,6 +3,7 @@ import type { TensorData } from '../../proto/tensor/tensor-view.ts';
 import { type OutputView, PredictCall, Priority } from '../batching/batcher.ts';
 import type { WorkerError } from '../worker-error.ts';
 import type { PredictTarget } from './predict-target.ts';
+import type { TaskTiming } from './task-timing.ts';
 import type { RequestTensor } from './tensor-request.ts';
 
 export interface PredictArguments {
@@ -26,7 +27,7 @@ export interface AnswerTensor {
   readonly count: number;
 }
 
-export interface PredictAnswer {
+export interface PredictAnswer extends TaskTiming {
   /** Who answered: servable, version and signature. */
   readonly target: PredictTarget;
   readonly outputs: readonly AnswerTensor[];
@@ -63,7 +64,8 @@ export class PredictOperation extends PredictCall {
       const output = outputs[target.graphOutputs[position]!]!;
       return answerTensor(output, target.outputNames[position]!, rowStart, rowCount);
     });
-    this.receiver.onAnswer({ target, outputs: answer });
+    const { queueMs, computeMs } = this;
+    this.receiver.onAnswer({ target, outputs: answer, queueMs, computeMs });
   }
 
   onFailure(error: WorkerError): void {

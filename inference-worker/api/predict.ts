@@ -118,7 +118,7 @@ class PredictTask extends PredictCall implements Cancellable {
     const { byteLength } = writer;
     const buf = this.call.beginReply(byteLength);
     writer.write(buf, PREFIX_BYTES);
-    this.call.finishReply(buf, byteLength);
+    this.call.finishReply(buf, byteLength, this);
   }
 
   onFailure(error: WorkerError): void {

@@ -54,6 +54,17 @@ t.test('classify answers each example with its labels and scores', async (t) => 
   );
 });
 
+t.test('queue and compute time come with the answer when asked for', async (t) => {
+  const body = '{"signature_name":"flowers","examples":[{"length":1.0,"width":2.5}]}';
+  const { headers } = await request(`${url}/v1/models/m:classify`, {
+    method: 'POST',
+    body,
+    headers: { 'x-understudy-timing': '1' },
+  });
+  t.match(headers['x-understudy-queue-us'], /^\d+$/);
+  t.match(headers['x-understudy-compute-us'], /^\d+$/);
+});
+
 t.test('regress answers each example with its value, and the context fills what examples lack', async (t) => {
   const body =
     '{"signature_name":"price","context":{"width":10.0},"examples":[{"length":1.0},{"length":1.0,"width":2.0}]}';

@@ -6,8 +6,9 @@ import type { GrpcCall, GrpcMethod } from '../grpc-call.ts';
 import { MessageBuilder } from '../message-builder.ts';
 import { MessageFields } from '../message-fields.ts';
 import type { ModelSpec } from '../model-spec.ts';
+import type { TaskTiming } from '../task-timing.ts';
 import { type Example, readInput } from './example-message.ts';
-import type { ExampleOptions, ExampleResult, ExampleService, InferenceTask } from './example-service.ts';
+import type { ExampleAnswer, ExampleOptions, ExampleResult, ExampleService, InferenceTask } from './example-service.ts';
 
 /** A ClassificationRequest or RegressionRequest. */
 export interface ExampleRequest {
@@ -91,7 +92,7 @@ export class ExampleMethod implements GrpcMethod {
   handle(call: GrpcCall, buf: Buffer, start: number, end: number): void {
     const { spec, examples } = readExampleRequest(new MessageFields(buf, start, end, 'request'));
     const answer = this.service[this.infer](spec, examples, optionsOf(call, this.entry));
-    reply(call, answer, ({ servable, signatureName, result }) =>
+    reply(call, answer, timingOf, ({ servable, signatureName, result }) =>
       new MessageBuilder()
         .message(1, resultMessage(result))
         .raw(modelSpecField(2, servable.model, servable.version, signatureName)),
@@ -112,6 +113,7 @@ export class MultiInferenceMethod implements GrpcMethod {
     reply(
       call,
       this.service.multiInference(tasks, examples, optionsOf(call, EntryPoint.multiInferenceGrpc)),
+      ([first]) => first!,
       (answers) => {
         const message = new MessageBuilder();
         for (const { servable, signatureName, result } of answers) {
@@ -140,9 +142,18 @@ function optionsOf(call: GrpcCall, entry: number): ExampleOptions {
   };
 }
 
-function reply<T>(call: GrpcCall, answer: Promise<T>, message: (value: T) => MessageBuilder): void {
+function timingOf(answer: ExampleAnswer): TaskTiming {
+  return answer;
+}
+
+function reply<T>(
+  call: GrpcCall,
+  answer: Promise<T>,
+  timing: (value: T) => TaskTiming,
+  message: (value: T) => MessageBuilder,
+): void {
   answer.then(
-    (value) => call.reply(message(value).finish()),
+    (value) => call.reply(message(value).finish(), timing(value)),
     (error: unknown) => {
       // Anything but an operating error is a mistake of ours and ends the process, as in every other method.
       if (error instanceof WorkerError) call.fail(error);

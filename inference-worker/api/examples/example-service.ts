@@ -26,6 +26,7 @@ import {
 } from '../../worker-error.ts';
 import { type ModelSpec, modelSpecOf } from '../model-spec.ts';
 import type { ServingService } from '../serving-service.ts';
+import type { TaskTiming } from '../task-timing.ts';
 import { writeRequest } from '../tensor-request.ts';
 import type { Example } from './example-message.ts';
 import { type Classifications, classificationsOf, type Regressions, regressionsOf } from './example-results.ts';
@@ -46,7 +47,7 @@ export type ExampleResult =
   | { readonly kind: 'regressions'; readonly regressions: Regressions };
 
 /** One result with who gave it. */
-export interface ExampleAnswer {
+export interface ExampleAnswer extends TaskTiming {
   readonly servable: Servable;
   readonly signatureName: string;
   readonly result: ExampleResult;
@@ -194,13 +195,15 @@ class ExampleCall extends PredictCall {
   }
 
   onOutputs(outputs: readonly OutputView[], rowStart: number, rowCount: number): void {
-    const { servable } = this;
+    const { servable, queueMs, computeMs } = this;
     try {
       this.resolve(
         this.signatures.map((signature) => ({
           servable,
           signatureName: signature.name,
           result: resultOf(signature, outputs, rowStart, rowCount),
+          queueMs,
+          computeMs,
         })),
       );
     } catch (error) {

@@ -2,13 +2,14 @@
 import { PREFIX_BYTES } from '../../../proto/grpc/message-framing.ts';
 import type { JsonOutput } from '../../../proto/tensor/json-tensor-writer.ts';
 import { OipInferRequest, parseInferRequest } from '../../../proto/tensor/oip-infer-request.ts';
-import { flagParameter } from '../../../proto/tensor/oip-parameters.ts';
+import { flagParameter, type OipParameters } from '../../../proto/tensor/oip-parameters.ts';
 import { hasContents, inferHead, OipMessageWriter } from '../../../proto/tensor/oip-response.ts';
 import { EntryPoint } from '../../metrics/entry-points.ts';
 import type { WorkerError } from '../../worker-error.ts';
 import type { GrpcCall, GrpcMethod } from '../grpc-call.ts';
 import { MessageBuilder } from '../message-builder.ts';
 import { MessageFields } from '../message-fields.ts';
+import type { TaskTiming } from '../task-timing.ts';
 import { asOipFailure } from './oip-failure.ts';
 import type { OipInference, OipReceiver } from './oip-inference.ts';
 import { modelConfigMessage } from './oip-model-config.ts';
@@ -65,7 +66,13 @@ class InferReceiver implements OipReceiver {
     this.raw = wantsRaw(request);
   }
 
-  onOutputs(model: string, version: string, outputs: readonly JsonOutput[]): void {
+  onOutputs(
+    model: string,
+    version: string,
+    outputs: readonly JsonOutput[],
+    _asked: readonly (OipParameters | null)[],
+    timing: TaskTiming,
+  ): void {
     const { call, writer } = this;
     if (call.ended) return;
     writer.begin(inferHead(model, version, this.id), answersRaw(this.raw, outputs));
@@ -73,7 +80,7 @@ class InferReceiver implements OipReceiver {
     const { byteLength } = writer;
     const buf = call.beginReply(byteLength);
     writer.write(buf, PREFIX_BYTES);
-    call.finishReply(buf, byteLength);
+    call.finishReply(buf, byteLength, timing);
   }
 
   onFailure(error: WorkerError): void {

@@ -16,6 +16,7 @@ import { WorkerError } from '../../worker-error.ts';
 import { type PredictAnswer, PredictOperation, type PredictReceiver } from '../predict-operation.ts';
 import { type PredictTarget, predictTarget } from '../predict-target.ts';
 import type { ServingService } from '../serving-service.ts';
+import type { TaskTiming } from '../task-timing.ts';
 import { classify } from './oip-classification.ts';
 import * as errors from './oip-errors.ts';
 import { asOipFailure } from './oip-failure.ts';
@@ -29,6 +30,7 @@ export interface OipReceiver {
     version: string,
     outputs: readonly JsonOutput[],
     asked: readonly (OipParameters | null)[],
+    timing: TaskTiming,
   ): void;
   onFailure(error: WorkerError): void;
 }
@@ -176,7 +178,8 @@ class InferenceReceiver implements PredictReceiver {
     this.receiver = receiver;
   }
 
-  onAnswer({ target, outputs }: PredictAnswer): void {
+  onAnswer(answer: PredictAnswer): void {
+    const { target, outputs } = answer;
     const { servable, signature } = target;
     let answered: readonly JsonOutput[] = outputs;
     if (this.asked.some((parameters) => parameters?.has('classification'))) {
@@ -188,7 +191,7 @@ class InferenceReceiver implements PredictReceiver {
         return;
       }
     }
-    this.receiver.onOutputs(servable.model, String(servable.version), answered, this.asked);
+    this.receiver.onOutputs(servable.model, String(servable.version), answered, this.asked, answer);
   }
 
   onFailure(error: WorkerError): void {

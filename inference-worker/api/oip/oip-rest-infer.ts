@@ -15,6 +15,7 @@ import type { TensorSpec } from '../../session/signature.ts';
 import type { WorkerError } from '../../worker-error.ts';
 import { type HttpCall, JSON_TYPE } from '../rest/http-call.ts';
 import { reasonFields } from '../rest/rest-failure.ts';
+import { type TaskTiming, timingFields } from '../task-timing.ts';
 import { oipHttpStatus } from './oip-errors.ts';
 import type { OipInference, OipReceiver } from './oip-inference.ts';
 import { hasBatchAxis } from './oip-lookup.ts';
@@ -127,6 +128,7 @@ class RestReceiver implements OipReceiver {
     version: string,
     outputs: readonly JsonOutput[],
     asked: readonly (OipParameters | null)[],
+    timing: TaskTiming,
   ): void {
     const { call } = this;
     if (call.ended) return;
@@ -134,8 +136,9 @@ class RestReceiver implements OipReceiver {
     sink.clear();
     putInferJson(sink, model, version, this.id, outputs, binary);
     const jsonBytes = sink.length;
+    const fields = timingFields(call.request.headers, timing);
     if (!binary.includes(true)) {
-      call.reply(200, JSON_TYPE, sink.view());
+      call.reply(200, JSON_TYPE, sink.view(), fields);
       return;
     }
     for (let i = 0; i < outputs.length; i++) {
@@ -143,7 +146,7 @@ class RestReceiver implements OipReceiver {
       sink.reserve(rawBytes(outputs[i]));
       sink.length = putRaw(sink.bytes, sink.length, outputs[i]);
     }
-    call.reply(200, BINARY_TYPE, sink.view(), [[JSON_LENGTH_HEADER, String(jsonBytes)]]);
+    call.reply(200, BINARY_TYPE, sink.view(), [[JSON_LENGTH_HEADER, String(jsonBytes)], ...fields]);
   }
 
   onFailure(error: WorkerError): void {

@@ -4,7 +4,8 @@ import { readJsonExamples } from '../../../proto/tensor/json-examples.ts';
 import { putFloat } from '../../../proto/tensor/json-number-text.ts';
 import { putJsonString } from '../../../proto/tensor/json-tensor-writer.ts';
 import { EntryPoint } from '../../metrics/entry-points.ts';
-import type { ExampleOptions, ExampleResult, ExampleService } from '../examples/example-service.ts';
+import type { ExampleAnswer, ExampleOptions, ExampleService } from '../examples/example-service.ts';
+import { timingFields } from '../task-timing.ts';
 import { type HttpCall, JSON_TYPE } from './http-call.ts';
 import type { RestExamples } from './rest-api.ts';
 import { asWorkerError, internalError, replyFailure } from './rest-failure.ts';
@@ -25,13 +26,14 @@ export class RestExampleApi implements RestExamples {
     const infer = action === 'classify' ? 'classify' : 'regress';
     const entry = infer === 'classify' ? EntryPoint.classifyRest : EntryPoint.regressRest;
     this.service[infer](spec, examples, optionsOf(call, entry)).then(
-      ({ result }) => this.reply(call, result),
+      (answer) => this.reply(call, answer),
       (error) => replyFailure(call, asWorkerError(error) ?? internalError(error)),
     );
   }
 
-  private reply(call: HttpCall, result: ExampleResult): void {
+  private reply(call: HttpCall, answer: ExampleAnswer): void {
     const { sink } = this;
+    const { result } = answer;
     sink.clear();
     sink.putAscii('{\n    "results": [');
     if (result.kind === 'regressions') {
@@ -54,7 +56,7 @@ export class RestExampleApi implements RestExamples {
       });
       sink.putAscii('\n    ]\n}');
     }
-    call.reply(200, JSON_TYPE, sink.view());
+    call.reply(200, JSON_TYPE, sink.view(), timingFields(call.request.headers, answer));
   }
 }
 

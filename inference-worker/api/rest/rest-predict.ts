@@ -10,6 +10,7 @@ import { WorkerError } from '../../worker-error.ts';
 import { type PredictAnswer, PredictOperation, type PredictReceiver } from '../predict-operation.ts';
 import { type PredictTarget, predictTarget } from '../predict-target.ts';
 import type { ServingService } from '../serving-service.ts';
+import { timingFields } from '../task-timing.ts';
 import { type HttpCall, JSON_TYPE } from './http-call.ts';
 import { asWorkerError, internalError, replyFailure } from './rest-failure.ts';
 import type { RestRoute } from './rest-route.ts';
@@ -54,7 +55,7 @@ export class RestPredict {
     const { sink } = this;
     sink.clear();
     this.writer.write(format, answer.outputs);
-    call.reply(200, JSON_TYPE, sink.view());
+    call.reply(200, JSON_TYPE, sink.view(), timingFields(call.request.headers, answer));
   }
 
   /** A signature nobody has is named in other words over REST than over gRPC. */
