@@ -168,8 +168,7 @@ export class BatchServable implements Servable, SchedulerOwner, SplitTaskOwner {
   ): WorkerError | null {
     const batch = this.openBatch(queue, call.rows, call.priority);
     if (batch === null) return batchQueueFull();
-    const { padVariableLengthInputs } = this.shape.options;
-    call.inputTails = padVariableLengthInputs ? ownTails(batch.plan, this.binder.tensors) : null;
+    call.inputTails = this.queues.pads ? ownTails(batch.plan, this.binder.tensors) : null;
     const malformed = this.copyInto(batch, buf, call, fromRow);
     if (malformed !== null) {
       queue.abandon(batch);

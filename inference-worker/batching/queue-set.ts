@@ -29,8 +29,8 @@ export class QueueSet {
   /** Least recently created first. */
   private readonly queues: BatchQueue[] = [];
   private last: BatchQueue | null = null;
-  /** Whether requests of different lengths share queues. */
-  private readonly pads: boolean;
+  /** Whether requests of different lengths share queues: never of a model without a batch axis. */
+  readonly pads: boolean;
 
   constructor(
     shape: ServableShape,

@@ -68,6 +68,19 @@ t.test('an output that does not follow the length is whole', async (t) => {
   t.same((await short.settled).outputs, [{ name: 'y', dims: [2], values: [4, 4] }]);
 });
 
+// Scenario: padding is on, and a model has no batch axis. Mechanism: its tensors were taken for rows and cut behind their
+// first dimension. Consequence: a caller got one element of an answer of two.
+t.test('a model without a batch axis is left alone by padding', async (t) => {
+  const pair = new OnnxModel('pair')
+    .input('x', 'float32', [2])
+    .output('y', 'float32', [2])
+    .node('Add', ['x', 'x'], ['y'])
+    .build();
+  const servable = await models.load(pair, { padVariableLengthInputs: true });
+  const { outputs } = await submit(servable, { x: float32([2], [1, 2]) }).settled;
+  t.same(outputs, [{ name: 'y', dims: [2], values: [2, 4] }]);
+});
+
 t.test('large tasks of odd lengths are split and padded', async (t) => {
   const options = {
     padVariableLengthInputs: true,
