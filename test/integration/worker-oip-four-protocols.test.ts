@@ -16,7 +16,7 @@ import { openTestFront } from '../support/worker-front.ts';
 
 const models: Record<string, Buffer> = {};
 for (const [type] of ANY_TYPES) {
-  for (let rank = 1; rank <= MAX_RANK; rank++) models[`${type}-${rank}`] = identityOf(type, rank);
+  for (let rank = 0; rank <= MAX_RANK; rank++) models[`${type}-${rank}`] = identityOf(type, rank);
 }
 const { url, address } = await openTestFront(t, models);
 const client = new TfsClient(address);
@@ -76,7 +76,7 @@ async function throughTfsGrpc(tensor: AnyTensor): Promise<string> {
   const { outputs } = await client.predict({ model_spec: { name: modelOf(tensor) }, inputs: { x } });
   if (tensor.strings !== null) return JSON.stringify(outputs.y.string_val.map(String));
   const lists = ['float_val', 'double_val', 'int_val', 'int64_val', 'bool_val', 'half_val', 'uint32_val', 'uint64_val'];
-  const list = lists.map((name) => outputs.y[name]).find((values) => values.length > 0);
+  const list = lists.map((name) => outputs.y[name]).find((values) => values.length > 0) ?? [];
   const text = tensor.type === 'float16' ? halves(list) : JSON.stringify(list).replace(/"/g, '');
   return shown(elementsOfJson(tensor.type, tensor.dtype, text.replace(/null/g, 'NaN')));
 }
@@ -87,9 +87,15 @@ function halves(bits: number[]): string {
   ).join(',');
 }
 
+/** JSON without a shape beside it cannot say what stands behind an empty dimension, and rows cannot say a scalar. */
+function fitsJson({ dims }: AnyTensor, format: 'instances' | 'inputs'): boolean {
+  return !dims.slice(0, -1).includes(0) && (dims.length > 0 || format === 'inputs');
+}
+
 async function throughTfsRest(tensor: AnyTensor, format: 'instances' | 'inputs'): Promise<string> {
+  if (!fitsJson(tensor, format)) return held(tensor);
   const { bytes } = await post(`/v1/models/${modelOf(tensor)}:predict`, `{"${format}": ${jsonOf(tensor)}}`);
-  const values = /": (\[[\s\S]*\])/.exec(bytes.toString())![1]!;
+  const values = /": ([\s\S]*)\}$/.exec(bytes.toString())![1]!;
   return shown(elementsOfJson(tensor.type, tensor.dtype, values));
 }
 
@@ -130,7 +136,7 @@ async function throughOipContents(tensor: AnyTensor): Promise<string> {
     model_name: modelOf(tensor),
     inputs: [{ name: 'x', datatype: datatypeOf(tensor), shape: tensor.dims, contents: { [field]: values } }],
   });
-  const back = answer.outputs[0].contents[field];
+  const back = answer.outputs[0].contents?.[field] ?? [];
   if (tensor.strings !== null) return JSON.stringify(back.map(String));
   const text = back.map((value: unknown) => (Object.is(value, -0) ? '-0' : String(value))).join(',');
   return shown(elementsOfJson(tensor.type, tensor.dtype, text));
@@ -138,10 +144,11 @@ async function throughOipContents(tensor: AnyTensor): Promise<string> {
 
 async function throughOipRest(tensor: AnyTensor): Promise<string> {
   if (tensor.type === 'float16') return held(tensor);
-  const input = `{"name":"x","datatype":"${datatypeOf(tensor)}","shape":[${tensor.dims}],"data":${jsonOf(tensor)}}`;
+  const data = tensor.dims.length === 0 ? `[${jsonOf(tensor)}]` : jsonOf(tensor);
+  const input = `{"name":"x","datatype":"${datatypeOf(tensor)}","shape":[${tensor.dims}],"data":${data}}`;
   const { bytes } = await post(`/v2/models/${modelOf(tensor)}/infer`, `{"inputs":[${input}]}`);
-  const data = /"data":(\[[\s\S]*\])\}\]\}$/.exec(bytes.toString())![1]!;
-  return shown(elementsOfJson(tensor.type, tensor.dtype, data));
+  const back = /"data":(\[[\s\S]*\])\}\]\}$/.exec(bytes.toString())![1]!;
+  return shown(elementsOfJson(tensor.type, tensor.dtype, back));
 }
 
 async function throughOipBinary(tensor: AnyTensor): Promise<string> {

@@ -32,7 +32,7 @@ export const ANY_TYPES: readonly (readonly [OnnxType, number, string])[] = [
   ['uint64', 23, 'UINT64'],
 ];
 
-/** y = x of `rank` open dimensions, the first a batch. */
+/** y = x of `rank` open dimensions, the first a batch; of rank 0 a scalar. */
 export function identityOf(type: OnnxType, rank: number): Buffer {
   const shape = ['batch', 'a', 'b', 'c'].slice(0, rank);
   return new OnnxModel('identity')
@@ -44,9 +44,17 @@ export function identityOf(type: OnnxType, rank: number): Buffer {
 
 export const MAX_RANK = 3;
 
-/** A tensor of 1 to `MAX_RANK` dimensions of 1 to 4. NaNs are the one NaN that text has. */
+const anyDims = fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: MAX_RANK });
+
+/**
+ * A tensor of up to `MAX_RANK` dimensions, none for a scalar, the first of 1 to 4, the others of 0 to 4. NaNs are the one
+ * NaN that text has.
+ */
 export const anyTensor: fc.Arbitrary<AnyTensor> = fc
-  .tuple(fc.constantFrom(...ANY_TYPES), fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: MAX_RANK }))
+  .tuple(
+    fc.constantFrom(...ANY_TYPES),
+    anyDims.map((dims) => dims.map((dim, i) => (i === 0 ? Math.max(1, dim) : dim))),
+  )
   .chain(([[type, dtype], dims]): fc.Arbitrary<AnyTensor> => {
     const count = dims.reduce((product, dim) => product * dim, 1);
     const size = allocateElements(dtype, 1)?.BYTES_PER_ELEMENT ?? 0;
