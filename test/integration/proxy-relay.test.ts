@@ -10,6 +10,7 @@ import * as grpc from '@grpc/grpc-js';
 import t, { type Test } from 'tap';
 import { GrpcCaller } from '../support/grpc-caller.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
+import { resetSocket } from '../support/reset.ts';
 import { framed, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
 const MiB = 1024 * 1024;
@@ -248,7 +249,7 @@ t.test('plain TCP is relayed with its half-closes, back-pressure and aborts', as
   aborted.write('hello');
   await once(aborted, 'data');
   const gone = new Promise((resolve) => sockets.at(-1)!.on('close', resolve));
-  aborted.resetAndDestroy();
+  resetSocket(aborted);
   await gone;
   const metrics = await other.metricsOnce((reading) => reading.sum('understudy_opaque_open_connections') === 0);
   test.equal(metrics.sum('understudy_opaque_open_connections'), 0);

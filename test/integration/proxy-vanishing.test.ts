@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { answerOf, GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
 import { type MetricsReading, ProxyProgram } from '../support/proxy-program.ts';
+import { resetSocket } from '../support/reset.ts';
 import { answers, answersAfter, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
 const CANCEL = 8;
@@ -52,7 +53,7 @@ function frame(type: number, flags: number, stream: number, payload: Buffer): Bu
 }
 
 function leave(socket: Socket, abort: boolean): void {
-  if (abort) socket.resetAndDestroy();
+  if (abort) resetSocket(socket);
   else socket.destroy();
 }
 

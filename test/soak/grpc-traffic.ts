@@ -2,6 +2,7 @@
 import http2 from 'node:http2';
 import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
+import { resetSocket } from '../support/reset.ts';
 import { predictMessage, prefixed, splitMessage, tensorEntry } from './predict-bytes.ts';
 import type { Random } from './random.ts';
 import type { End, Tally } from './tally.ts';
@@ -31,8 +32,9 @@ export async function grpcCaller(address: string, random: Random, tally: Tally, 
     });
     await Promise.race([life, Promise.all(calls)]);
     dead = random.chance(0.5);
-    if (dead) session.socket?.[random.chance(0.5) ? 'destroy' : 'resetAndDestroy']();
-    else session.close();
+    if (!dead) session.close();
+    else if (random.chance(0.5)) session.socket?.destroy();
+    else if (session.socket !== undefined) resetSocket(session.socket);
     await Promise.all(calls);
     session.destroy();
     await closed;

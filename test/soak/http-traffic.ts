@@ -3,6 +3,7 @@ import http from 'node:http';
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
+import { resetSocket } from '../support/reset.ts';
 import type { Random } from './random.ts';
 import type { End, Tally } from './tally.ts';
 
@@ -32,7 +33,7 @@ function halfRequest(host: string, port: number, random: Random, tally: Tally): 
       socket.write(text.slice(0, random.between(0, text.length)));
       const die = () => {
         if (random.chance(0.5)) socket.destroy();
-        else socket.resetAndDestroy();
+        else resetSocket(socket);
         resolve('gone');
       };
       setTimeout(die, random.between(0, 100));

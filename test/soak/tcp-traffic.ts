@@ -1,6 +1,7 @@
 /** Callers of the soak that speak no protocol the proxy knows: their bytes must come back as they went. */
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import { resetSocket } from '../support/reset.ts';
 import type { Random } from './random.ts';
 import type { End, Tally } from './tally.ts';
 
@@ -44,9 +45,7 @@ function exchange(host: string, port: number, random: Random, tally: Tally): Pro
     const give = () => {
       gone = true;
       if (random.chance(0.5)) socket.destroy();
-      else socket.resetAndDestroy();
-      // A reset that meets a shutdown under way fails, and then there is no `close`.
-      settle();
+      else resetSocket(socket);
     };
     const timer = setTimeout(give, dies ? random.between(0, 60) : PATIENCE_MS);
     socket.on('data', (chunk: Buffer) => {

@@ -9,6 +9,7 @@ import http2 from 'node:http2';
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
+import { resetSocket } from '../support/reset.ts';
 import { echoMessage, prefixed, splitMessage } from './predict-bytes.ts';
 import { Random } from './random.ts';
 
@@ -109,7 +110,7 @@ function failHttp(response: http.ServerResponse, body: Buffer): void {
   const ways = [
     () => response.writeHead(503).end('{"error":"told to"}'),
     () => socket?.destroy(),
-    () => socket?.resetAndDestroy(),
+    () => socket !== null && resetSocket(socket),
     () => {
       response.writeHead(200, { 'content-length': String(body.length + 100) });
       response.write(body);
@@ -152,7 +153,7 @@ web.keepAliveTimeout = 300;
 
 function raw(socket: net.Socket): void {
   socket.pipe(socket);
-  if (random.chance(badShare)) setTimeout(() => socket.resetAndDestroy(), random.between(0, 50));
+  if (random.chance(badShare)) setTimeout(() => resetSocket(socket), random.between(0, 50));
 }
 
 const server = net.createServer({ allowHalfOpen: true }, (socket) => {

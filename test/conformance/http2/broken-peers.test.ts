@@ -27,6 +27,7 @@ import {
   windowUpdate,
 } from '../../support/frame-peer.ts';
 import { CALL, dial, echo, OK, RecordedCall, serve, TRAILERS, until } from '../../support/http2-lab.ts';
+import { resetSocket } from '../../support/reset.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
 const WHOLE = END_HEADERS | END_STREAM;
@@ -83,7 +84,7 @@ t.test('a client that dies at any byte of its conversation leaves nothing behind
     await new Promise((resolve) => socket.once('connect', resolve));
     await new Promise((resolve) => socket.write(CLIENT_WORDS.subarray(0, cut), resolve));
     if (cut % 3 === 0) socket.end();
-    else if (cut % 3 === 1) socket.resetAndDestroy();
+    else if (cut % 3 === 1) resetSocket(socket);
     else socket.destroy();
     socket.resume();
   });
@@ -103,7 +104,7 @@ t.test('a server that dies at any byte of its conversation fails what is open, a
     const peer = await server.accept();
     await new Promise((resolve) => peer.socket.write(SERVER_WORDS.subarray(0, cut), resolve));
     if (cut % 3 === 0) peer.socket.end();
-    else if (cut % 3 === 1) peer.socket.resetAndDestroy();
+    else if (cut % 3 === 1) resetSocket(peer.socket);
     else peer.socket.destroy();
     await until(() => client.owner.closed, `the client has noticed cut ${cut}`);
     if (calls.some((call) => !call.ended && call.resetCode === null)) t.fail(`a call is stuck at cut ${cut}`);
