@@ -26,8 +26,6 @@ export class MirroredPair {
   readonly model: MeshModel;
   readonly selected: readonly MeshShadow[];
   readonly calls: ShadowCall[] = [];
-  /** The answers are of a form that the analysis reads: Predict's. */
-  comparable = false;
   /** Held by the exchange and by each call; freed when the last lets go. */
   holders = 1;
   cohort = '';
@@ -102,8 +100,9 @@ export class Mirroring {
       return;
     }
     const { cohort } = pair.model.config;
-    pair.method = exchange.traits!.call!.method;
-    pair.comparable = pair.method === 'Predict';
+    const call = exchange.traits!.call!;
+    if (call.api === 'open-inference') pair.protocol = PairProtocol.OIP_GRPC;
+    pair.method = call.api === 'open-inference' ? 'infer' : call.method;
     if (cohort.source.kind === 'header') pair.cohort = exchange.head!.get(cohort.source.name) ?? '';
     if (cohort.source.kind === 'input' || body.length <= MAX_REQUEST_BYTES) {
       pair.request = acquireBody();
@@ -188,28 +187,26 @@ export class Mirroring {
     const { statsBase } = shadow.config;
     // A shadow that failed to answer counts against it; leaving it out would judge only the answers it managed.
     if ((call.answered || call.failed) && pair.primaryStatus !== NO_ANSWER) {
-      const accepted =
-        pair.comparable &&
-        this.sender.send({
-          model: pair.model.config.name,
-          primary: pair.primaryCluster,
-          shadow: shadow.cluster.name,
-          cohort: pair.cohort,
-          protocol: pair.protocol,
-          method: pair.method,
-          primaryEncoding: pair.primaryEncoding,
-          encoding: call.answerEncoding,
-          requestJsonBytes: pair.requestJsonBytes,
-          primaryJsonBytes: pair.primaryJsonBytes,
-          shadowJsonBytes: call.answerJsonBytes,
-          primaryStatus: pair.primaryStatus,
-          shadowStatus: call.status,
-          primaryLatencyMs: pair.primaryLatencyMs,
-          shadowLatencyMs: call.latencyMs,
-          request: bytesOf(pair.request),
-          primaryBody: bytesOf(pair.primary),
-          shadowBody: call.answered ? bytesOf(call.answer) : NO_BYTES,
-        });
+      const accepted = this.sender.send({
+        model: pair.model.config.name,
+        primary: pair.primaryCluster,
+        shadow: shadow.cluster.name,
+        cohort: pair.cohort,
+        protocol: pair.protocol,
+        method: pair.method,
+        primaryEncoding: pair.primaryEncoding,
+        encoding: call.answerEncoding,
+        requestJsonBytes: pair.requestJsonBytes,
+        primaryJsonBytes: pair.primaryJsonBytes,
+        shadowJsonBytes: call.answerJsonBytes,
+        primaryStatus: pair.primaryStatus,
+        shadowStatus: call.status,
+        primaryLatencyMs: pair.primaryLatencyMs,
+        shadowLatencyMs: call.latencyMs,
+        request: bytesOf(pair.request),
+        primaryBody: bytesOf(pair.primary),
+        shadowBody: call.answered ? bytesOf(call.answer) : NO_BYTES,
+      });
       const result = accepted ? ComparisonResult.COMPARED : ComparisonResult.SKIPPED;
       this.cells[statsBase + ShadowSlot.COMPARISONS + result]! += 1;
     } else {

@@ -128,18 +128,41 @@ const rawRanges: number[] = [];
  * @throws WireError; OipError where contents and raw contents contradict each other
  */
 export function parseInferRequest(request: OipInferRequest, buf: Buffer, start: number, end: number): void {
+  parseMessage(request, buf, start, end, RAW_INPUT_CONTENTS);
+}
+
+/**
+ * Parses a ModelInferResponse at `[start, end)`; its outputs are laid out as inputs are and become the inputs of `answer`.
+ * @throws WireError; OipError where contents and raw contents contradict each other
+ */
+export function parseInferResponse(answer: OipInferRequest, buf: Buffer, start: number, end: number): void {
+  parseMessage(answer, buf, start, end, RAW_OUTPUT_CONTENTS);
+}
+
+const RAW_INPUT_CONTENTS = 7;
+const RAW_OUTPUT_CONTENTS = 6;
+
+/** Both messages: they differ in which field holds raw contents, and only a request asks for outputs. */
+function parseMessage(request: OipInferRequest, buf: Buffer, start: number, end: number, rawField: number): void {
   request.reset();
   let rawCount = 0;
-  reader.reset(buf, start, end, 'ModelInferRequest');
+  reader.reset(buf, start, end, rawField === RAW_INPUT_CONTENTS ? 'ModelInferRequest' : 'ModelInferResponse');
   while (reader.pos < reader.end) {
     const tag = reader.readTag();
-    if ((tag & 7) !== WireType.bytes || tag > 0x3a) {
+    if ((tag & 7) !== WireType.bytes || tag >>> 3 > rawField) {
       reader.skip(tag);
       continue;
     }
     const fieldEnd = reader.readPayloadEnd();
     const fieldStart = reader.pos;
     switch (tag >>> 3) {
+      case rawField:
+        if (rawCount >= MAX_TENSORS)
+          throw new WireError('too_large', reader.what, `more than ${MAX_TENSORS} raw contents`);
+        rawRanges[rawCount * 2] = fieldStart;
+        rawRanges[rawCount * 2 + 1] = fieldEnd;
+        rawCount++;
+        break;
       case 1:
         request.modelName = readText(buf, fieldStart, fieldEnd, 'model_name');
         break;
@@ -157,15 +180,8 @@ export function parseInferRequest(request: OipInferRequest, buf: Buffer, start: 
         parseInput(request.addInput(), buf);
         reader.end = end;
         break;
-      case 6:
-        request.addOutput(parseOutput(buf, fieldStart, fieldEnd));
-        break;
       default:
-        if (rawCount >= MAX_TENSORS)
-          throw new WireError('too_large', 'ModelInferRequest', `more than ${MAX_TENSORS} raw contents`);
-        rawRanges[rawCount * 2] = fieldStart;
-        rawRanges[rawCount * 2 + 1] = fieldEnd;
-        rawCount++;
+        request.addOutput(parseOutput(buf, fieldStart, fieldEnd));
     }
     reader.pos = fieldEnd;
   }

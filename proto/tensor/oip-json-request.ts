@@ -23,12 +23,21 @@ export class OipJsonReader {
   /** Where the binary part of the next input begins, and where the body ends. */
   private binaryAt = 0;
   private bodyEnd = 0;
+  private key: 'inputs' | 'outputs' = 'inputs';
 
   /**
    * Parses the JSON at `[start, jsonEnd)` and finds the binary parts at `[jsonEnd, end)`. The model's name and version
-   * are the path's and stay as they are. @throws OipError
+   * are the path's and stay as they are. An answer is read alike: its tensors are under `outputs`. @throws OipError
    */
-  parse(request: OipInferRequest, buf: Buffer, start: number, jsonEnd: number, end: number): void {
+  parse(
+    request: OipInferRequest,
+    buf: Buffer,
+    start: number,
+    jsonEnd: number,
+    end: number,
+    key: 'inputs' | 'outputs' = 'inputs',
+  ): void {
+    this.key = key;
     this.sinkCount = 0;
     this.binaryAt = jsonEnd;
     this.bodyEnd = end;
@@ -56,16 +65,16 @@ export class OipJsonReader {
       scanner.passKey();
       if (scanner.stringIs('id')) request.id = this.text('id');
       else if (scanner.stringIs('parameters')) request.parameters = this.parameters();
-      else if (scanner.stringIs('inputs')) {
+      else if (scanner.stringIs(this.key)) {
         hasInputs = true;
-        this.eachElement('inputs', () => this.parseInput(request.addInput()));
+        this.eachElement(this.key, () => this.parseInput(request.addInput()));
       } else if (scanner.stringIs('outputs')) {
         this.eachElement('outputs', () => this.parseOutput(request));
       } else scanner.passValue();
       if (scanner.peek() === Char.comma) scanner.pos++;
     }
     if (!hasInputs)
-      throw new OipError("Unable to parse 'inputs': attempt to access non-existing object member 'inputs'");
+      throw new OipError(`Unable to parse '${this.key}': attempt to access non-existing object member '${this.key}'`);
   }
 
   private parseInput(input: OipInput): void {

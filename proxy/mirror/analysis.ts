@@ -7,7 +7,7 @@
 
 import { CohortRows } from './cohort.ts';
 import { ALL, CohortBudget, CohortTable } from './cohort-table.ts';
-import { Comparator, type ComparisonRules, DEFAULT_RULES } from './comparator.ts';
+import { Comparator, type ComparisonRules, DEFAULT_RULES, formOf } from './comparator.ts';
 import { Comparison } from './comparison.ts';
 import { DEFAULT_EVIDENCE, EvidenceTest } from './evidence.ts';
 import { addComparison, type CohortSums, type ComparisonSums, createCohortSums } from './figures.ts';
@@ -131,7 +131,7 @@ export class Analysis {
       addComparison(cohort, comparison, rows.order, rows.starts[part]!, rows.starts[part + 1]!, judge.test);
       entry.changed.add(place);
     }
-    if (pair.request.length > 0) entry.slices.add(this.inputs, pair.request, comparison);
+    if (pair.request.length > 0) entry.slices.add(this.inputs, pair.request, formOf(pair), comparison);
   }
 
   private entryOf(pair: PairRecord, judge: Judge): Entry {

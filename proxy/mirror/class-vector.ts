@@ -14,6 +14,8 @@ export function topClass(values: Floats, from: number, count: number): number {
 
 /** How far a sum may be from 1 for the entries to count as probabilities. */
 const SUM_TOLERANCE = 1e-3;
+/** Probabilities below it count as this much where they divide. */
+const SMALLEST = 1e-9;
 
 /** Two class vectors as probabilities; used again for every row. */
 export class ClassVectors {
@@ -22,6 +24,8 @@ export class ClassVectors {
   /** Scores of the last pair: of two classes the second's probability, of more the leading one's. */
   primaryScore = Number.NaN;
   shadowScore = Number.NaN;
+  /** Kullback-Leibler divergence of the last pair's shadow from its primary, natural logarithm. */
+  kl = 0;
 
   /**
    * Jensen-Shannon divergence (natural logarithm, 0 to ln 2) of `count` entries from `from` of both sides; -1 where an
@@ -38,11 +42,17 @@ export class ClassVectors {
     this.primaryScore = scoreOf(this.p, count);
     this.shadowScore = scoreOf(this.q, count);
     let sum = 0;
+    this.kl = 0;
     for (let i = 0; i < count; i++) {
       const middle = (this.p[i]! + this.q[i]!) / 2;
       if (this.p[i]! > 0) sum += this.p[i]! * Math.log(this.p[i]! / middle);
-      if (this.q[i]! > 0) sum += this.q[i]! * Math.log(this.q[i]! / middle);
+      if (this.q[i]! > 0) {
+        sum += this.q[i]! * Math.log(this.q[i]! / middle);
+        // A class the primary rules out would make it infinite.
+        this.kl += this.q[i]! * Math.log(this.q[i]! / Math.max(this.p[i]!, SMALLEST));
+      }
     }
+    this.kl = Math.max(0, this.kl);
     return Math.min(Math.LN2, Math.max(0, sum / 2));
   }
 }

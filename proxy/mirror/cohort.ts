@@ -6,13 +6,14 @@
  * above it), numbered from 0 and shown as `<30`, `30..50`, `>=50`. A name given for the value or the bucket's number stands
  * in its place. What cannot be read is `unknown`.
  */
-import { PredictRequestView, parsePredictRequest } from '../../proto/tensor/tensor-view.ts';
 import type { CohortPolicy } from '../config/snapshot.ts';
+import { BodyTensors } from './body-tensors.ts';
 import { ALL, type CohortTable, UNKNOWN } from './cohort-table.ts';
+import { formOf } from './comparator.ts';
 import { MAX_ROWS } from './comparison.ts';
 import { ElementReader, type Labels } from './element-reader.ts';
 import { Fault } from './fault-kinds.ts';
-import { faultOf, MessageBytes } from './message-bytes.ts';
+import { faultOf } from './message-bytes.ts';
 import type { PairRecord } from './pair-record.ts';
 
 /** Longest value that is shown as a cohort's name; longer ones are cut. */
@@ -28,8 +29,7 @@ export class CohortRows {
   readonly starts: number[] = [];
   private cohortOfRow = new Int32Array(FIRST_ROWS);
   private counts = new Int32Array(FIRST_ROWS);
-  private readonly bytes = new MessageBytes();
-  private readonly view = new PredictRequestView();
+  private readonly tensors = new BodyTensors();
   private readonly elements = new ElementReader();
 
   /** Puts the `rows` rows of `pair` in order; cohorts met for the first time enter the table. */
@@ -42,7 +42,7 @@ export class CohortRows {
     } else if (!this.byInput(pair, policy, source.tensor, source.buckets, rows, table)) {
       this.single(rows, table.indexOf(UNKNOWN));
     }
-    this.bytes.release();
+    this.tensors.release();
   }
 
   private reserve(rows: number): void {
@@ -70,14 +70,14 @@ export class CohortRows {
     rows: number,
     table: CohortTable,
   ): boolean {
-    if (this.bytes.open(pair.request) !== Fault.NONE) return false;
+    if (this.tensors.openRequest(pair.request, formOf(pair)) !== Fault.NONE) return false;
+    const { buffer, list } = this.tensors;
     try {
-      parsePredictRequest(this.view, this.bytes.buffer, this.bytes.start, this.bytes.end);
-      const tensor = this.view.inputs.find(this.bytes.buffer, name);
+      const tensor = list.find(buffer, name);
       if (tensor === null || tensor.elementCount === 0) return false;
       const byRow = rows > 1 && tensor.rank >= 1 && Math.min(tensor.dims[0]!, MAX_ROWS) === rows;
       const width = byRow ? tensor.elementCount / tensor.dims[0]! : 0;
-      const values = this.elements.values(this.bytes.buffer, tensor, byRow ? (rows - 1) * width + 1 : 1);
+      const values = this.elements.values(buffer, tensor, byRow ? (rows - 1) * width + 1 : 1);
       if (!byRow) {
         this.single(rows, table.indexOf(cohortOf(values, 0, policy, buckets)));
       } else {

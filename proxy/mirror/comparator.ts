@@ -4,14 +4,16 @@
  * Pure: bytes and statuses in, a `Comparison` out. Whatever the bytes are, the verdict is a fault and never an error.
  * The primary's answer is the measure: outputs that only the shadow has are not looked at.
  */
-import { PredictResponseView, parsePredictResponse, type TensorView } from '../../proto/tensor/tensor-view.ts';
+import type { TensorView } from '../../proto/tensor/tensor-view.ts';
 import { WireError } from '../../proto/tensor/wire-error.ts';
+import { type BodyForm, BodyTensors } from './body-tensors.ts';
 import { ClassVectors, topClass } from './class-vector.ts';
 import { type Comparison, MAX_ROWS } from './comparison.ts';
 import { ElementReader, type Floats, isFloat, MAX_READ_ELEMENTS } from './element-reader.ts';
 import { Fault } from './fault-kinds.ts';
 import { isClassScores, LabelChoice } from './label-rule.ts';
-import { faultOf, MessageBytes } from './message-bytes.ts';
+import { faultOf } from './message-bytes.ts';
+import type { OutputRows } from './output-rows.ts';
 import type { PairRecord } from './pair-record.ts';
 
 /** What the comparison needs of the policy. */
@@ -31,21 +33,13 @@ const OK = 0;
 
 /** One side's answer, parsed. Used again for every pair. */
 class Answer {
-  readonly bytes = new MessageBytes();
-  readonly view = new PredictResponseView();
+  readonly tensors = new BodyTensors();
   readonly elements = new ElementReader();
+}
 
-  /** Parses `body`; returns `Fault.NONE`, or why it cannot be read. */
-  open(body: Uint8Array): number {
-    const fault = this.bytes.open(body);
-    if (fault !== Fault.NONE) return fault;
-    try {
-      parsePredictResponse(this.view, this.bytes.buffer, this.bytes.start, this.bytes.end);
-      return Fault.NONE;
-    } catch (error) {
-      return faultOf(error);
-    }
-  }
+/** How the bodies of a pair are written. */
+export function formOf(pair: PairRecord): BodyForm {
+  return { protocol: pair.protocol, method: pair.method };
 }
 
 /** Compares pairs one after the other; not reentrant. */
@@ -66,22 +60,25 @@ export class Comparator {
     out.shadowFailed = pair.shadowStatus !== OK;
     out.statusDiffers = primaryFailed !== out.shadowFailed;
     if (!primaryFailed && !out.shadowFailed) out.latencyDifferenceMs = pair.shadowLatencyMs - pair.primaryLatencyMs;
-    if (!primaryFailed) out.primaryFaults = this.primary.open(pair.primaryBody);
-    if (!out.shadowFailed) out.shadowFaults = this.shadow.open(pair.shadowBody);
+    const form = formOf(pair);
+    if (!primaryFailed) out.primaryFaults = this.primary.tensors.openAnswer(pair.primaryBody, form);
+    if (!out.shadowFailed) out.shadowFaults = this.shadow.tensors.openAnswer(pair.shadowBody, form);
     out.primaryUsable = !primaryFailed && out.primaryFaults === Fault.NONE;
     if (out.primaryUsable) this.compareOutputs(out);
-    this.primary.bytes.release();
-    this.shadow.bytes.release();
+    this.primary.tensors.release();
+    this.shadow.tensors.release();
   }
 
   private compareOutputs(out: Comparison): void {
-    const { bytes, view } = this.primary;
+    const { buffer, list } = this.primary.tensors;
     try {
-      this.choice.choose(bytes.buffer, view.outputs, this.rules.labelOutput);
+      const answered = !out.shadowFailed && out.shadowFaults === Fault.NONE;
+      if (answered) this.alignNumbers();
+      this.choice.choose(buffer, list, this.rules.labelOutput);
       out.rule = this.choice.rule;
       out.setRows(this.rowCount());
-      if (out.shadowFailed || out.shadowFaults !== Fault.NONE) return;
-      for (let i = 0; i < view.outputs.count; i++) this.compareOutput(out, i);
+      if (!answered) return;
+      for (let i = 0; i < list.count; i++) this.compareOutput(out, i);
     } catch (error) {
       // What can fail here is a name or a tensor of the primary's that is not what it claims to be.
       out.primaryFaults |= faultOf(error);
@@ -89,9 +86,21 @@ export class Comparator {
     }
   }
 
+  /** Text does not say its type: where one side wrote whole numbers and the other did not, both are numbers. */
+  private alignNumbers(): void {
+    const { buffer, list } = this.primary.tensors;
+    for (let i = 0; i < list.count; i++) {
+      const tensor = list.tensors[i]!;
+      const other = this.shadow.tensors.list.find(this.shadow.tensors.buffer, list.nameAt(buffer, i));
+      if (other === null || other.dtype === tensor.dtype) continue;
+      if (isFloat(other.dtype)) this.primary.tensors.widen(tensor);
+      if (isFloat(tensor.dtype)) this.shadow.tensors.widen(other);
+    }
+  }
+
   /** The first dimension of the output that decides, or the one that all float outputs share. */
   private rowCount(): number {
-    const { outputs } = this.primary.view;
+    const outputs = this.primary.tensors.list;
     if (this.choice.labelIndex >= 0) {
       const label = outputs.tensors[this.choice.labelIndex]!;
       return label.rank === 0 ? 1 : label.dims[0]!;
@@ -107,21 +116,27 @@ export class Comparator {
   }
 
   private compareOutput(out: Comparison, index: number): void {
-    const { outputs } = this.primary.view;
+    const outputs = this.primary.tensors.list;
     const tensor = outputs.tensors[index]!;
     const decides = index === this.choice.labelIndex || (out.rule === 'tolerance' && isFloat(tensor.dtype));
-    const other = this.shadow.view.outputs.find(
-      this.shadow.bytes.buffer,
-      outputs.nameAt(this.primary.bytes.buffer, index),
-    );
+    const name = outputs.nameAt(this.primary.tensors.buffer, index);
+    const other = this.shadow.tensors.list.find(this.shadow.tensors.buffer, name);
+    const kind = !isFloat(tensor.dtype) ? 'labels' : this.isVectors(index, tensor) ? 'class_scores' : 'numbers';
+    const rows = out.beginOutput(name, kind);
     const fault = this.mismatch(tensor, other);
     if (fault !== Fault.NONE || other === null) {
       out.shadowFaults |= fault;
+      if (rows !== null) rows.mismatched = true;
       if (decides) out.rowAgreement.fill(0, 0, out.rows);
       return;
     }
-    if (isFloat(tensor.dtype)) this.compareFloats(out, index, tensor, other);
-    else if (decides) this.compareLabels(out, tensor, other);
+    if (isFloat(tensor.dtype)) this.compareFloats(out, rows, index, tensor, other);
+    else this.compareLabels(out, rows, decides, tensor, other);
+  }
+
+  /** The output whose distribution is followed is one of class vectors if its shape is; other such shapes may be boxes. */
+  private isVectors(index: number, tensor: TensorView): boolean {
+    return index === this.choice.scoreIndex && isClassScores(tensor);
   }
 
   private mismatch(tensor: TensorView, other: TensorView | null): number {
@@ -136,26 +151,41 @@ export class Comparator {
     throw new WireError('too_large', 'PredictResponse', `more than ${MAX_ANSWER_ELEMENTS} elements`);
   }
 
-  private compareLabels(out: Comparison, tensor: TensorView, other: TensorView): void {
+  private compareLabels(
+    out: Comparison,
+    rows: OutputRows | null,
+    decides: boolean,
+    tensor: TensorView,
+    other: TensorView,
+  ): void {
     const count = tensor.elementCount;
-    const expected = this.primary.elements.values(this.primary.bytes.buffer, tensor, count);
-    const found = this.readShadow(out, () => this.shadow.elements.values(this.shadow.bytes.buffer, other, count));
+    if (!decides && rows === null) return;
+    const expected = this.primary.elements.values(this.primary.tensors.buffer, tensor, count);
+    const found = this.readShadow(out, () => this.shadow.elements.values(this.shadow.tensors.buffer, other, count));
     if (found === null) {
-      out.rowAgreement.fill(0, 0, out.rows);
+      if (decides) out.rowAgreement.fill(0, 0, out.rows);
       return;
     }
     const width = tensor.rank === 0 ? 1 : count / tensor.dims[0]!;
     for (let row = 0; row < out.rows && (row + 1) * width <= count; row++) {
       let equal = 0;
       for (let i = row * width; i < (row + 1) * width; i++) if (expected[i] === found[i]) equal++;
-      if (width > 0) out.rowAgreement[row] = equal / width;
+      if (width === 0) continue;
+      if (decides) out.rowAgreement[row] = equal / width;
+      if (rows !== null && row < rows.rows) rows.distance[row] = 1 - equal / width;
     }
   }
 
-  private compareFloats(out: Comparison, index: number, tensor: TensorView, other: TensorView): void {
+  private compareFloats(
+    out: Comparison,
+    output: OutputRows | null,
+    index: number,
+    tensor: TensorView,
+    other: TensorView,
+  ): void {
     const count = tensor.elementCount;
-    const expected = this.primary.elements.floats(this.primary.bytes.buffer, tensor, count);
-    const found = this.readShadow(out, () => this.shadow.elements.floats(this.shadow.bytes.buffer, other, count));
+    const expected = this.primary.elements.floats(this.primary.tensors.buffer, tensor, count);
+    const found = this.readShadow(out, () => this.shadow.elements.floats(this.shadow.tensors.buffer, other, count));
     if (found === null) {
       if (index === this.choice.labelIndex || out.rule === 'tolerance') out.rowAgreement.fill(0, 0, out.rows);
       return;
@@ -167,9 +197,12 @@ export class Comparator {
     const width = count / rows;
     for (let row = 0; row < rows; row++) {
       const slot = Math.min(row, MAX_ROWS - 1);
-      this.compareNumbers(out, slot, expected, found, row * width, width);
+      const own = output !== null && row < output.rows ? output : null;
+      this.compareNumbers(out, own, slot, expected, found, row * width, width);
       if (row !== slot) continue;
-      if (index === this.choice.scoreIndex) this.compareScores(out, row, tensor, expected, found, row * width, width);
+      if (index === this.choice.scoreIndex) {
+        this.compareScores(out, own, row, tensor, expected, found, row * width, width);
+      }
       if (index === this.choice.labelIndex) this.judge(out, row, tensor, expected, found, row * width, width);
     }
   }
@@ -177,6 +210,7 @@ export class Comparator {
   /** Differences and faults of `count` elements; under the tolerance rule, agreement too. */
   private compareNumbers(
     out: Comparison,
+    output: OutputRows | null,
     row: number,
     expected: Floats,
     found: Floats,
@@ -184,30 +218,33 @@ export class Comparator {
     count: number,
   ): void {
     const { absoluteTolerance, relativeTolerance } = this.rules;
-    let within = true;
+    let outside = 0;
     for (let i = from; i < from + count; i++) {
       const p = expected[i]!;
       const s = found[i]!;
       const difference = Math.abs(s - p);
       if (difference < Number.POSITIVE_INFINITY) {
+        if (output !== null) addDifference(output, row, difference, Math.abs(p));
         if (difference > out.rowMaxAbs[row]!) out.rowMaxAbs[row] = difference;
         out.rowAbsSum[row]! += difference;
         out.rowAbsElements[row]!++;
-        if (difference > absoluteTolerance + relativeTolerance * Math.abs(p)) within = false;
+        if (difference > absoluteTolerance + relativeTolerance * Math.abs(p)) outside++;
       } else {
         out.rowPrimaryFaults[row]! |= numberFault(p);
         out.rowShadowFaults[row]! |= numberFault(s);
-        if (!Object.is(p, s)) within = false;
+        if (!Object.is(p, s)) outside++;
       }
     }
+    if (output !== null && output.kind === 'numbers' && count > 0) output.distance[row] = outside / count;
     if (out.rule !== 'tolerance') return;
-    if (!within) out.rowAgreement[row] = 0;
+    if (outside > 0) out.rowAgreement[row] = 0;
     else if (out.rowAgreement[row]! < 0) out.rowAgreement[row] = 1;
   }
 
   /** Distribution figures of a row; a row of many class vectors gives their mean divergence and its first one's score. */
   private compareScores(
     out: Comparison,
+    output: OutputRows | null,
     row: number,
     tensor: TensorView,
     expected: Floats,
@@ -221,6 +258,8 @@ export class Comparator {
     if (!isClassScores(tensor)) return;
     const classes = tensor.dims[tensor.rank - 1]!;
     let sum = 0;
+    let kl = 0;
+    let flips = 0;
     let vectors = 0;
     for (let at = from; at < from + count; at += classes) {
       const divergence = this.vectors.divergence(expected, found, at, classes);
@@ -230,9 +269,17 @@ export class Comparator {
       }
       if (divergence < 0) continue;
       sum += divergence;
+      kl += this.vectors.kl;
+      if (topClass(expected, at, classes) !== topClass(found, at, classes)) flips++;
       vectors++;
     }
-    if (vectors > 0) out.rowVectorJs[row] = sum / vectors;
+    if (vectors === 0) return;
+    out.rowVectorJs[row] = sum / vectors;
+    if (output === null) return;
+    output.js[row] = sum / vectors;
+    output.kl[row] = kl / vectors;
+    output.flips[row] = flips / vectors;
+    output.distance[row] = sum / vectors / Math.LN2;
   }
 
   /** Whether the row decided the same: a row of many class vectors agrees by their share. */
@@ -267,6 +314,15 @@ export class Comparator {
       return null;
     }
   }
+}
+
+function addDifference(output: OutputRows, row: number, difference: number, size: number): void {
+  output.absSum[row]! += difference;
+  output.elements[row]!++;
+  if (difference > output.absMax[row]!) output.absMax[row] = difference;
+  if (size === 0) return;
+  output.relativeSum[row]! += difference / size;
+  output.relativeElements[row]!++;
 }
 
 function numberFault(value: number): number {

@@ -1,5 +1,6 @@
 /** The figures of a comparison as the admin API tells them: plain JSON, nothing that is not a number. */
 import type { EvidenceFigures } from './evidence.ts';
+import type { OutputFigures } from './output-figures.ts';
 import type { DriftFigures } from './score-histogram.ts';
 
 /** Faults of answers by kind: see fault-kinds.ts. Kinds that did not occur are left out. */
@@ -29,6 +30,8 @@ export interface CohortFigures {
   readonly vectorJsDivergence: number | null;
   /** How the two sides' scores are distributed and how far apart; null for models without scores. */
   readonly scores: DriftFigures | null;
+  /** Each output by itself, with the distance that fits what it holds. */
+  readonly outputs: Readonly<Record<string, OutputFigures>>;
   /** Evidence about `divergence` that holds however often one looks. */
   readonly evidence: EvidenceFigures;
 }

@@ -5,6 +5,7 @@
  * are not judged, and what their numbers show is booked on the last row.
  */
 import { Fault } from './fault-kinds.ts';
+import { MAX_OUTPUTS, type OutputKind, OutputRows } from './output-rows.ts';
 
 /** Rows of one answer that are told apart. */
 export const MAX_ROWS = 65_536;
@@ -42,8 +43,22 @@ export class Comparison {
   rowPrimaryScore = new Float64Array(FIRST_ROWS);
   rowShadowScore = new Float64Array(FIRST_ROWS);
 
+  /** Outputs by themselves: `outputs[0 .. outputCount)`. */
+  readonly outputs: OutputRows[] = [];
+  outputCount = 0;
+
+  /** The next output's rows; null where there are too many outputs to tell apart. */
+  beginOutput(name: string, kind: OutputKind): OutputRows | null {
+    if (this.outputCount >= MAX_OUTPUTS) return null;
+    if (this.outputCount === this.outputs.length) this.outputs.push(new OutputRows());
+    const output = this.outputs[this.outputCount++]!;
+    output.begin(name, kind, this.rows);
+    return output;
+  }
+
   /** Forgets the last pair; the rows are set by `setRows`. */
   reset(): void {
+    this.outputCount = 0;
     this.rule = 'none';
     this.primaryUsable = false;
     this.shadowFailed = false;

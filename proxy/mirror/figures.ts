@@ -7,6 +7,7 @@ import type { Comparison } from './comparison.ts';
 import type { CohortFigures, ComparisonFigures, FaultCounts, SliceFigures } from './comparison-figures.ts';
 import type { EvidenceSums, EvidenceTest } from './evidence.ts';
 import { FAULT_KINDS } from './fault-kinds.ts';
+import { addOutputs, mergeOutputs, type OutputTable, outputFigures } from './output-figures.ts';
 import { addScores, createScores, driftFigures, mergeScores, type ScoreSums } from './score-histogram.ts';
 
 /** Sums over the pairs of one cohort, or over all of a comparison. */
@@ -34,6 +35,7 @@ export interface CohortSums {
   evidence: EvidenceSums;
   /** Null until a score is seen. */
   scores: ScoreSums | null;
+  outputs: OutputTable;
 }
 
 /** Sums of one shadow against one primary cluster of a model. */
@@ -70,6 +72,7 @@ export function createCohortSums(name: string, evidence: EvidenceSums): CohortSu
     vectorRows: 0,
     evidence,
     scores: null,
+    outputs: new Map(),
   };
 }
 
@@ -106,6 +109,7 @@ export function addComparison(
       judged++;
     }
   }
+  addOutputs(sums.outputs, comparison.outputs, comparison.outputCount, order, from, to);
   countFaults(sums.shadowFaults, shadowFaults);
   countFaults(sums.primaryFaults, primaryFaults);
   if (judged === 0) return;
@@ -173,6 +177,7 @@ function mergeCohort(into: CohortSums, from: CohortSums, test: EvidenceTest): vo
   into.vectorJsSum += from.vectorJsSum;
   into.vectorRows += from.vectorRows;
   if (test.fits(into.evidence) && test.fits(from.evidence)) test.merge(into.evidence, from.evidence);
+  mergeOutputs(into.outputs, from.outputs);
   if (from.scores === null) return;
   into.scores ??= createScores();
   mergeScores(into.scores, from.scores);
@@ -206,6 +211,7 @@ function cohortFigures(sums: CohortSums, test: EvidenceTest): CohortFigures {
     divergence: mean(sums.distanceSum, sums.judgedPairs),
     vectorJsDivergence: mean(sums.vectorJsSum, sums.vectorRows),
     scores: sums.scores === null ? null : driftFigures(sums.scores),
+    outputs: outputFigures(sums.outputs),
     evidence: test.figures(test.fits(sums.evidence) ? sums.evidence : test.createSums()),
   };
 }

@@ -6,11 +6,12 @@
  * embeddings, whose single elements say nothing, and are left out.
  */
 import { DataType } from '../../proto/tensor/dtype.ts';
-import { PredictRequestView, parsePredictRequest, type TensorView } from '../../proto/tensor/tensor-view.ts';
+import type { TensorView } from '../../proto/tensor/tensor-view.ts';
+import { type BodyForm, BodyTensors } from './body-tensors.ts';
 import { MAX_ROWS } from './comparison.ts';
 import { ElementReader } from './element-reader.ts';
 import { Fault } from './fault-kinds.ts';
-import { faultOf, MessageBytes } from './message-bytes.ts';
+import { faultOf } from './message-bytes.ts';
 
 /** Elements of a row beyond which a tensor is left out. */
 const MAX_WIDTH = 64;
@@ -30,20 +31,12 @@ interface InputColumn {
 
 /** Reads requests; shared by all comparisons, since nothing of a request is kept. */
 export class InputReader {
-  readonly bytes = new MessageBytes();
-  readonly view = new PredictRequestView();
+  readonly tensors = new BodyTensors();
   readonly elements = new ElementReader();
 
   /** Parses a captured request; false where it is none. */
-  open(request: Uint8Array): boolean {
-    if (request.length === 0 || this.bytes.open(request) !== Fault.NONE) return false;
-    try {
-      parsePredictRequest(this.view, this.bytes.buffer, this.bytes.start, this.bytes.end);
-      return true;
-    } catch (error) {
-      faultOf(error);
-      return false;
-    }
+  open(request: Uint8Array, form: BodyForm): boolean {
+    return request.length > 0 && this.tensors.openRequest(request, form) === Fault.NONE;
   }
 }
 
@@ -56,13 +49,13 @@ export class InputColumns {
 
   /** The columns of the request that `reader` has open, in the order of tensor names, at most `max` of them. */
   static of(reader: InputReader, rows: number, max: number): InputColumns {
-    const { inputs } = reader.view;
+    const { list: inputs } = reader.tensors;
     const columns: InputColumn[] = [];
     for (const index of namesInOrder(reader)) {
       const tensor = inputs.tensors[index]!;
       const width = rowWidth(tensor, rows);
       if (width === 0 || width > MAX_WIDTH) continue;
-      const name = inputs.nameAt(reader.bytes.buffer, index);
+      const name = inputs.nameAt(reader.tensors.buffer, index);
       for (let element = 0; element < width && columns.length < max; element++) {
         const texts = tensor.dtype === DataType.STRING ? [] : null;
         columns.push({ tensor: name, element, width, texts, numbers: new Map() });
@@ -92,7 +85,7 @@ export class InputColumns {
       const { tensor: name, width } = this.columns[column]!;
       let end = column + 1;
       while (end < count && this.columns[end]!.tensor === name) end++;
-      const tensor = reader.view.inputs.find(reader.bytes.buffer, name);
+      const tensor = reader.tensors.list.find(reader.tensors.buffer, name);
       if (tensor !== null && rowWidth(tensor, rows) === width) this.fillTensor(reader, tensor, column, end, taken, out);
       column = end;
     }
@@ -108,7 +101,7 @@ export class InputColumns {
   ): void {
     const { width } = this.columns[first]!;
     try {
-      const values = reader.elements.values(reader.bytes.buffer, tensor, taken * width);
+      const values = reader.elements.values(reader.tensors.buffer, tensor, taken * width);
       for (let row = 0; row < taken; row++) {
         for (let column = first; column < end; column++) {
           const value = values[row * width + this.columns[column]!.element]!;
@@ -141,7 +134,7 @@ function rowWidth(tensor: TensorView, rows: number): number {
 }
 
 function namesInOrder(reader: InputReader): number[] {
-  const { inputs } = reader.view;
-  const names = Array.from({ length: inputs.count }, (_, i) => inputs.nameAt(reader.bytes.buffer, i));
+  const { list: inputs } = reader.tensors;
+  const names = Array.from({ length: inputs.count }, (_, i) => inputs.nameAt(reader.tensors.buffer, i));
   return [...names.keys()].sort((a, b) => (names[a]! < names[b]! ? -1 : 1));
 }

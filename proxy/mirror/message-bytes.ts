@@ -1,4 +1,4 @@
-/** Opens the gRPC message of a captured body: prefix checked, inflated where its flag says so, bounded in size. */
+/** Opens the message of a captured body: a gRPC prefix checked, inflated where it is compressed, bounded in size. */
 import { inflateMessageSync } from '../../proto/grpc/compression.ts';
 import { PREFIX_BYTES } from '../../proto/grpc/message-framing.ts';
 import { WireError } from '../../proto/tensor/wire-error.ts';
@@ -24,6 +24,17 @@ export class MessageBytes {
     this.start = PREFIX_BYTES;
     this.end = framed.length;
     return framed[0] === 1 ? this.inflate() : Fault.NONE;
+  }
+
+  /** Points at a body without a gRPC prefix; one that begins as gzip or zlib streams do, and no text does, is inflated. */
+  openPlain(body: Uint8Array): number {
+    if (body.length === 0) return Fault.NO_MESSAGE;
+    this.buffer = Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+    this.start = 0;
+    this.end = this.buffer.length;
+    const isGzip = this.end > 2 && body[0] === 0x1f && body[1] === 0x8b;
+    const isZlib = this.end > 2 && (body[0]! & 0x0f) === 8 && (body[0]! * 256 + body[1]!) % 31 === 0;
+    return isGzip || isZlib ? this.inflate() : Fault.NONE;
   }
 
   /** Lets go of the bytes. */

@@ -8,8 +8,9 @@
  *   3 x u32                   bytes of JSON at the start of request, primary and shadow body (0: all of it); see below
  *   7 x (u16 length, latin1)  model, primary cluster, shadow cluster, cohort header value, encoding of the primary's
  *                             answer and of the shadow's, method
- *   3 x (u32 length, bytes)   request body, primary body, shadow body: gRPC messages with their 5-byte prefix, REST
- *                             bodies as they were
+ *   i32 secondary gRPC status
+ *   4 x (u32 length, bytes)   request body, primary body, shadow body, secondary body: gRPC messages with their 5-byte
+ *                             prefix, REST bodies as they were
  *
  * A REST body of the Open Inference Protocol may carry tensors as bytes behind its JSON (`Inference-Header-Content-Length`).
  * Numbers are little-endian and unaligned. A record that does not fit is refused whole, never cut.
@@ -19,8 +20,10 @@
 const MAX_TEXT = 256;
 const FIXED_BYTES = 4 + 8 + 16 + 1 + 12;
 const TEXTS = 7;
+const BODIES = 4;
 /** A record with empty fields. */
-const MIN_RECORD_BYTES = FIXED_BYTES + TEXTS * 2 + 3 * 4;
+const MIN_RECORD_BYTES = FIXED_BYTES + TEXTS * 2 + 4 + BODIES * 4;
+const NO_BYTES = new Uint8Array(0);
 
 /** What the bodies of a pair are written in. */
 export const PairProtocol = { TFS_GRPC: 0, OIP_GRPC: 1, TFS_REST: 2, OIP_REST: 3 } as const;
@@ -52,13 +55,17 @@ export interface PairRecord {
   readonly request: Uint8Array;
   readonly primaryBody: Uint8Array;
   readonly shadowBody: Uint8Array;
+  /** The primary's answer to the same request sent to it again, for the noise floor; -1 and empty where it was not. */
+  readonly secondaryStatus?: number;
+  readonly secondaryBody?: Uint8Array;
 }
 
 /** Bytes the record takes. */
 export function recordSize(pair: PairRecord): number {
   let size = FIXED_BYTES;
   for (const text of texts(pair)) size += 2 + Math.min(text.length, MAX_TEXT);
-  return size + 12 + pair.request.length + pair.primaryBody.length + pair.shadowBody.length;
+  size += 4 + BODIES * 4 + (pair.secondaryBody ?? NO_BYTES).length;
+  return size + pair.request.length + pair.primaryBody.length + pair.shadowBody.length;
 }
 
 /** Writes a record at `at` and returns where the next one goes; the caller has checked that `recordSize` fits. */
@@ -78,7 +85,8 @@ export function writeRecord(out: Buffer, at: number, pair: PairRecord): number {
     at = out.writeUInt16LE(cut.length, at);
     at += out.write(cut, at, 'latin1');
   }
-  for (const bytes of [pair.request, pair.primaryBody, pair.shadowBody]) {
+  at = out.writeInt32LE(pair.secondaryStatus ?? -1, at);
+  for (const bytes of [pair.request, pair.primaryBody, pair.shadowBody, pair.secondaryBody ?? NO_BYTES]) {
     at = out.writeUInt32LE(bytes.length, at);
     out.set(bytes, at);
     at += bytes.length;
@@ -100,8 +108,10 @@ export function* readRecords(buffer: Buffer, length: number): Generator<PairReco
       text.push(buffer.toString('latin1', at + 2, at + 2 + bytes));
       at += 2 + bytes;
     }
+    const secondaryStatus = buffer.readInt32LE(at);
+    at += 4;
     const bodies: Uint8Array[] = [];
-    for (let i = 0; i < 3; i++) {
+    for (let i = 0; i < BODIES; i++) {
       const bytes = buffer.readUInt32LE(at);
       bodies.push(buffer.subarray(at + 4, at + 4 + bytes));
       at += 4 + bytes;
@@ -125,6 +135,8 @@ export function* readRecords(buffer: Buffer, length: number): Generator<PairReco
       request: bodies[0]!,
       primaryBody: bodies[1]!,
       shadowBody: bodies[2]!,
+      secondaryStatus,
+      secondaryBody: bodies[3]!,
     };
     start += size;
   }

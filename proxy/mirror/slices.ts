@@ -1,4 +1,5 @@
 /** Slice discovery for one comparison: requests in, found slices out as the admin API tells them. */
+import type { BodyForm } from './body-tensors.ts';
 import type { Comparison } from './comparison.ts';
 import type { SliceFigures } from './comparison-figures.ts';
 import { InputColumns, type InputReader } from './input-columns.ts';
@@ -15,14 +16,14 @@ export class Slices {
   private finder: SliceFinder | null = null;
 
   /** Takes the rows of a pair whose request is in `reader`; requests that cannot be read are passed over. */
-  add(reader: InputReader, request: Uint8Array, comparison: Comparison): void {
-    if (!comparison.primaryUsable || !reader.open(request)) return;
+  add(reader: InputReader, request: Uint8Array, form: BodyForm, comparison: Comparison): void {
+    if (!comparison.primaryUsable || !reader.open(request, form)) return;
     try {
       this.take(reader, comparison);
     } catch (error) {
       faultOf(error);
     } finally {
-      reader.bytes.release();
+      reader.tensors.release();
     }
   }
 

@@ -1,0 +1,7 @@
+/** What is known of the protocols and methods that pair records name. */
+
+/** Names of `PairProtocol` by number, as exports show them. */
+export const PROTOCOL_NAMES: readonly string[] = ['tfs_grpc', 'oip_grpc', 'tfs_rest', 'oip_rest'];
+
+/** Methods of TensorFlow Serving whose messages hold examples instead of tensors, as pair records name them. */
+export const EXAMPLE_METHODS: ReadonlySet<string> = new Set(['Classify', 'Regress', 'MultiInference']);
