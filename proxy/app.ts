@@ -18,6 +18,7 @@ import type { EnvironmentVariables } from './config/env.ts';
 import { describeConfiguration } from './config/redact.ts';
 import type { ClusterSnapshot, EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
 import { ConfigSource, type Configuration } from './config/source.ts';
+import { tlsFilesOf } from './config/tls-material.ts';
 import { DataThreads } from './data-threads.ts';
 import { AnalysisClient } from './mirror/analysis-client.ts';
 import type { ComparisonPolicy } from './mirror/messages.ts';
@@ -29,6 +30,7 @@ import { gaugeSlots } from './stats/catalogue.ts';
 import { MetricsExposition } from './stats/exposition.ts';
 import { StatsLayout } from './stats/layout.ts';
 import { StatsRegions } from './stats/region.ts';
+import { TlsStore } from './tls-store.ts';
 
 /** Breakers one run can hand out; names are never forgotten within a run. */
 const MAX_BREAKERS = 1024;
@@ -42,6 +44,7 @@ export class App {
   private readonly exposition: MetricsExposition;
   private readonly analysis: AnalysisClient;
   private readonly threads: DataThreads;
+  private readonly tls: TlsStore;
   private readonly admin: AdminServer;
   private readonly readiness = new ReadinessProbe();
   private readonly transitions = new TransitionLog();
@@ -76,7 +79,10 @@ export class App {
       log,
       onRestart: () => this.connectAnalysis(),
     });
+    this.tls = new TlsStore({ log, onChange: (material) => this.threads?.sendTls(material) });
+    this.tls.follow(tlsFilesOf(settings, mesh));
     this.threads = new DataThreads({
+      tlsMaterials: () => this.tls.materials,
       settings,
       snapshot: mesh,
       statsBuffers: regions.buffers,
@@ -93,6 +99,7 @@ export class App {
   async start(): Promise<void> {
     await this.threads.start();
     this.source.start();
+    this.tls.start();
     for (const address of this.source.current.settings.adminListen)
       this.announceAdmin(await this.admin.listen(address));
   }
@@ -111,6 +118,7 @@ export class App {
     await new Promise((resolve) => setTimeout(resolve, Math.min(shutdownDelayMs, shutdownGracePeriodMs)));
     const cut = await this.threads.drain(Math.max(0, deadlineMs - systemClock.nowMs()));
     this.source.close();
+    this.tls.close();
     await this.analysis.stop();
     this.admin.close();
     this.log.info('stopped', { requestsCut: cut });
@@ -121,7 +129,14 @@ export class App {
   }
 
   private publish(configuration: Configuration): void {
-    const { mesh } = configuration;
+    const { mesh, settings } = configuration;
+    try {
+      this.tls.follow(tlsFilesOf(settings, mesh));
+    } catch (error) {
+      // Good when the edit was read and broken since: the data threads keep the snapshot they have.
+      this.log.error('certificates_unreadable', { error, revision: mesh.revision });
+      return;
+    }
     this.retainSeries(mesh);
     this.analysis.setPolicies(comparisonPolicies(mesh));
     this.threads.publish(mesh);
@@ -164,6 +179,7 @@ export class App {
         handle: () => this.answerModels(),
       },
       { method: 'GET', path: '/config', help: 'what is running, secrets hidden', handle: () => this.answerConfig() },
+      { method: 'GET', path: '/tls', help: 'certificates in force', handle: () => jsonAnswer(this.tls.describe()) },
       {
         method: 'GET',
         path: '/breakers',
@@ -234,6 +250,13 @@ export class App {
   private observe(): void {
     const mesh = () => this.source.current.mesh;
     this.exposition.observe('configRevision', () => [{ labels: [], value: mesh().revision }]);
+    this.exposition.observe('certificateExpiry', () =>
+      this.tls.expiries().map(({ file, seconds }) => ({ labels: [file], value: seconds })),
+    );
+    this.exposition.observe('certificateReloads', () => [
+      { labels: ['applied'], value: this.tls.reloads },
+      { labels: ['refused'], value: this.tls.failedReloads },
+    ]);
     this.exposition.observe('breakerState', () =>
       mesh().clusters.flatMap((cluster) => {
         const { state } = this.describe(cluster);

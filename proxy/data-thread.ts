@@ -13,9 +13,11 @@ import { HeadParser } from '../proto/http1/head-parser.ts';
 import { DEFAULT_HTTP1_LIMITS } from '../proto/http1/limits.ts';
 import { HTTP2_COUNTER_SLOTS } from '../proto/http2/counters.ts';
 import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from '../proto/http2/limits.ts';
+import { TLS_RESULT_SLOTS } from '../proto/io/tls-result.ts';
 import { AccessLog } from './access-log.ts';
 import { DataPlane } from './data-plane.ts';
 import { Listener } from './listener/listener.ts';
+import type { TlsTerminationOptions } from './listener/tls-termination.ts';
 import { Mesh } from './mesh.ts';
 import { PairSender } from './mirror/pair-sender.ts';
 import { Mirroring } from './mirroring.ts';
@@ -24,6 +26,7 @@ import { LoopWatch } from './stats/loop-watch.ts';
 import { StatsRegion } from './stats/region.ts';
 import { ProcessSlot } from './stats/slots.ts';
 import type { DataThreadData, FromData, ListenRequest, ToData } from './thread-messages.ts';
+import { TlsContexts } from './tls-contexts.ts';
 
 /** Longest wait for an opaque connection's upstream, milliseconds. */
 const OPAQUE_CONNECT_TIMEOUT_MS = 10_000;
@@ -70,12 +73,15 @@ const accessLog =
       });
 const sender = new PairSender();
 const mirroring = new Mirroring({ clock, wheel, cells, sender, random: Math.random });
+const tls = new TlsContexts(settings.tlsMinVersion, data.tlsMaterials, countersFrom(ProcessSlot.TLS_UPSTREAM));
+const tlsServer = settings.tlsServer === null ? null : tls.serverRole(settings.tlsServer);
 const mesh = new Mesh(data.snapshot, {
   clock,
   breakerCells: new BreakerCells(data.breakerBuffer, data.index),
   statsCells: cells,
   upstreamLimits,
   upstreamCounters,
+  tlsRole: (origination) => tls.clientRole(origination),
   onBreaker: (cluster, transition) => tell({ type: 'breaker', cluster, transition }),
 });
 const plane = new DataPlane({
@@ -109,6 +115,16 @@ function countersAt(slot: number): Float64Array {
   return cells.subarray(slot, slot + HTTP2_COUNTER_SLOTS);
 }
 
+function countersFrom(slot: number): Float64Array {
+  return cells.subarray(slot, slot + TLS_RESULT_SLOTS);
+}
+
+function termination(mode: 'off' | 'permissive' | 'strict'): TlsTerminationOptions | null {
+  if (mode === 'off' || tlsServer === null) return null;
+  const counters = countersFrom(ProcessSlot.TLS_DOWNSTREAM);
+  return { mode, role: () => tlsServer, maxHandshakes: settings.tlsMaxHandshakes, counters };
+}
+
 function tell(message: FromData): void {
   control.postMessage(message);
 }
@@ -131,6 +147,7 @@ function createListener({ address, role }: ListenRequest): Listener {
     acceptExchange: (exchange) => plane.acceptExchange(exchange),
     http1Parser,
     http1Counters,
+    tls: termination(role === 'inbound' ? settings.inboundTls : settings.outboundTls),
     onRelayClosed: (relay) => accessLog?.connection(relay),
     opaqueUpstream: () => mesh.passthrough?.config.endpoints[0] ?? null,
   });
@@ -183,6 +200,9 @@ control.on('message', (message: ToData) => {
     case 'snapshot':
       mesh.apply(message.snapshot);
       tell({ type: 'applied', revision: message.snapshot.revision });
+      break;
+    case 'tls':
+      tls.set(message.material);
       break;
     case 'analysis':
       sender.connect(message.port);

@@ -12,14 +12,18 @@ import type { PortRange } from '../base/units.ts';
 import { formatAddress } from './config/address.ts';
 import type { ProcessSettings } from './config/process-fields.ts';
 import type { EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
+import { listenerTlsFiles, type TlsMaterial, tlsFilesId } from './config/tls-material.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
 import type { DataThreadData, FromData, ListenRequest, ToData } from './thread-messages.ts';
+import type { TlsServerPolicy } from './tls-contexts.ts';
 
 export interface DataThreadsOptions {
   readonly settings: ProcessSettings;
   readonly snapshot: MeshSnapshot;
   readonly statsBuffers: readonly SharedArrayBuffer[];
   readonly breakerBuffer: SharedArrayBuffer;
+  /** Certificates in force now. */
+  readonly tlsMaterials: () => readonly TlsMaterial[];
   readonly log: Logger;
   /** A thread is ready for messages. */
   readonly onStarted: (thread: number) => void;
@@ -85,6 +89,11 @@ export class DataThreads {
     this.broadcast({ type: 'snapshot', snapshot });
   }
 
+  /** New certificates; to be sent before the snapshot that first needs them. */
+  sendTls(material: TlsMaterial): void {
+    this.broadcast({ type: 'tls', material });
+  }
+
   /** Breakers live in shared memory, so one thread is told. */
   command(cluster: string, command: BreakerCommand): void {
     const [first] = this.running();
@@ -127,6 +136,11 @@ export class DataThreads {
         outboundMaxConcurrentStreams: settings.outboundMaxConcurrentStreams,
         outboundMaxHeaderListBytes: settings.outboundMaxHeaderListBytes,
         outboundMaxBufferedMessageBytes: settings.outboundMaxBufferedMessageBytes,
+        tlsMinVersion: settings.tlsMinVersion,
+        tlsMaxHandshakes: settings.tlsMaxHandshakes,
+        outboundTls: settings.outboundTls,
+        inboundTls: settings.inboundTls,
+        tlsServer: tlsServerPolicy(settings),
         logLevel: settings.logLevel,
         logFormat: settings.logFormat,
         accessLog: settings.accessLog,
@@ -135,6 +149,7 @@ export class DataThreads {
       },
       snapshot: this.snapshot,
       listen: this.listen,
+      tlsMaterials: options.tlsMaterials(),
       statsBuffer: options.statsBuffers[thread]!,
       breakerBuffer: options.breakerBuffer,
     };
@@ -225,6 +240,17 @@ export class DataThreads {
   private post(thread: number, message: ToData): void {
     this.threads[thread]?.worker.postMessage(message);
   }
+}
+
+function tlsServerPolicy(settings: ProcessSettings): TlsServerPolicy | null {
+  const files = listenerTlsFiles(settings);
+  if (files === null) return null;
+  return {
+    filesId: tlsFilesId(files),
+    clientCertificate: settings.tlsClientCertificate,
+    clientNames: settings.tlsClientNames ?? [],
+    handshakeTimeoutMs: settings.tlsHandshakeTimeoutMs,
+  };
 }
 
 function listenRequests(settings: ProcessSettings): ListenRequest[] {

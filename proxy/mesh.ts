@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { Http2Limits } from '../proto/http2/limits.ts';
+import type { TlsClientRole } from '../proto/io/tls.ts';
 import { SpecTarget } from '../proto/tensor/spec-rewrite.ts';
 import type {
   ClusterSnapshot,
@@ -14,6 +15,7 @@ import type {
   MeshSnapshot,
   ModelSnapshot,
   ShadowSnapshot,
+  TlsOrigination,
 } from './config/snapshot.ts';
 import type { BreakerCells } from './policy/breaker-cells.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
@@ -76,6 +78,7 @@ export interface MeshOptions {
   readonly upstreamLimits: Http2Limits;
   readonly upstreamCounters: Float64Array;
   readonly onBreaker: (cluster: string, transition: BreakerTransition) => void;
+  readonly tlsRole: (tls: TlsOrigination) => TlsClientRole;
 }
 
 /** Addresses that are not configured (original destinations) kept with a cluster of their own; the oldest goes first. */
@@ -102,7 +105,7 @@ export class Mesh {
     this.options = options;
     this.snapshot = snapshot;
     const { clock, upstreamLimits, statsCells, upstreamCounters } = options;
-    this.pools = new PoolTable(clock, upstreamLimits, statsCells, upstreamCounters);
+    this.pools = new PoolTable(clock, upstreamLimits, statsCells, upstreamCounters, options.tlsRole);
     this.apply(snapshot);
   }
 
@@ -218,6 +221,7 @@ export class Mesh {
 const DYNAMIC: Omit<ClusterSnapshot, 'name' | 'endpoints'> = {
   model: '',
   version: '',
+  tls: null,
   breaker: {
     enabled: false,
     windowMs: 10_000,

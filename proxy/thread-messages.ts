@@ -2,7 +2,9 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { LogFormat, LogLevel } from '../base/logger.ts';
 import type { EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
+import type { TlsMaterial, TlsMinVersion } from './config/tls-material.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
+import type { TlsServerPolicy } from './tls-contexts.ts';
 
 export type ListenerRole = 'outbound' | 'inbound';
 
@@ -14,6 +16,12 @@ export interface DataThreadSettings {
   readonly outboundMaxConcurrentStreams: number;
   readonly outboundMaxHeaderListBytes: number;
   readonly outboundMaxBufferedMessageBytes: number;
+  readonly tlsMinVersion: TlsMinVersion;
+  readonly tlsMaxHandshakes: number;
+  readonly outboundTls: 'off' | 'permissive' | 'strict';
+  readonly inboundTls: 'off' | 'permissive' | 'strict';
+  /** Null when no listener speaks TLS. */
+  readonly tlsServer: TlsServerPolicy | null;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
   readonly accessLog: 'off' | 'json' | 'text';
@@ -33,6 +41,7 @@ export interface DataThreadData {
   readonly settings: DataThreadSettings;
   readonly snapshot: MeshSnapshot;
   readonly listen: readonly ListenRequest[];
+  readonly tlsMaterials: readonly TlsMaterial[];
   readonly statsBuffer: SharedArrayBuffer;
   readonly breakerBuffer: SharedArrayBuffer;
 }
@@ -40,6 +49,8 @@ export interface DataThreadData {
 /** Control thread to data thread. */
 export type ToData =
   | { readonly type: 'snapshot'; readonly snapshot: MeshSnapshot }
+  /** Comes before the first snapshot that needs it. */
+  | { readonly type: 'tls'; readonly material: TlsMaterial }
   | { readonly type: 'analysis'; readonly port: MessagePort }
   | { readonly type: 'breaker'; readonly cluster: string; readonly command: BreakerCommand }
   /** Stop accepting, finish what is open, cut the rest after `deadlineMs`, answer `drained`. */

@@ -2,6 +2,7 @@
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { type ConnectAddress, openSocket } from '../io/adopt.ts';
 import type { ByteReader } from '../io/byte-socket.ts';
+import { openTlsSocket, type TlsClientRole } from '../io/tls.ts';
 import { Http1ClientConnection, type Http1ClientOwner } from './client-connection.ts';
 import { HeadParser } from './head-parser.ts';
 import { DEFAULT_HTTP1_LIMITS } from './limits.ts';
@@ -13,6 +14,7 @@ export interface Http1ClientOptions {
   readonly clock?: Clock;
   readonly counters?: Float64Array;
   readonly swept?: boolean;
+  readonly tls?: TlsClientRole | null;
   /** The socket stands; until then a request waits in it. */
   readonly onConnected?: (connection: Http1ClientConnection) => void;
 }
@@ -28,11 +30,15 @@ export function defaultParser(): HeadParser {
 /** Connects; the connection may be used at once, and reports a failed connect through `owner.onClosed`. */
 export function connectHttp1(address: ConnectAddress, options: Http1ClientOptions): Http1ClientConnection {
   let connection: Http1ClientConnection | null = null;
-  const io = openSocket(address, NOT_YET, () => {
+  const connected = () => {
     if (connection === null || connection.dead) return;
     connection.established = true;
     options.onConnected?.(connection);
-  });
+  };
+  const io =
+    options.tls != null
+      ? openTlsSocket(address, options.tls, 'http/1.1', NOT_YET, connected)
+      : openSocket(address, NOT_YET, connected);
   connection = new Http1ClientConnection(io, {
     owner: options.owner,
     parser: options.parser ?? defaultParser(),

@@ -10,8 +10,9 @@
  */
 import type { Socket } from 'node:net';
 import { acquireBuffer, OUTPUT_BUFFER_BYTES, releaseBuffer } from './buffer-pool.ts';
-import { awaitWrite, type WriteOwner, writeError, writeHandle } from './direct-write.ts';
+import { awaitWrite, writeError, writeHandle } from './direct-write.ts';
 import { type BufferHolder, threadMemory } from './memory-budget.ts';
+import { type TlsWriteObserver, TlsWriter } from './tls-writer.ts';
 
 /** Bytes handed to the kernel but not taken by it, above which a socket counts as not writable. */
 export const HIGH_WATER_BYTES = 256 * 1024;
@@ -61,7 +62,7 @@ export function sharedReadOptions(onRead: (length: number, buffer: Uint8Array) =
   return { buffer: sharedReadBuffer, callback: onRead };
 }
 
-export class ByteSocket implements BufferHolder, WriteOwner {
+export class ByteSocket implements BufferHolder, TlsWriteObserver {
   /** The net socket underneath; null only before `attach`. */
   socket: Socket | null = null;
   reader: ByteReader;
@@ -79,6 +80,8 @@ export class ByteSocket implements BufferHolder, WriteOwner {
   private stalled = false;
   /** The socket transforms what it carries (TLS): bytes go through its stream. */
   private streaming = false;
+  /** How a TLS socket is written; null for others. */
+  private tls: TlsWriter | null = null;
   private endWhenFlushed = false;
   private error: Error | null = null;
 
@@ -108,6 +111,22 @@ export class ByteSocket implements BufferHolder, WriteOwner {
     });
     socket.on('close', () => this.finish());
     if (!streaming) socket.resume();
+  }
+
+  /** Binds a TLS socket that reads into the shared buffer. What is written waits until `release`. */
+  attachTls(socket: Socket): void {
+    this.tls = new TlsWriter(this, socket);
+    this.attach(socket, false);
+  }
+
+  /** TLS: the peer is known, bytes may leave. */
+  release(): void {
+    this.tls?.release();
+  }
+
+  /** Why the socket was or is being closed; null for an orderly end. */
+  get failure(): Error | null {
+    return this.error;
   }
 
   /** False while too many bytes wait for the kernel, and after the close. */
@@ -222,8 +241,9 @@ export class ByteSocket implements BufferHolder, WriteOwner {
     if (this.closed || socket === null) return;
     // Unix sockets have no reset; destroying them is the same to the peer. While a shutdown is under way the system
     // refuses to reset, and a socket that tried would never say that it closed.
+    // TLS has no reset either: an end without its closing alert says the same.
     const isEnding = socket.writableEnded && !socket.writableFinished;
-    if (socket.remoteFamily === undefined || isEnding) socket.destroy();
+    if (socket.remoteFamily === undefined || isEnding || this.tls !== null) socket.destroy();
     else socket.resetAndDestroy?.();
   }
 
@@ -239,10 +259,11 @@ export class ByteSocket implements BufferHolder, WriteOwner {
   private send(socket: Socket, buffer: Buffer, length: number): void {
     const chunk = length === OUTPUT_BUFFER_BYTES ? buffer : buffer.subarray(0, length);
     this.bytesOut += length;
-    const handle = this.streaming ? null : writeHandle(socket);
+    const handle = this.streaming || this.tls !== null ? null : writeHandle(socket);
     if (handle === null) {
       this.waitFor(length);
-      socket.write(chunk, () => this.onWritten(buffer, length, 0));
+      if (this.tls !== null) this.tls.write(buffer, length);
+      else socket.write(chunk, () => this.onWritten(buffer, length, 0));
       return;
     }
     const result = handle.writeBuffer(null, chunk);
@@ -278,7 +299,13 @@ export class ByteSocket implements BufferHolder, WriteOwner {
     if (!this.closed) this.reader.onDrained();
   }
 
+  /** TLS: a FIN that waited for what was written before it may go. */
+  onAllWritten(): void {
+    if (this.endWhenFlushed && this.out === null) this.endNow();
+  }
+
   private endNow(): void {
+    if (this.tls !== null && !this.tls.idle && !this.closed) return;
     this.endWhenFlushed = false;
     this.socket?.end();
   }
@@ -289,6 +316,7 @@ export class ByteSocket implements BufferHolder, WriteOwner {
     if (this.out !== null) releaseBuffer(this.out);
     this.out = null;
     this.outLength = 0;
+    this.tls?.abandon();
     this.reader.onClosed(this.error);
   }
 }

@@ -14,7 +14,8 @@ import { type ModelTarget, targetName } from './model-target.ts';
 import { nearestHint } from './nearest-name.ts';
 import { type ClusterPolicy, checkPolicy, combinePolicy } from './policy-levels.ts';
 import type { ProblemList } from './problem.ts';
-import type { EndpointAddress } from './snapshot.ts';
+import type { EndpointAddress, TlsOrigination } from './snapshot.ts';
+import { tlsOrigination } from './tls-settings.ts';
 
 /** A cluster before it has its places in shared memory. `name` is final once `finish` has run. */
 export interface ClusterDraft {
@@ -22,6 +23,7 @@ export interface ClusterDraft {
   readonly model: string;
   readonly version: string;
   readonly endpoints: readonly EndpointAddress[];
+  readonly tls: TlsOrigination | null;
   readonly policy: ClusterPolicy;
   /** Where it is written first. */
   readonly path: string;
@@ -67,7 +69,8 @@ export class ClusterSet {
     const policy = combinePolicy(this.defaults, cluster, model !== '');
     this.checkLevel(cluster, path);
     const version = cluster.version ?? '';
-    const draft = { name: cluster.name, model, version, endpoints, policy, path, declared: true };
+    const tls = tlsOrigination(cluster, endpoints, path, this.problems);
+    const draft = { name: cluster.name, model, version, endpoints, tls, policy, path, declared: true };
     this.declared.set(cluster.name, draft);
     this.drafts.push(draft);
   }
@@ -75,7 +78,7 @@ export class ClusterSet {
   /** Adds one of our own clusters, such as `@passthrough`; names that begin with `@` are nobody else's. */
   addOwn(name: string, address: EndpointAddress): ClusterDraft {
     const policy = combinePolicy(this.defaults, null, false);
-    const draft = { name, model: '', version: '', endpoints: [address], policy, path: name, declared: true };
+    const draft = { name, model: '', version: '', endpoints: [address], tls: null, policy, path: name, declared: true };
     this.drafts.push(draft);
     return draft;
   }
@@ -147,7 +150,7 @@ export class ClusterSet {
       return known;
     }
     const { model, version } = target;
-    const draft = { name, model, version, endpoints: [endpoint], policy, path, declared: false };
+    const draft = { name, model, version, endpoints: [endpoint], tls: null, policy, path, declared: false };
     this.made.set(key, draft);
     this.drafts.push(draft);
     return draft;

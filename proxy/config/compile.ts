@@ -123,12 +123,13 @@ function resolvePassthrough(
 }
 
 function placeCluster(draft: ClusterDraft, allocate: Allocate): ClusterSnapshot {
-  const { name, model, version, endpoints, policy } = draft;
+  const { name, model, version, endpoints, tls, policy } = draft;
   return {
     name,
     model,
     version,
     endpoints,
+    tls,
     ...policy,
     statsBase: allocate('cluster', name, [name, draft.model, draft.version]),
     breakerIndex: allocate('breaker', name, [name]),

@@ -16,6 +16,7 @@ import {
   scalar,
 } from './document-schema.ts';
 import { ROUTES_NODE } from './route-fields.ts';
+import { clusterTls } from './tls-fields.ts';
 
 const BREAKER_REASON = 'When requests stop being sent to a failing cluster, and for how long.';
 const breaker = {
@@ -160,6 +161,7 @@ const cluster = object('One model version, or one upstream of other traffic.', {
     64,
     scalar({ kind: 'address', default: null, required: true, reason: 'HOST:PORT, [IPV6]:PORT or unix:/path.' }),
   ),
+  tls: clusterTls,
   breaker: object(BREAKER_REASON, inherited(breaker, 'defaults.breaker')),
   timeouts: object(TIMEOUTS_REASON, inherited(timeouts, 'defaults.timeouts')),
   limits: object(LIMITS_REASON, inherited(limits, 'defaults.limits')),

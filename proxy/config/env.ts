@@ -21,6 +21,7 @@ import {
   SHORTHAND_FIELDS,
   type ShorthandValues,
 } from './process-fields.ts';
+import { checkTlsSettings } from './tls-settings.ts';
 
 export type EnvironmentVariables = Readonly<Record<string, string | undefined>>;
 
@@ -177,6 +178,7 @@ function checkTogether(settings: ProcessSettings, problems: ProblemList): void {
   if (countPorts(outboundExplicitPorts) > MAX_EXPLICIT_PORTS) {
     problems.add('UNDERSTUDY_OUTBOUND_EXPLICIT_PORTS', undefined, `at most ${MAX_EXPLICIT_PORTS} ports in all`);
   }
+  checkTlsSettings(settings, problems);
   checkListeners(settings, problems);
 }
 

@@ -20,6 +20,7 @@ import {
 import { ADDRESS_EXPECTATION, LISTEN_EXPECTATION, parseAddress, parseListenAddresses } from './address.ts';
 import * as target from './model-target.ts';
 import type { CohortSource, EndpointAddress } from './snapshot.ts';
+import * as tlsNames from './tls-names.ts';
 
 /** Every kind of value and the precise type it parses to. */
 export interface KindValues {
@@ -44,6 +45,8 @@ export interface KindValues {
   targets: readonly target.ModelTarget[];
   weightedTargets: readonly target.ModelTarget[];
   cohort: CohortSource;
+  subjectName: string;
+  subjectNames: readonly string[];
 }
 
 export type Kind = keyof KindValues;
@@ -108,6 +111,8 @@ export const KIND_RULES: Readonly<Record<Kind, KindRule>> = {
   targets: rule('', target.TARGETS_EXPECTATION, target.parseTargets),
   weightedTargets: rule('', target.WEIGHTED_TARGETS_EXPECTATION, target.parseWeightedTargets),
   cohort: rule('', target.COHORT_EXPECTATION, target.parseCohortSource),
+  subjectName: rule('', tlsNames.SUBJECT_NAME_EXPECTATION, tlsNames.parseSubjectName),
+  subjectNames: rule('', tlsNames.SUBJECT_NAMES_EXPECTATION, tlsNames.parseSubjectNames),
 };
 
 /** Parses text as this field. Throws `UnitError` whose expectation includes the field's bounds. */

@@ -6,6 +6,7 @@
  */
 
 import type { Field, FieldValue } from './field.ts';
+import { TLS_PROCESS_FIELDS } from './tls-fields.ts';
 
 export interface ProcessField extends Field {
   readonly environment: string;
@@ -138,6 +139,7 @@ export const PROCESS_FIELDS = {
       'Request bytes each data thread keeps in total so that a fallback can replay them; above it requests are forwarded but not replayable, and counted. 64 requests of 512 KiB fit.',
     reloadable: false,
   },
+  ...TLS_PROCESS_FIELDS,
   adminListen: {
     environment: 'UNDERSTUDY_ADMIN_LISTEN',
     kind: 'listen',

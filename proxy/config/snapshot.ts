@@ -35,6 +35,22 @@ export interface BreakerPolicy {
   readonly jitterFraction: number;
 }
 
+/** PEM files that are used together; '' for one that is not given. */
+export interface TlsFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly caFile: string;
+}
+
+/** How a cluster's endpoints are spoken to with TLS. */
+export interface TlsOrigination {
+  /** Sent as SNI and expected in the certificate; '' for the endpoint's host. */
+  readonly serverName: string;
+  /** Names of which the certificate must carry one, instead of `serverName`; empty to expect that. */
+  readonly peerNames: readonly string[];
+  readonly files: TlsFiles;
+}
+
 /** One model version (or one opaque upstream) as seen by the data plane: endpoints plus the version asked of them. */
 export interface ClusterSnapshot {
   /** `credit-risk@1`, `credit-risk-lite`, or the name given in the document. Unique in the snapshot. */
@@ -44,6 +60,8 @@ export interface ClusterSnapshot {
   /** Decimal int64 version written into forwarded requests, '' to let the upstream choose. */
   readonly version: string;
   readonly endpoints: readonly EndpointAddress[];
+  /** Null to speak in the clear. */
+  readonly tls: TlsOrigination | null;
   readonly breaker: BreakerPolicy;
   readonly connectTimeoutMs: number;
   /** Longest time a request may take in this cluster when the caller sent no deadline; 0 is unlimited. */

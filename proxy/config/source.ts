@@ -15,6 +15,7 @@ import { type Environment, type EnvironmentVariables, parseEnvironment } from '.
 import { ConfigError, formatProblem, type Problem, ProblemList } from './problem.ts';
 import { PROCESS_FIELDS, type ProcessSettings } from './process-fields.ts';
 import type { MeshSnapshot } from './snapshot.ts';
+import { checkTlsFiles } from './tls-material.ts';
 import { DEFAULT_WATCH, readTextFile, WatchedFile, type WatchOptions } from './watched-file.ts';
 
 /** One configuration that was found good, deep-frozen. */
@@ -113,7 +114,9 @@ export class ConfigSource {
   private build(text: string | null, revision: number, problems: ProblemList): Configuration | null {
     const document = text === null ? EMPTY_DOCUMENT : (parseDocument(text, problems) ?? EMPTY_DOCUMENT);
     const mesh = compileMesh(this.environment, document, this.options.allocate, revision, problems);
-    return mesh === null ? null : deepFreeze({ settings: this.environment.settings, document, mesh });
+    if (mesh === null) return null;
+    checkTlsFiles(this.environment.settings, mesh, problems);
+    return problems.length > 0 ? null : deepFreeze({ settings: this.environment.settings, document, mesh });
   }
 }
 

@@ -23,6 +23,7 @@ import { OpaqueRelay } from './opaque-relay.ts';
 import { type OriginalDestination, readDestination } from './original-destination.ts';
 import { ProtocolDetection } from './protocol-detection.ts';
 import { tlsServerName } from './tls-server-name.ts';
+import { TlsTermination, type TlsTerminationOptions } from './tls-termination.ts';
 
 /** Where a connection's caller meant to go. `destination` is null when it dialled the proxy itself. */
 export interface Destination {
@@ -65,6 +66,8 @@ export interface ListenerOptions {
   readonly acceptExchange: (exchange: Http1Exchange) => Http1Handler;
   readonly http1Parser: HeadParser;
   readonly http1Counters: Float64Array;
+  /** Null where callers do not speak TLS with the proxy itself. */
+  readonly tls: TlsTerminationOptions | null;
   readonly onRelayClosed: (relay: ClosedRelay) => void;
   /** Where opaque bytes of a caller that dialled the proxy itself go; null to close such connections. */
   readonly opaqueUpstream: () => EndpointAddress | null;
@@ -77,11 +80,13 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
   private readonly http1Connections = new Set<Http1ServerConnection>();
   private readonly relays = new Set<OpaqueRelay>();
   private readonly detecting = new Set<ByteSocket>();
+  private readonly tls: TlsTermination | null;
   private boundPort = 0;
   private draining = false;
 
   constructor(options: ListenerOptions) {
     this.options = options;
+    this.tls = options.tls === null ? null : new TlsTermination(options.tls);
     this.server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
     this.server.maxConnections = options.maxConnections;
     this.server.on('connection', (socket) => this.accept(socket));
@@ -172,21 +177,79 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
       socket.destroy();
       return;
     }
-    const detection = new ProtocolDetection(
-      {
-        onHttp2: (io, first, length) => this.serveHttp2(io, first, length, destination),
-        onHttp1: (io, first, length) => this.serveHttp1(io, first, length, destination),
-        onOpaque: (io, first, length) => this.serveOpaque(io, first, length, destination),
-        onGone: () => this.forget(io),
-      },
-      this.options.detectTimeoutMs,
-    );
+    // A TLS session of the application with somebody else is not ours to end.
+    const tls = this.options.direction === 'inbound' || destination === DIRECT ? this.tls : null;
+    const detection = this.detection(destination, tls, () => io);
     const io = adoptAccepted(socket, detection);
     this.detecting.add(io);
     this.countConnections(1);
     detection.begin(io);
     const to = destination.destination;
-    if (to !== null && to.kind === 'tcp' && this.options.opaquePorts.has(to.port)) detection.giveUp();
+    const opaque = to !== null && to.kind === 'tcp' && this.options.opaquePorts.has(to.port);
+    if (opaque && tls?.strict !== true) detection.giveUp();
+  }
+
+  /** Looks at what a connection says, or what is said inside its TLS session when `tls` is null. */
+  private detection(destination: Destination, tls: TlsTermination | null, ioOf: () => ByteSocket): ProtocolDetection {
+    const strict = tls?.strict === true;
+    const refuse = (io: ByteSocket) => this.refusePlain(io, tls!);
+    return new ProtocolDetection(
+      {
+        onHttp2: (io, first, length) => (strict ? refuse(io) : this.serveHttp2(io, first, length, destination)),
+        onHttp1: (io, first, length) => (strict ? refuse(io) : this.serveHttp1(io, first, length, destination)),
+        onOpaque: (io, first, length) => (strict ? refuse(io) : this.serveOpaque(io, first, length, destination)),
+        ...(tls !== null && {
+          onTls: (io: ByteSocket, first: Buffer, length: number) => this.serveTls(io, first, length, destination, tls),
+        }),
+        onGone: () => this.forget(ioOf()),
+      },
+      this.options.detectTimeoutMs,
+    );
+  }
+
+  private refusePlain(io: ByteSocket, tls: TlsTermination): void {
+    tls.refusedPlain();
+    this.close(io);
+  }
+
+  private close(io: ByteSocket): void {
+    this.detecting.delete(io);
+    io.reader = IGNORING;
+    io.destroy();
+    this.countConnections(0);
+  }
+
+  /** The handshake, and behind it what ALPN agreed on; what is said without ALPN is looked at again. */
+  private serveTls(
+    plain: ByteSocket,
+    first: Buffer,
+    length: number,
+    destination: Destination,
+    tls: TlsTermination,
+  ): void {
+    this.detecting.delete(plain);
+    let failed = false;
+    let secured: ByteSocket | null = null;
+    secured = tls.accept(plain, first, length, {
+      onSecure: (io, protocol) => {
+        if (protocol === 'h2') this.serveHttp2(io, first, 0, destination);
+        else if (protocol === 'http/1.1') this.serveHttp1(io, first, 0, destination);
+        else this.detectInside(io, destination);
+      },
+      onFailed: () => {
+        failed = true;
+        if (secured !== null) this.forget(secured);
+      },
+    });
+    if (secured === null) this.close(plain);
+    else if (!failed) this.detecting.add(secured);
+    this.countConnections(0);
+  }
+
+  private detectInside(io: ByteSocket, destination: Destination): void {
+    const detection = this.detection(destination, null, () => io);
+    io.reader = detection;
+    detection.begin(io);
   }
 
   /** A redirected connection's destination; null when it is this listener itself, which would loop. */
@@ -212,7 +275,7 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
     this.connections.add(connection);
     this.countConnections(0);
     if (this.draining) connection.drain();
-    connection.onBytes(first, length);
+    if (length > 0) connection.onBytes(first, length);
   }
 
   private serveHttp1(io: ByteSocket, first: Buffer, length: number, destination: Destination): void {
@@ -224,18 +287,16 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
     this.http1Connections.add(connection);
     this.countConnections(0);
     if (this.draining) connection.drain();
-    connection.onBytes(first, length);
+    if (length > 0) connection.onBytes(first, length);
   }
 
   private serveOpaque(io: ByteSocket, first: Buffer, length: number, destination: Destination): void {
-    this.detecting.delete(io);
     const address = destination.destination ?? this.options.opaqueUpstream();
     if (address === null) {
-      io.reader = IGNORING;
-      io.destroy();
-      this.countConnections(0);
+      this.close(io);
       return;
     }
+    this.detecting.delete(io);
     const { cells, connectTimeoutMs } = this.options;
     const startedMs = this.options.clock.nowMs();
     const serverName = tlsServerName(first, length);

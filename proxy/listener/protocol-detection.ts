@@ -9,7 +9,11 @@
 import { CLIENT_PREFACE } from '../../proto/http2/frames.ts';
 import type { ByteReader, ByteSocket } from '../../proto/io/byte-socket.ts';
 
-const Protocol = { UNDECIDED: 0, HTTP2: 1, HTTP1: 2, OPAQUE: 3 } as const;
+const Protocol = { UNDECIDED: 0, HTTP2: 1, HTTP1: 2, OPAQUE: 3, TLS: 4 } as const;
+
+/** A TLS handshake record: its type and its major version (RFC 8446, section 5.1). */
+const TLS_HANDSHAKE = 22;
+const TLS_MAJOR = 3;
 
 /** Methods of RFC 9110 and PATCH. A protocol of its own that begins with one of them and a space is not known. */
 const METHODS: readonly string[] = [
@@ -25,7 +29,11 @@ const METHODS: readonly string[] = [
 ];
 const METHOD_BYTES: readonly Buffer[] = METHODS.map((method) => Buffer.from(method, 'latin1'));
 
-function recognise(bytes: Buffer, length: number): number {
+function recognise(bytes: Buffer, length: number, tls: boolean): number {
+  if (tls && bytes[0] === TLS_HANDSHAKE) {
+    if (length < 2) return Protocol.UNDECIDED;
+    return bytes[1] === TLS_MAJOR ? Protocol.TLS : Protocol.OPAQUE;
+  }
   const compared = Math.min(length, CLIENT_PREFACE.length);
   if (bytes.compare(CLIENT_PREFACE, 0, compared, 0, compared) === 0) {
     return compared === CLIENT_PREFACE.length ? Protocol.HTTP2 : Protocol.UNDECIDED;
@@ -45,6 +53,8 @@ export interface DetectionTarget {
   onHttp1(io: ByteSocket, first: Buffer, length: number): void;
   /** It is neither, or nobody knows. `first` as above; empty after a timeout. */
   onOpaque(io: ByteSocket, first: Buffer, length: number): void;
+  /** A TLS handshake begins, where one is looked for. `first` as above. */
+  onTls?(io: ByteSocket, first: Buffer, length: number): void;
   /** The connection ended before it said anything. */
   onGone(): void;
 }
@@ -73,7 +83,7 @@ export class ProtocolDetection implements ByteReader {
     const known = this.peekedLength;
     const first = known === 0 ? buffer : Buffer.concat([this.peeked.subarray(0, known), buffer.subarray(0, length)]);
     const total = known + length;
-    const verdict = recognise(first, total);
+    const verdict = recognise(first, total, this.target.onTls !== undefined);
     if (verdict !== Protocol.UNDECIDED) {
       this.decide(verdict, first, total);
       return;
@@ -111,6 +121,7 @@ export class ProtocolDetection implements ByteReader {
     this.io = null;
     if (protocol === Protocol.HTTP2) this.target.onHttp2(io, first, length);
     else if (protocol === Protocol.HTTP1) this.target.onHttp1(io, first, length);
+    else if (protocol === Protocol.TLS) this.target.onTls!(io, first, length);
     else this.target.onOpaque(io, first, length);
   }
 }

@@ -9,6 +9,7 @@
 
 import { HTTP1_COUNTER_NAMES } from '../../proto/http1/counters.ts';
 import { HTTP2_COUNTER_NAMES } from '../../proto/http2/counters.ts';
+import { TlsResult } from '../../proto/io/tls-result.ts';
 import { HISTOGRAM_SLOTS } from './histogram.ts';
 import type { BlockKind, StatsLayout } from './layout.ts';
 import {
@@ -160,6 +161,10 @@ const PROCESS_METRICS = metrics('process', [
     'What the HTTP/1.1 server met from callers: exchanges, faults, timeouts, by kind.', { by: HTTP1_KINDS, sparse: true }],
   ['understudy_upstream_http2_events_total', 'counter', 'events', ProcessSlot.HTTP2_UPSTREAM,
     'What the HTTP/2 client met from upstreams, by kind.', { by: HTTP2_KINDS }],
+  ['understudy_downstream_tls_handshakes_total', 'counter', 'events', ProcessSlot.TLS_DOWNSTREAM,
+    'TLS handshakes with callers, by how they ended.', { by: by('result', TlsResult) }],
+  ['understudy_upstream_tls_handshakes_total', 'counter', 'events', ProcessSlot.TLS_UPSTREAM,
+    'TLS handshakes with upstreams, by how they ended.', { by: by('result', TlsResult) }],
   ['understudy_local_replies_total', 'counter', 'requests', ProcessSlot.LOCAL_REPLIES,
     'Replies the proxy made itself because no cluster could, by reason.', { by: by('reason', LocalReply) }],
   ['understudy_replay_held_bytes', 'gauge', 'bytes', ProcessSlot.REPLAY_BYTES,
@@ -202,6 +207,18 @@ export const CONTROL_METRICS = {
   configLoads: {
     name: 'understudy_config_loads_total',
     help: 'Attempts to put a new configuration in force, by result.',
+    type: 'counter',
+    labels: ['result'],
+  },
+  certificateExpiry: {
+    name: 'understudy_tls_certificate_expiry_seconds',
+    help: 'When a certificate shown to peers ends, in seconds since 1970, by its file.',
+    type: 'gauge',
+    labels: ['file'],
+  },
+  certificateReloads: {
+    name: 'understudy_tls_certificate_reloads_total',
+    help: 'Changes of certificate files, by whether they were taken over or could not be used.',
     type: 'counter',
     labels: ['result'],
   },

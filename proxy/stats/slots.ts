@@ -14,6 +14,7 @@
 
 import { HTTP1_COUNTER_SLOTS } from '../../proto/http1/counters.ts';
 import { HTTP2_COUNTER_SLOTS } from '../../proto/http2/counters.ts';
+import { TLS_RESULT_SLOTS } from '../../proto/io/tls-result.ts';
 import { HISTOGRAM_SLOTS } from './histogram.ts';
 
 /** How a request sent to a cluster ended. Only the outcomes marked (b) are failures in the breaker's eyes. */
@@ -207,10 +208,13 @@ export const ProcessSlot = {
   /** The same of our HTTP/1.1 server. */
   HTTP1_DOWNSTREAM: 22 + 2 * HTTP2_COUNTER_SLOTS, // HTTP1_COUNTER_SLOTS slots by Http1Counter
   REQUEST_ENDS: 22 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS, // 4 slots by RequestEnd
+  /** TLS handshakes with callers, then with upstreams. */
+  TLS_DOWNSTREAM: 26 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS, // TLS_RESULT_SLOTS slots by TlsResult
+  TLS_UPSTREAM: 26 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + TLS_RESULT_SLOTS, // as many
 } as const;
 
 /** Length of the process block in slots. */
-export const PROCESS_SLOTS: number = ProcessSlot.REQUEST_ENDS + 4;
+export const PROCESS_SLOTS: number = ProcessSlot.TLS_UPSTREAM + TLS_RESULT_SLOTS;
 
 /** Label values of a value table in slot order: `{ OK: 0, CALLER_ERROR: 1 }` gives `['ok', 'caller_error']`. */
 export function labelValues(table: Readonly<Record<string, number>>): readonly string[] {

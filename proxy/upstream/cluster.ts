@@ -7,7 +7,8 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Http2Limits } from '../../proto/http2/limits.ts';
 import { formatAddress } from '../../proto/io/adopt.ts';
-import type { ClusterSnapshot, EndpointAddress } from '../config/snapshot.ts';
+import type { TlsClientRole } from '../../proto/io/tls.ts';
+import type { ClusterSnapshot, EndpointAddress, TlsOrigination } from '../config/snapshot.ts';
 import { ClusterSlot } from '../stats/slots.ts';
 import type { PoolOptions } from './connection-pool.ts';
 import { Http1Pool } from './http1-pool.ts';
@@ -79,8 +80,16 @@ export class PoolTable {
   private readonly limits: Http2Limits;
   private readonly cells: Float64Array;
   private readonly counters: Float64Array;
+  private readonly tlsRole: (tls: TlsOrigination) => TlsClientRole;
 
-  constructor(clock: Clock, limits: Http2Limits, cells: Float64Array, counters: Float64Array) {
+  constructor(
+    clock: Clock,
+    limits: Http2Limits,
+    cells: Float64Array,
+    counters: Float64Array,
+    tlsRole: (tls: TlsOrigination) => TlsClientRole,
+  ) {
+    this.tlsRole = tlsRole;
     this.clock = clock;
     this.limits = limits;
     this.cells = cells;
@@ -90,12 +99,14 @@ export class PoolTable {
   /** The endpoint at an address, made on first use. Connection figures count for the cluster that made it. */
   get(address: EndpointAddress, config: ClusterSnapshot): Endpoint {
     const source = address.kind === 'tcp' ? (address.localAddress ?? '') : '';
-    const key = source === '' ? formatAddress(address) : `${formatAddress(address)} from ${source}`;
+    const plainKey = source === '' ? formatAddress(address) : `${formatAddress(address)} from ${source}`;
+    const key = config.tls === null ? plainKey : `${plainKey} with ${JSON.stringify(config.tls)}`;
     let endpoint = this.endpoints.get(key);
     const { cells } = this;
     const { statsBase } = config;
     const options: PoolOptions = {
       address,
+      tls: config.tls === null ? null : this.tlsRole(config.tls),
       clock: this.clock,
       maxConnections: MAX_HTTP2_CONNECTIONS,
       connectTimeoutMs: config.connectTimeoutMs,

@@ -10,12 +10,15 @@
 import type { Clock } from '../../base/clock.ts';
 import type { Http1ClientConnection } from '../../proto/http1/client-connection.ts';
 import type { Http2Connection } from '../../proto/http2/connection.ts';
+import type { TlsClientRole } from '../../proto/io/tls.ts';
 import type { EndpointAddress } from '../config/snapshot.ts';
 import { ConnectResult } from '../stats/slots.ts';
 import { Unavailable, type Waiter, WaitQueue } from './wait-queue.ts';
 
 export interface PoolOptions {
   readonly address: EndpointAddress;
+  /** Null to speak in the clear. */
+  readonly tls: TlsClientRole | null;
   readonly clock: Clock;
   readonly maxConnections: number;
   readonly connectTimeoutMs: number;

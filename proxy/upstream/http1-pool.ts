@@ -10,8 +10,8 @@ export class Http1Pool extends ConnectionPool<Http1ClientConnection> implements 
   }
 
   protected open(onConnected: (connection: Http1ClientConnection) => void): Http1ClientConnection {
-    const { address, clock } = this.options;
-    return connectHttp1(address, { owner: this, clock, onConnected });
+    const { address, clock, tls } = this.options;
+    return connectHttp1(address, { owner: this, clock, tls, onConnected });
   }
 
   protected hasRoom(connection: Http1ClientConnection): boolean {

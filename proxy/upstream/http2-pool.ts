@@ -31,8 +31,8 @@ export class Http2Pool extends ConnectionPool<Http2Connection> implements Connec
   }
 
   protected open(onConnected: (connection: Http2Connection) => void): Http2Connection {
-    const { address, clock, counters } = this.options;
-    return connectHttp2(address, { owner: this, limits: this.limits, clock, counters, onConnected });
+    const { address, clock, counters, tls } = this.options;
+    return connectHttp2(address, { owner: this, limits: this.limits, clock, counters, tls, onConnected });
   }
 
   protected hasRoom(connection: Http2Connection): boolean {

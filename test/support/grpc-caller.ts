@@ -6,6 +6,7 @@ import {
   constants,
   type IncomingHttpHeaders,
   type OutgoingHttpHeaders,
+  type SecureClientSessionOptions,
 } from 'node:http2';
 import type { Test } from 'tap';
 import { decodeMessage, encodeMessage, type Message } from './proto-codecs.ts';
@@ -34,14 +35,16 @@ export interface Answer {
 export class GrpcCaller {
   readonly session: ClientHttp2Session;
 
-  constructor(address: string) {
-    this.session = connect(`http://${address}`, { settings: { initialWindowSize: 1024 * 1024 } });
+  /** `tls` for a server that speaks it. */
+  constructor(address: string, tls: SecureClientSessionOptions | null = null) {
+    const settings = { initialWindowSize: 1024 * 1024 };
+    this.session = connect(`${tls === null ? 'http' : 'https'}://${address}`, { settings, ...tls });
     this.session.on('error', () => {});
   }
 
   /** A caller that closes with the test. */
-  static to(test: Test, address: string): GrpcCaller {
-    const caller = new GrpcCaller(address);
+  static to(test: Test, address: string, tls: SecureClientSessionOptions | null = null): GrpcCaller {
+    const caller = new GrpcCaller(address, tls);
     test.teardown(() => caller.close());
     return caller;
   }

@@ -4,7 +4,9 @@
  */
 import {
   constants,
+  createSecureServer,
   createServer,
+  type Http2SecureServer,
   type Http2Server,
   type IncomingHttpHeaders,
   type ServerHttp2Session,
@@ -12,6 +14,7 @@ import {
 } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { TlsOptions } from 'node:tls';
 import type { Test } from 'tap';
 import { decodeMessage, encodeMessage, type Message } from './proto-codecs.ts';
 
@@ -105,6 +108,8 @@ export interface UpstreamOptions {
   readonly port?: number;
   /** SETTINGS_MAX_CONCURRENT_STREAMS. */
   readonly maxConcurrentStreams?: number;
+  /** Speaks TLS. */
+  readonly tls?: TlsOptions;
   /** Do not keep calls: for load. */
   readonly forget?: boolean;
 }
@@ -119,7 +124,7 @@ export class ScriptedUpstream {
   readonly sessions = new Set<ServerHttp2Session>();
   /** Sessions so far. */
   sessionCount = 0;
-  private readonly server: Http2Server;
+  readonly server: Http2Server | Http2SecureServer;
   private readonly options: UpstreamOptions;
 
   constructor(name: string, options: UpstreamOptions = {}) {
@@ -128,7 +133,8 @@ export class ScriptedUpstream {
     this.script = options.script ?? answers(name);
     const { maxConcurrentStreams } = options;
     const settings = maxConcurrentStreams === undefined ? {} : { settings: { maxConcurrentStreams } };
-    this.server = createServer({ ...settings, streamResetBurst: 100_000, streamResetRate: 100_000 });
+    const all = { ...settings, streamResetBurst: 100_000, streamResetRate: 100_000 };
+    this.server = options.tls === undefined ? createServer(all) : createSecureServer({ ...all, ...options.tls });
     this.server.on('session', (session) => {
       this.sessionCount++;
       this.sessions.add(session);
