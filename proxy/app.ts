@@ -318,5 +318,5 @@ const BREAKER_STATES = ['closed', 'open', 'half_open', 'held_open', 'held_closed
 function comparisonPolicies(mesh: MeshSnapshot): ComparisonPolicy[] {
   return mesh.models
     .filter((model) => model.shadows.length > 0)
-    .map((model) => ({ model: model.name, cohort: model.cohort }));
+    .map(({ name, cohort, comparison }) => ({ model: name, cohort, ...comparison }));
 }

@@ -58,6 +58,8 @@ export class MeshModel {
   readonly bounds: Int32Array;
   readonly fallbacks: readonly MeshCluster[];
   readonly shadows: readonly MeshShadow[];
+  /** In the order of `config.pins`. */
+  readonly pinned: readonly MeshCluster[];
   /** Bit n is set when gRPC status n of the primary is answered by the fallback. */
   readonly fallbackStatusBits: number;
 
@@ -67,6 +69,7 @@ export class MeshModel {
     this.bounds = cumulativeWeights(config.split.map((share) => share.weightHundredths));
     this.fallbacks = config.fallbacks.map((step) => clusters[step.cluster]!);
     this.shadows = shadows;
+    this.pinned = config.pins.map((pin) => clusters[pin.cluster]!);
     this.fallbackStatusBits = config.fallbackStatuses.reduce((bits, status) => bits | (1 << status), 0);
   }
 }

@@ -137,9 +137,10 @@ function placeCluster(draft: ClusterDraft, allocate: Allocate): ClusterSnapshot 
 }
 
 function placeModel(draft: ModelDraft, indexOf: (draft: ClusterDraft) => number, allocate: Allocate): ModelSnapshot {
-  const { rest, split, shadows, fallbacks } = draft;
+  const { rest, split, shadows, fallbacks, pins } = draft;
   return {
     ...rest,
+    pins: pins.map(({ header, value, cluster }) => ({ header, value, cluster: indexOf(cluster) })),
     split: split.map(({ cluster, weightHundredths }) => ({ cluster: indexOf(cluster), weightHundredths })),
     fallbacks: fallbacks.map(({ cluster, budgetFraction }) => ({ cluster: indexOf(cluster), budgetFraction })),
     shadows: shadows.map(({ cluster, percentHundredths, maxConcurrent, maxBytes }) => ({

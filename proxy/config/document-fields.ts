@@ -5,6 +5,7 @@
  * the clusters a model's own targets make, the model), then `defaults`, then the default printed here.
  */
 
+import { COMPARISON_NODE, PINS_NODE, STICKY_NODE } from './comparison-fields.ts';
 import {
   inherited,
   list,
@@ -265,20 +266,9 @@ const model = object('What happens to requests that name one model.', {
       reason: 'Cohorts kept; further ones count as other. Each costs counters and evidence.',
     }),
   }),
-  sticky: optionalObject('Keeps a caller on one version.', {
-    header: scalar({
-      kind: 'headerName',
-      default: null,
-      required: true,
-      reason: 'The request header whose value is hashed.',
-    }),
-    salt: scalar({
-      kind: 'text',
-      default: null,
-      unset: 'the model name',
-      reason: 'Mixed into the hash, so that two models split the same callers differently.',
-    }),
-  }),
+  sticky: STICKY_NODE,
+  pins: PINS_NODE,
+  comparison: COMPARISON_NODE,
   checkOutputs: scalar({
     kind: 'boolean',
     default: 'false',

@@ -3,6 +3,7 @@
 import { GrpcStatus } from '../../base/grpc-status.ts';
 import { formatPercent } from '../../base/units.ts';
 import type { ClusterDraft, ClusterSet } from './cluster-set.ts';
+import { checkComparison, checkPins, checkSticky, type PinDraft } from './comparison-check.ts';
 import type { ModelEntry } from './model-entry.ts';
 import { isAscending } from './model-target.ts';
 import { isWritten } from './policy-levels.ts';
@@ -35,7 +36,8 @@ export interface ModelDraft {
   readonly shadows: readonly (Omit<ShadowSnapshot, 'cluster' | 'statsBase'> & { readonly cluster: ClusterDraft })[];
   readonly fallbacks: readonly { readonly cluster: ClusterDraft; readonly budgetFraction: number }[];
   /** Everything that does not depend on places. */
-  readonly rest: Omit<ModelSnapshot, 'split' | 'shadows' | 'fallbacks'>;
+  readonly rest: Omit<ModelSnapshot, 'split' | 'shadows' | 'fallbacks' | 'pins'>;
+  readonly pins: readonly PinDraft[];
 }
 
 /** Addresses of targets that name none. */
@@ -52,24 +54,28 @@ export function checkModel(
   problems: ProblemList,
 ): ModelDraft {
   const { model } = entry;
+  const sticky = checkSticky(entry, problems);
   const draft: ModelDraft = {
     split: checkSplit(entry, clusters, addresses, problems),
     shadows: checkShadows(entry, clusters, addresses, problems),
     fallbacks: checkFallbacks(entry, clusters, addresses, problems),
+    pins: checkPins(entry, clusters, addresses.worker),
     rest: {
       name: model.name,
-      stickyHeader: model.sticky?.header ?? '',
+      stickyHeader: sticky.header,
+      stickyInput: sticky.input,
       salt: model.sticky?.salt ?? model.name,
       fallbackStatuses: model.fallbackStatuses ?? SERVER_FAULTS,
       primaryBudgetFraction: primaryBudget(entry),
       maxReplayBytes: model.maxReplaySize,
       cohort: checkCohort(entry, problems),
+      comparison: checkComparison(entry, problems),
       checkOutputs: model.checkOutputs,
     },
   };
   checkRoles(entry, draft, problems);
   clusters.checkLevel(model, entry.path);
-  const targets = [...model.split, ...model.shadows, ...model.fallback];
+  const targets = [...model.split, ...model.shadows, ...model.fallback, ...model.pins];
   if (isWritten(model) && targets.every((target) => target.model === null) && !problems.covers(entry.path)) {
     const hint = 'write it there';
     problems.add(entry.path, model.name, 'breaker, timeouts and limits on the clusters, which are all declared', hint);

@@ -44,7 +44,7 @@ export function shorthandEntry(shorthand: ModelShorthand): ModelEntry {
     })),
     fallback: (fallback ?? []).map((target) => ({ ...toTarget(target), budget: null })),
     cohort: cohort === null ? null : { ...blankCohort(), ...cohortKeys(cohort) },
-    sticky: stickyHeader === null ? null : { header: stickyHeader, salt: null },
+    sticky: stickyHeader === null ? null : { header: stickyHeader, input: null, salt: null },
   };
   const nameOf = (key: keyof ShorthandValues) => shorthandName(group, key);
   return { model, path: nameOf('primary'), at: (part) => nameOf(keyOf(part)) };

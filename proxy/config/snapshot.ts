@@ -108,6 +108,29 @@ export interface CohortPolicy {
   readonly names: Readonly<Record<string, string>>;
 }
 
+/** How the answers of a model's shadows are judged. Limits and alpha are fractions. */
+export interface ComparisonSnapshot {
+  /** Output that holds the decision; '' lets the comparison choose. */
+  readonly labelOutput: string;
+  readonly absoluteTolerance: number;
+  readonly relativeTolerance: number;
+  readonly harmLimit: number;
+  readonly safetyLimit: number;
+  readonly alpha: number;
+  /** Share of mirrored requests sent to the primary a second time, in hundredths of a percent; 0 for none. */
+  readonly noiseFloorHundredths: number;
+  /** Inputs and outputs that are never stored; `*` for all. */
+  readonly redact: readonly string[];
+}
+
+/** Requests with this header are answered by this cluster instead of the split. */
+export interface PinSnapshot {
+  readonly header: string;
+  /** '' for any value. */
+  readonly value: string;
+  readonly cluster: number;
+}
+
 /** One step of a fallback list. */
 export interface FallbackSnapshot {
   readonly cluster: number;
@@ -123,6 +146,10 @@ export interface ModelSnapshot {
   readonly split: readonly SplitShare[];
   /** Request header whose value keeps a caller on one version; '' splits by request. */
   readonly stickyHeader: string;
+  /** Input tensor whose first element does the same; '' for none. */
+  readonly stickyInput: string;
+  /** Requests that say by a header where they go; the first that matches. */
+  readonly pins: readonly PinSnapshot[];
   /** Salt of the sticky hash, so that two models split differently. */
   readonly salt: string;
   readonly fallbacks: readonly FallbackSnapshot[];
@@ -134,6 +161,7 @@ export interface ModelSnapshot {
   readonly maxReplayBytes: number;
   readonly shadows: readonly ShadowSnapshot[];
   readonly cohort: CohortPolicy;
+  readonly comparison: ComparisonSnapshot;
   /** Whether answers are scanned for NaN and Inf before they are committed. */
   readonly checkOutputs: boolean;
 }

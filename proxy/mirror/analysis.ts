@@ -204,7 +204,13 @@ function cohortAt(entry: Entry, place: number, judge: Judge): CohortSums {
 
 /** The test of a policy; unless it says otherwise, alpha is shared by all cohorts there may be and their total. */
 export function evidenceTest(policy: ComparisonPolicy): EvidenceTest {
-  return new EvidenceTest(policy.evidence ?? { ...DEFAULT_EVIDENCE, streams: streamsOf(policy) });
+  return new EvidenceTest({
+    harmLimit: policy.harmLimit ?? DEFAULT_EVIDENCE.harmLimit,
+    safetyLimit: policy.safetyLimit ?? DEFAULT_EVIDENCE.safetyLimit,
+    alpha: policy.alpha ?? DEFAULT_EVIDENCE.alpha,
+    streams: policy.streams ?? streamsOf(policy),
+    noiseCorrected: (policy.noiseFloorHundredths ?? 0) > 0,
+  });
 }
 
 function streamsOf({ cohort }: ComparisonPolicy): number {

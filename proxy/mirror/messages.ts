@@ -11,7 +11,6 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { CohortPolicy } from '../config/snapshot.ts';
-import type { EvidencePolicy } from './evidence.ts';
 import type { ComparisonSums } from './figures.ts';
 
 export type { CohortFigures, ComparisonFigures, FaultCounts } from './comparison-figures.ts';
@@ -40,7 +39,15 @@ export interface ComparisonPolicy {
   readonly absoluteTolerance?: number;
   readonly relativeTolerance?: number;
   /** Limits and error rate of the statistical evidence; left out, the defaults of evidence.ts hold. */
-  readonly evidence?: EvidencePolicy;
+  readonly harmLimit?: number;
+  readonly safetyLimit?: number;
+  readonly alpha?: number;
+  /** Cohorts that share alpha; left out, as many as there may be. */
+  readonly streams?: number;
+  /** Share of pairs whose request the primary gets twice, hundredths of a percent; above 0 evidence is noise-corrected. */
+  readonly noiseFloorHundredths?: number;
+  /** Inputs and outputs that are never stored; `*` for all. */
+  readonly redact?: readonly string[];
 }
 
 /** Control thread to analysis thread. Policies replace all earlier ones; figures already gathered stay. */

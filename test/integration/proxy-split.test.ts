@@ -1,13 +1,16 @@
 /** Weights between the versions of a model: how many calls each gets, and that a caller with a sticky key keeps its own. */
 import t from 'tap';
 import { GrpcCaller, servedBy } from '../support/grpc-caller.ts';
+import { encodeMessage } from '../support/proto-codecs.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
-import { ScriptedUpstream } from '../support/scripted-upstream.ts';
+import { framed, ScriptedUpstream } from '../support/scripted-upstream.ts';
+import { floats } from '../support/tfs-client.ts';
 
 const CALLS = 3000;
 
 const one = await ScriptedUpstream.start(t, 'one', { forget: true });
 const two = await ScriptedUpstream.start(t, 'two', { forget: true });
+const three = await ScriptedUpstream.start(t, 'three', { forget: true });
 const split = [
   { model: `m@1 via ${one.address}`, weight: '70%' },
   { model: `m@2 via ${two.address}`, weight: '30%' },
@@ -22,6 +25,8 @@ const proxy = await ProxyProgram.start(t, {
       { name: 'sticky', split, sticky: { header: 'x-customer' } },
       { name: 'salted', split, sticky: { header: 'x-customer', salt: 'another' } },
       { name: 'free', split },
+      { name: 'by-input', split, sticky: { input: 'customer' } },
+      { name: 'pinned', split, pins: [{ header: 'x-tester', value: 'yes', model: `m@3 via ${three.address}` }] },
     ],
   },
 });
@@ -78,6 +83,28 @@ t.test('callers with a sticky key are split by weight, and each stays where it i
   );
   const count = [...customers.values()].filter((seen) => seen.has('two')).length;
   test.ok(within3Sigma(count, customers.size, 0.3), `${count} of ${customers.size} customers`);
+});
+
+t.test('callers that an input tells apart stay where they are, and are split by weight', async (test) => {
+  const sides: string[][] = [];
+  for (let customer = 0; customer < 300; customer++) {
+    const inputs = { x: floats([1], [customer % 7]), customer: { dtype: 9, int64_val: [customer] } };
+    const message = encodeMessage('tensorflow.serving.PredictRequest', { model_spec: { name: 'by-input' }, inputs });
+    const answers = await Promise.all([caller.call(framed(message)), caller.call(framed(message))]);
+    sides.push(answers.map(servedBy));
+  }
+  test.ok(sides.every(([first, second]) => first === second));
+  const count = sides.filter(([first]) => first === 'two').length;
+  test.ok(Math.abs(count - 90) < 4 * Math.sqrt(300 * 0.21), `${count} of 300`);
+});
+
+t.test('a header pins internal calls to a version outside the split, and other values do not', async (test) => {
+  for (let call = 0; call < 20; call++) {
+    const answer = await caller.predict('pinned', { 'x-tester': 'yes' });
+    test.equal(servedBy(answer), 'three');
+    test.equal(answer.served['model-version'], '3');
+    test.not(servedBy(await caller.predict('pinned', { 'x-tester': 'no' })), 'three');
+  }
 });
 
 t.test('a key keeps its side over connections and restarts, and another salt splits otherwise', async (test) => {

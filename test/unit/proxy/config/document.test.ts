@@ -65,7 +65,7 @@ models:
     shadows: [{model: m@2, percent: 101%, maxSize: 1B}]
     fallbackStatuses: [UNAVAILABLE, TEAPOT]
     cohort: {header: "a b", buckets: [x], maxCohorts: 0, names: {a: [1]}}
-    sticky: {}
+    sticky: {header: "a b"}
 `);
   const paths = mistakes.map((line) => line.split(' ')[0]);
   for (const path of [

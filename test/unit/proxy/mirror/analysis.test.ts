@@ -175,7 +175,7 @@ t.test('one comparison more than are kept costs the quietest its place', async (
 });
 
 t.test('limits that are changed begin new evidence and keep the figures', async (t) => {
-  const strict = { ...PLAIN, evidence: { harmLimit: 0.01, safetyLimit: 0.02, alpha: 0.05, streams: 1 } };
+  const strict = { ...PLAIN, harmLimit: 0.01, safetyLimit: 0.02, alpha: 0.05, streams: 1 };
   const analysis = new Analysis([PLAIN], [], NO_COUNTS);
   process(analysis, [outputs(GOOD, FLIPPED), outputs(GOOD, FLIPPED), outputs(GOOD, FLIPPED)]);
   analysis.setPolicies([strict]);
