@@ -22,7 +22,7 @@ import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict
 import { CircuitBreaker } from './policy/circuit-breaker.ts';
 import { RouteTable } from './routing/route-table.ts';
 import { cumulativeWeights } from './routing/version-choice.ts';
-import { ClusterSlot } from './stats/slots.ts';
+import { ClusterSlot, ShadowSlot } from './stats/slots.ts';
 import { Cluster, type Endpoint, PoolTable } from './upstream/cluster.ts';
 
 /** A cluster with its breaker, as the data plane uses it. */
@@ -124,6 +124,8 @@ export class Mesh {
         const before = this.shadows.get(key);
         const kept = before !== undefined && before.cluster === cluster ? before : null;
         const made = kept ?? new MeshShadow(shadow, cluster);
+        this.moveGauge(made.config.statsBase, shadow.statsBase, ShadowSlot.IN_FLIGHT, made.inFlight);
+        this.moveGauge(made.config.statsBase, shadow.statsBase, ShadowSlot.HELD_BYTES, made.heldBytes);
         made.config = shadow;
         shadowsInUse.set(key, made);
         return made;
@@ -170,12 +172,21 @@ export class Mesh {
       cluster = this.make(config);
       this.clusters.set(config.name, cluster);
     } else {
+      this.moveGauge(cluster.config.statsBase, config.statsBase, ClusterSlot.IN_FLIGHT, cluster.inFlight);
       cluster.config = config;
       cluster.target = new SpecTarget(config.model, config.version);
       cluster.breaker.updatePolicy(config.breaker);
       cluster.endpoints = this.endpointsOf(config);
     }
     return cluster;
+  }
+
+  /** What is in flight is counted where it will be taken off again: gauges of a name outlive the objects behind it. */
+  private moveGauge(from: number, to: number, slot: number, value: number): void {
+    if (from === to) return;
+    const { statsCells } = this.options;
+    statsCells[from + slot]! -= value;
+    statsCells[to + slot]! += value;
   }
 
   private make(config: ClusterSnapshot): MeshCluster {

@@ -144,7 +144,7 @@ export class Mirroring {
   callDone(call: ShadowCall): void {
     const { shadow } = call;
     shadow.inFlight--;
-    this.cells[shadow.config.statsBase + ShadowSlot.IN_FLIGHT] = shadow.inFlight;
+    this.cells[shadow.config.statsBase + ShadowSlot.IN_FLIGHT]! -= 1;
     if (call.pair.primarySettled) this.complete(call);
   }
 
@@ -178,7 +178,7 @@ export class Mirroring {
     pair.holders++;
     shadow.inFlight++;
     this.cells[config.statsBase + ShadowSlot.MIRRORED]! += 1;
-    this.cells[config.statsBase + ShadowSlot.IN_FLIGHT] = shadow.inFlight;
+    this.cells[config.statsBase + ShadowSlot.IN_FLIGHT]! += 1;
     call.start(body);
   }
 

@@ -6,7 +6,7 @@ import { ClusterSlot, GRPC_STATUS_OTHER } from './stats/slots.ts';
 /** One more request is with the cluster. */
 export function beginRequest(cells: Float64Array, cluster: MeshCluster): void {
   cluster.inFlight++;
-  cells[cluster.config.statsBase + ClusterSlot.IN_FLIGHT] = cluster.inFlight;
+  cells[cluster.config.statsBase + ClusterSlot.IN_FLIGHT]! += 1;
 }
 
 /**
@@ -27,7 +27,7 @@ export function endRequest(
 ): void {
   const { statsBase } = cluster.config;
   cluster.inFlight--;
-  cells[statsBase + ClusterSlot.IN_FLIGHT] = cluster.inFlight;
+  cells[statsBase + ClusterSlot.IN_FLIGHT]! -= 1;
   cells[statsBase + ClusterSlot.REQUESTS + result]! += 1;
   if (status >= 0) cells[statsBase + ClusterSlot.STATUSES + Math.min(status, GRPC_STATUS_OTHER)]! += 1;
   let counted = outcome;

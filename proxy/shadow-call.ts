@@ -215,6 +215,6 @@ export class ShadowCall extends Waiter implements StreamHandler {
   private hold(bytes: number): void {
     this.held += bytes;
     this.shadow.heldBytes += bytes;
-    this.mirroring.cells[this.shadow.config.statsBase + ShadowSlot.HELD_BYTES] = this.shadow.heldBytes;
+    this.mirroring.cells[this.shadow.config.statsBase + ShadowSlot.HELD_BYTES]! += bytes;
   }
 }

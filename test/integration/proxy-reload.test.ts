@@ -118,14 +118,53 @@ t.test('a request in flight keeps the fallback it began with, though a swap take
   );
 });
 
+t.test(
+  'what a shadow still has in flight is counted when reloads take the shadow away and bring it back',
+  async (test) => {
+    // A soak's books did not add up: a shadow that returned had a new object behind its name, which set the gauge to its
+    // own count of none, while calls of the old one were still to be accounted for.
+    const held = Promise.withResolvers<void>();
+    const shadow = await ScriptedUpstream.start(test, 'shadow', {
+      script: async (call) => {
+        await held.promise;
+        call.failInHead(14);
+      },
+    });
+    const inForce = (revision: number) =>
+      proxy.metricsOnce((metrics) => metrics.sum('understudy_config_revision') === revision);
+    const shown = document(two, 8);
+    const shadows = [{ model: `m@9 via ${shadow.address}` }];
+    const mirrored = { models: [{ ...shown.models[0], shadows }] };
+    const revision = (await proxy.metrics()).sum('understudy_config_revision');
+    swap(mirrored);
+    await inForce(revision + 1);
+    await proxy.ready();
+    const gauge = 'understudy_mirror_in_flight_requests';
+    await callers[0]!.predict('m');
+    swap(document(two, 10));
+    await inForce(revision + 2);
+    await proxy.ready();
+    swap(mirrored);
+    await inForce(revision + 3);
+    await proxy.ready();
+    await callers[0]!.predict('m');
+    test.equal((await proxy.metricsOnce((metrics) => metrics.sum(gauge) === 2)).sum(gauge), 2);
+    held.resolve();
+    test.equal((await proxy.metricsOnce((metrics) => metrics.sum(gauge) === 0)).sum(gauge), 0);
+    swap(document(two, 11));
+    await inForce(revision + 4);
+  },
+);
+
 t.test('a bad edit is refused and named, and the last good one keeps running', async (test) => {
   swap('models:\n  - name: m\n    spilt: []\n');
   await proxy.until(() => JSON.stringify(proxy.logs).includes('spilt'), 'a line that names the mistake');
   test.equal(servedBy(await callers[0]!.predict('m')), 'two');
   const config = JSON.stringify(await proxy.json('/config'));
   test.match(config, /spilt/, '/config tells of it');
-  swap(document(one, 7));
-  await proxy.metricsOnce((metrics) => metrics.sum('understudy_config_revision') === 7);
+  const revision = (await proxy.metrics()).sum('understudy_config_revision');
+  swap(document(one, 12));
+  await proxy.metricsOnce((metrics) => metrics.sum('understudy_config_revision') > revision);
   await proxy.ready();
   test.equal(servedBy(await callers[0]!.predict('m')), 'one');
 });

@@ -1,4 +1,7 @@
 /** What must hold once the traffic has ended. Each check gives a sentence when it does not hold. */
+
+import { HTTP1_COUNTER_NAMES } from '../../proto/http1/counters.ts';
+import { HTTP2_COUNTER_NAMES } from '../../proto/http2/counters.ts';
 import type { MetricsReading } from '../support/proxy-program.ts';
 import type { Tally } from './tally.ts';
 
@@ -77,6 +80,31 @@ export function counterFaults(metrics: MetricsReading, tally: Tally): string[] {
   const pairs = metrics.sum('understudy_comparison_results_total');
   if (shown !== pairs) faults.push(`${shown} requests shown to shadows, but ${pairs} pairs accounted for`);
   return faults;
+}
+
+const SIDES: readonly (readonly [string, string, readonly string[]])[] = [
+  ['caller h2', 'understudy_downstream_http2_events_total', HTTP2_COUNTER_NAMES],
+  ['caller h1', 'understudy_downstream_http1_events_total', HTTP1_COUNTER_NAMES],
+  ['upstream h2', 'understudy_upstream_http2_events_total', HTTP2_COUNTER_NAMES],
+];
+
+/** What the engines met, by side and kind; zeros left out. */
+export function engineEvents(metrics: MetricsReading): Record<string, number> {
+  const events: Record<string, number> = {};
+  for (const [side, metric, kinds] of SIDES) {
+    for (const kind of kinds) {
+      const count = metrics.sum(metric, { kind });
+      if (count > 0) events[`${side} ${kind}`] = count;
+    }
+  }
+  return events;
+}
+
+/** Nobody in the soak floods: a limit against floods that was met has met an honest peer. */
+export function floodFaults(metrics: MetricsReading): string[] {
+  return Object.entries(engineEvents(metrics))
+    .filter(([kind]) => kind.endsWith('_floods') || kind.endsWith('unread_control'))
+    .map(([kind, count]) => `${count} honest connections ended as floods: ${kind}`);
 }
 
 /** Growth of resident memory that is let pass: a tenth and what the garbage collector may be behind by. */

@@ -30,6 +30,7 @@ function text(report: SoakReport): string {
     `failures: ${list(report.failures)}`,
     `troubles: ${report.upstreamKills} upstreams killed, ${report.reloads} reloads`,
     `streams of the proxy: ${list(report.streams)}`,
+    `events: ${list(report.events)}`,
     `wrong ${report.wrong}, stuck ${report.stuck}`,
     `resident memory: ${mib(memory.from)} after the warm-up, ${mib(memory.to)} at the end, ${mib(memory.slack)} of growth allowed`,
     ...(report.faults.length === 0 ? ['passed'] : report.faults.map((fault) => `FAILED: ${fault}`)),

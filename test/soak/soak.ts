@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ProxyProgram } from '../support/proxy-program.ts';
-import { counterFaults, gaugeFaults, isIdle, memoryFlatness } from './checks.ts';
+import { counterFaults, engineEvents, floodFaults, gaugeFaults, isIdle, memoryFlatness } from './checks.ts';
 import { grpcCaller } from './grpc-traffic.ts';
 import { httpCaller } from './http-traffic.ts';
 import { Random } from './random.ts';
@@ -39,6 +39,8 @@ export interface SoakReport {
   readonly memory: { readonly from: number; readonly to: number; readonly slack: number };
   /** Streams of the proxy by how they ended. */
   readonly streams: Readonly<Record<string, number>>;
+  /** What the proxy's engines met from callers and upstreams, by kind; zeros left out. */
+  readonly events: Readonly<Record<string, number>>;
   /** Why the soak failed; empty when it did not. */
   readonly faults: readonly string[];
 }
@@ -179,9 +181,11 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     const flat = memoryFlatness(memory, seconds);
     if (flat.to > flat.from + flat.slack) faults.push(`resident memory grew from ${flat.from} to ${flat.to} bytes`);
     const streams: Record<string, number> = {};
+    const events: Record<string, number> = {};
     if (running.child.exitCode === null && running.child.signalCode === null) {
       const metrics = await running.metricsOnce(isIdle, DRAIN_MS);
-      faults.push(...gaugeFaults(metrics), ...counterFaults(metrics, tally));
+      faults.push(...gaugeFaults(metrics), ...counterFaults(metrics, tally), ...floodFaults(metrics));
+      Object.assign(events, engineEvents(metrics));
       streams['accepted'] = metrics.sum('understudy_downstream_streams_total');
       for (const outcome of ['answered', 'refused', 'cancelled', 'cut']) {
         streams[outcome] = metrics.sum('understudy_downstream_requests_total', { outcome });
@@ -208,6 +212,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
       stuck,
       memory: flat,
       streams,
+      events,
       faults,
     };
   } finally {
