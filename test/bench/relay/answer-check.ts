@@ -12,8 +12,15 @@ const AT_ONCE = 16;
 const WITHIN_MS = 10_000;
 
 /** Sends `count` requests to `port` over one connection and returns how many were not answered exactly with `reply`. */
-export async function countWrongAnswers(port: number, request: Buffer, reply: Buffer, count: number): Promise<number> {
-  const session = connect(`http://127.0.0.1:${port}`);
+export async function countWrongAnswers(
+  port: number,
+  request: Buffer,
+  reply: Buffer,
+  count: number,
+  tls = false,
+): Promise<number> {
+  // The certificate is the bench's own, made for this run.
+  const session = connect(`${tls ? 'https' : 'http'}://127.0.0.1:${port}`, { rejectUnauthorized: false });
   session.on('error', () => {});
   let wrong = 0;
   for (let sent = 0; sent < count; sent += AT_ONCE) {

@@ -13,6 +13,7 @@ export type Backend = AskedProgram<{ readonly port: number }, object, BackendCou
 
 const SCRIPTS: Readonly<Record<TrafficKind, string>> = {
   grpc: 'fixed-reply-backend.ts',
+  tls: 'fixed-reply-backend.ts',
   mirror: 'fixed-reply-backend.ts',
   http1: 'rest-backend.ts',
   tcp: 'echo-backend.ts',

@@ -3,6 +3,9 @@ import { readFileSync, rmSync } from 'node:fs';
 import { quantile } from '../measure/statistics.ts';
 import { PinnedProgram } from '../programs/pinned-program.ts';
 
+/** The one cipher suite offered, so that all proxies use the same: the client decides, whatever they prefer. */
+const TLS_CIPHER = 'TLS_AES_128_GCM_SHA256';
+
 export interface LoadOptions {
   /** Path of the program. */
   readonly program: string;
@@ -17,6 +20,8 @@ export interface LoadOptions {
   /** `NAME: VALUE` of each header field. */
   readonly headers: readonly string[];
   readonly http1: boolean;
+  /** TLS 1.3 with `TLS_CIPHER`. */
+  readonly tls: boolean;
   /** Requests each connection sends a second, whether answered or not; null to send as answers come. */
   readonly requestsPerSecond: number | null;
   readonly logFile: string;
@@ -48,8 +53,9 @@ export async function runH2load(options: LoadOptions): Promise<LoadResult> {
       `--log-file=${options.logFile}`,
       ...options.headers.map((header) => `--header=${header}`),
       ...(options.http1 ? ['--h1'] : []),
+      ...(options.tls ? [`--tls13-ciphers=${TLS_CIPHER}`] : []),
       ...(options.requestsPerSecond === null ? [] : [`--rps=${options.requestsPerSecond}`]),
-      `http://127.0.0.1:${options.port}${options.path}`,
+      `${options.tls ? 'https' : 'http'}://127.0.0.1:${options.port}${options.path}`,
     ],
   });
   const timer = setTimeout(() => program.kill(), options.timeoutMs);

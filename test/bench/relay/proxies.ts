@@ -1,6 +1,7 @@
 /** The proxies under test: how each is configured and started. Ours comes first and is held to the others. */
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { TestAuthority } from '../../support/certificates.ts';
 import { freePort } from '../programs/free-port.ts';
 import { findOrInstall } from '../programs/packages.ts';
 import { isListening, PinnedProgram, type ProgramOptions } from '../programs/pinned-program.ts';
@@ -42,7 +43,7 @@ interface Peer {
 const PEERS: Readonly<Record<string, Peer>> = {
   haproxy: {
     packageName: 'haproxy',
-    configurations: { grpc: 'haproxy.cfg', http1: 'haproxy-http1.cfg', tcp: 'haproxy-tcp.cfg' },
+    configurations: { grpc: 'haproxy.cfg', tls: 'haproxy-tls.cfg', http1: 'haproxy-http1.cfg', tcp: 'haproxy-tcp.cfg' },
     args: (file) => ['-db', '-f', file],
   },
   nginx: {
@@ -83,6 +84,7 @@ async function startPeer(name: string, peer: Peer, options: ProxyOptions): Promi
   const template = readFileSync(join(import.meta.dirname, '../peers', configuration), 'utf8');
   const file = join(folder, configuration);
   mkdirSync(folder, { recursive: true });
+  if (traffic === 'tls') writeCertificate(folder);
   writeFileSync(
     file,
     template
@@ -98,6 +100,7 @@ async function startPeer(name: string, peer: Peer, options: ProxyOptions): Promi
 /** Routing on the model spec, breaker, deadlines and metrics are on by themselves; only addresses and the model are set. */
 async function startOurs(name: string, options: ProxyOptions): Promise<TestedProxy> {
   let port = 0;
+  if (options.traffic === 'tls') writeCertificate(options.folder);
   const program = new PinnedProgram({
     name,
     command: process.execPath,
@@ -120,10 +123,29 @@ async function startOurs(name: string, options: ProxyOptions): Promise<TestedPro
   return { name, program, port };
 }
 
-function trafficSettings(name: string, { traffic, backendPort, shadowPort }: ProxyOptions): Record<string, string> {
+/** A certificate and its key in one file, as haproxy wants it; others read the part they are told to. */
+function writeCertificate(folder: string): void {
+  mkdirSync(folder, { recursive: true });
+  const { cert, key } = new TestAuthority().issue({ names: ['127.0.0.1'] });
+  writeFileSync(join(folder, 'server.pem'), cert + key);
+}
+
+function trafficSettings(
+  name: string,
+  { traffic, backendPort, shadowPort, folder }: ProxyOptions,
+): Record<string, string> {
   if (traffic === 'tcp') return { UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: `127.0.0.1:${backendPort}` };
   const prefix = `UNDERSTUDY_MODEL_${MODEL_NAME.toUpperCase()}`;
   const primary = { [`${prefix}_PRIMARY`]: `${MODEL_NAME}@${MODEL_VERSION}` };
+  if (traffic === 'tls') {
+    const file = join(folder, 'server.pem');
+    return {
+      ...primary,
+      UNDERSTUDY_OUTBOUND_TLS: 'strict',
+      UNDERSTUDY_TLS_CERT_FILE: file,
+      UNDERSTUDY_TLS_KEY_FILE: file,
+    };
+  }
   if (traffic !== 'mirror' || name === UNMIRRORED) return primary;
   const shadow = `${MODEL_NAME}@${MODEL_VERSION + 1} 100% via 127.0.0.1:${shadowPort}`;
   return { ...primary, [`${prefix}_SHADOW`]: shadow };

@@ -9,8 +9,8 @@ import { type LoadResult, runH2load } from './h2load.ts';
 import { PREDICT_PATH, replyBody, requestBody } from './payload.ts';
 import { REST_PATH, restReplyBody, restRequestBody } from './rest-payload.ts';
 
-/** gRPC; gRPC with a copy of each request to a shadow; REST over HTTP/1.1; bytes of no known protocol. */
-export type TrafficKind = 'grpc' | 'mirror' | 'http1' | 'tcp';
+/** gRPC; the same from callers with TLS; gRPC with a copy of each request to a shadow; REST over HTTP/1.1; bytes of no known protocol. */
+export type TrafficKind = 'grpc' | 'tls' | 'mirror' | 'http1' | 'tcp';
 
 export type EchoLoad = AskedProgram<{ readonly ready: true }, EchoPlan, EchoResult>;
 
@@ -50,7 +50,7 @@ function replyOf(traffic: TrafficKind): Buffer {
 export async function countWrong(traffic: TrafficKind, port: number, bytes: number, count: number): Promise<number> {
   if (traffic === 'tcp') return 0;
   const check = traffic === 'http1' ? countWrongRestAnswers : countWrongAnswers;
-  return await check(port, requestOf(traffic, bytes), replyOf(traffic), count);
+  return await check(port, requestOf(traffic, bytes), replyOf(traffic), count, traffic === 'tls');
 }
 
 /** One run of load. `failed` are requests that were not answered, or whose answers had too few or too many bytes. */
@@ -77,6 +77,7 @@ export async function runLoad(
     bodyFile: programs.bodyFile,
     headers: http1 ? ['content-type: application/json'] : ['content-type: application/grpc', 'te: trailers'],
     http1,
+    tls: traffic === 'tls',
     requestsPerSecond: load.requestsPerSecond === null ? null : load.requestsPerSecond / connections,
     logFile: programs.logFile,
     timeoutMs,

@@ -51,6 +51,18 @@ export const WORKLOADS: readonly Workload[] = [
     residentBarMiB: null,
   },
   {
+    name: 'tls-32x1',
+    traffic: 'tls',
+    connections: 32,
+    streams: 1,
+    requestBytes: SMALL_BYTES,
+    withDirect: false,
+    warmUpRequests: 30_000,
+    cpuBar: 1,
+    requestsPerSecond: null,
+    residentBarMiB: null,
+  },
+  {
     name: '1x1',
     traffic: 'grpc',
     connections: 1,
