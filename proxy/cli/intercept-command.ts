@@ -41,7 +41,7 @@ const USAGE = `usage: understudy intercept install|remove|print|verify [--flag v
   install   puts the rules in place, in one transaction per address family; again and again is the same as once
   remove    takes them away and leaves the rest as it was
   print     shows the rules of a fresh install, for iptables-restore --noflush, and touches nothing
-  verify    proves by a connection that the original destination comes back right
+  verify    proves by connections, within 5 s, that the original destination comes back right, each direction
 
 Lists are comma-separated, ports like 8500,9000-9010. Each flag has an environment twin; the flag wins.
 
@@ -74,7 +74,7 @@ export async function runInterceptCommand(
     return InterceptExit.done;
   }
   if (action === 'verify') {
-    const { verified, notes } = await verifyInterception(options);
+    const { verified, notes } = await verifyInterception(options, machine);
     for (const note of notes) (verified ? io.stdout : io.stderr)(`${note}\n`);
     return verified ? InterceptExit.done : InterceptExit.notVerified;
   }

@@ -40,7 +40,19 @@ export const FLAGS = [
   flag('exclude-inbound-ports', 'ports', 'none', "inbound ports left alone; the proxy's two listeners always are"),
   flag('include-outbound-cidrs', 'cidrs', 'all', 'destinations that come to the proxy, within the outbound ports'),
   flag('exclude-outbound-cidrs', 'cidrs', 'none', 'destinations left alone'),
+  flag(
+    'include-inbound-cidrs',
+    'cidrs',
+    'all',
+    'callers whose connections come to the proxy, within the inbound ports',
+  ),
   flag('exclude-inbound-cidrs', 'cidrs', 'none', 'callers left alone, such as the network of the kubelet'),
+  flag(
+    'include-interfaces',
+    'names',
+    'all',
+    'network interfaces whose connections come to the proxy, in both directions; a trailing + matches a prefix',
+  ),
   flag(
     'exclude-interfaces',
     'names',

@@ -6,7 +6,7 @@
 import { isIP } from 'node:net';
 import { parseDurationMs, UnitError } from '../../base/units.ts';
 import { environmentTwin, FLAGS, type FlagName, type FlagSpec } from './intercept-flags.ts';
-import { includesPort, type PortRange, type PortSet, parsePortSet } from './intercept-ports.ts';
+import { includesPort, multiportGroups, type PortRange, type PortSet, parsePortSet } from './intercept-ports.ts';
 
 /** A block of addresses, `10.0.0.0/8`; a bare address is a block of one. */
 export interface Cidr {
@@ -21,7 +21,9 @@ export interface InterceptOptions {
   readonly excludeInboundPorts: readonly PortRange[];
   readonly includeOutboundCidrs: 'all' | readonly Cidr[];
   readonly excludeOutboundCidrs: readonly Cidr[];
+  readonly includeInboundCidrs: 'all' | readonly Cidr[];
   readonly excludeInboundCidrs: readonly Cidr[];
+  readonly includeInterfaces: 'all' | readonly string[];
   readonly excludeInterfaces: readonly string[];
   readonly includeUids: 'all' | readonly number[];
   readonly excludeUids: readonly number[];
@@ -44,6 +46,9 @@ export type OptionsResult =
 /** Longest list of users, groups, blocks or interfaces: each entry is a rule that every new connection walks. */
 export const MAX_LIST_ENTRIES = 64;
 
+/** Most rules that inclusion lists may multiply to: interfaces, times blocks, times groups of ports. */
+const MAX_INCLUSION_RULES = 512;
+
 const LARGEST_ID = 0xffff_fffe;
 const INTERFACE_NAME = /^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,14}\+?$/;
 
@@ -60,7 +65,9 @@ export function readInterceptOptions(
     excludeInboundPorts: reader.portList('exclude-inbound-ports'),
     includeOutboundCidrs: reader.allOr('include-outbound-cidrs', (name) => reader.cidrs(name)),
     excludeOutboundCidrs: reader.cidrs('exclude-outbound-cidrs'),
+    includeInboundCidrs: reader.allOr('include-inbound-cidrs', (name) => reader.cidrs(name)),
     excludeInboundCidrs: reader.cidrs('exclude-inbound-cidrs'),
+    includeInterfaces: reader.allOr('include-interfaces', (name) => reader.interfaces(name)),
     excludeInterfaces: reader.interfaces('exclude-interfaces'),
     includeUids: reader.allOr('include-uids', (name) => reader.ids(name)),
     excludeUids: reader.ids('exclude-uids'),
@@ -101,7 +108,22 @@ function contradictions(options: InterceptOptions): string[] {
   const inbound = options.inboundPorts === 'all' || options.inboundPorts.length > 0;
   if (!outbound && !inbound)
     mistakes.push('--outbound-ports and --inbound-ports are both none: there is nothing to intercept');
+  for (const [direction, ports, cidrs] of [
+    ['outbound', options.outboundPorts, options.includeOutboundCidrs],
+    ['inbound', options.inboundPorts, options.includeInboundCidrs],
+  ] as const) {
+    const groups = ports === 'all' ? 1 : multiportGroups(ports).length;
+    const rules = groups * (cidrs === 'all' ? 1 : cidrs.length) * interfaceCount(options);
+    if (rules <= MAX_INCLUSION_RULES) continue;
+    mistakes.push(
+      `--include-interfaces, --include-${direction}-cidrs and --${direction}-ports multiply to ${rules} rules, more than ${MAX_INCLUSION_RULES}`,
+    );
+  }
   return mistakes;
+}
+
+function interfaceCount({ includeInterfaces }: InterceptOptions): number {
+  return includeInterfaces === 'all' ? 1 : includeInterfaces.length;
 }
 
 class OptionReader {

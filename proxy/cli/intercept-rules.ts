@@ -4,6 +4,7 @@
  * ```
  * PREROUTING ─tcp─▶ UNDERSTUDY_INBOUND ──▶ UNDERSTUDY_IN_REDIRECT ─▶ inbound listener
  * OUTPUT ────tcp─▶ UNDERSTUDY_OUTPUT ─┬──▶ UNDERSTUDY_INBOUND        (the proxy calls its own pod)
+ *                                     ├──▶ UNDERSTUDY_IN_REDIRECT    (the probe of `verify`)
  *                                     └──▶ UNDERSTUDY_REDIRECT ────▶ outbound listener
  * ```
  * The order inside UNDERSTUDY_OUTPUT carries the meaning; each step below names the loop or the loss it prevents. A
@@ -11,6 +12,7 @@
  * are not touched. A jump already in place stays where it is, so installing twice is installing once.
  */
 import { INBOUND_SOURCE_V4, INBOUND_SOURCE_V6 } from '../listener/inbound-source.ts';
+import { INBOUND_PROBE_V4, INBOUND_PROBE_V6, PROBE_V4, PROBE_V6 } from '../listener/interception-probe.ts';
 import type { Cidr, InterceptOptions } from './intercept-options.ts';
 import { multiportGroups, type PortRange, type PortSet } from './intercept-ports.ts';
 import { CHAIN_PREFIX, MARKER_PREFIX, type NatTable } from './intercept-tables.ts';
@@ -78,7 +80,11 @@ function inboundRules(options: InterceptOptions, family: 4 | 6): string[] {
     ...blocks(options.excludeInboundCidrs, family).map((block) => `-s ${block} -j RETURN`),
     // Whoever dials a listener of ours must arrive unredirected, so that it is seen to be a direct hit and refused.
     ...portMatches([...listeners, ...options.excludeInboundPorts]).map((ports) => `${ports} -j RETURN`),
-    ...portMatches(options.inboundPorts).map((ports) => `${ports} -j ${IN_REDIRECT}`),
+    ...products(
+      included(options.includeInboundCidrs, family, '-s'),
+      options.includeInterfaces === 'all' ? [''] : options.includeInterfaces.map((name) => `-i ${name} `),
+      portMatches(options.inboundPorts).map((ports) => `${ports} -j ${IN_REDIRECT}`),
+    ),
   ];
 }
 
@@ -86,12 +92,15 @@ function outputRules(options: InterceptOptions, family: 4 | 6): string[] {
   const loopback = family === 4 ? '127.0.0.1/32' : '::1/128';
   const loopbackNetwork = family === 4 ? '127.0.0.0/8' : '::1/128';
   const source = family === 4 ? `${INBOUND_SOURCE_V4}/32` : `${INBOUND_SOURCE_V6}/128`;
+  const inboundProbe = family === 4 ? `${INBOUND_PROBE_V4}/32` : `${INBOUND_PROBE_V6}/128`;
   const proxy = [
     ...options.proxyUids.map((uid) => `--uid-owner ${uid}`),
     ...options.proxyGids.map((gid) => `--gid-owner ${gid}`),
   ];
   const notProxy = proxy.map((owner) => `-m owner ! ${owner}`).join(' ');
   return [
+    // First, so that no exclusion can make a proof fail whose subject it is not.
+    ...(interceptsInbound(options) ? [`-d ${inboundProbe} -p tcp -j ${IN_REDIRECT}`] : []),
     ...options.excludeInterfaces.map((name) => `-o ${name} -j RETURN`),
     ...portMatches(options.excludeOutboundPorts).map((ports) => `${ports} -j RETURN`),
     ...(interceptsInbound(options)
@@ -108,30 +117,34 @@ function outputRules(options: InterceptOptions, family: 4 | 6): string[] {
     `-o lo ${notProxy} -j RETURN`,
     // The loop guard: what the proxy sends is never redirected.
     ...proxy.map((owner) => `-m owner ${owner} -j RETURN`),
-    ...ownerRules(options),
+    ...ownerRules(options, family),
     `-d ${loopbackNetwork} -j RETURN`,
     ...blocks(options.excludeOutboundCidrs, family).map((block) => `-d ${block} -j RETURN`),
-    ...portMatches(options.outboundPorts).flatMap((ports) =>
-      options.includeOutboundCidrs === 'all'
-        ? `${ports} -j ${REDIRECT}`
-        : blocks(options.includeOutboundCidrs, family).map((block) => `-d ${block} ${ports} -j ${REDIRECT}`),
+    ...products(
+      included(options.includeOutboundCidrs, family, '-d'),
+      options.includeInterfaces === 'all' ? [''] : options.includeInterfaces.map((name) => `-o ${name} `),
+      portMatches(options.outboundPorts).map((ports) => `${ports} -j ${REDIRECT}`),
     ),
   ];
 }
 
-/** Exclusions of users and groups, then "none of the included ones" in a single rule per kind. */
-function ownerRules(options: InterceptOptions): string[] {
+/**
+ * Exclusions of users and groups, then "none of the included ones" in a single rule per kind. The address that `verify`
+ * dials passes them: it proves the rules as whoever may change them, seldom as the application's user.
+ */
+function ownerRules(options: InterceptOptions, family: 4 | 6): string[] {
+  const others = family === 4 ? `! -d ${PROBE_V4}/32` : `! -d ${PROBE_V6}/128`;
   const rules = [
-    ...options.excludeUids.map((uid) => `-m owner --uid-owner ${uid} -j RETURN`),
-    ...options.excludeGids.map((gid) => `-m owner --gid-owner ${gid} -j RETURN`),
+    ...options.excludeUids.map((uid) => `${others} -m owner --uid-owner ${uid} -j RETURN`),
+    ...options.excludeGids.map((gid) => `${others} -m owner --gid-owner ${gid} -j RETURN`),
   ];
   for (const [ids, kind] of [
     [options.includeUids, '--uid-owner'],
     [options.includeGids, '--gid-owner'],
   ] as const) {
     if (ids === 'all') continue;
-    const others = ids.map((id) => `-m owner ! ${kind} ${id} `).join('');
-    rules.push(`${others}-j RETURN`);
+    const none = ids.map((id) => `-m owner ! ${kind} ${id} `).join('');
+    rules.push(`${others} ${none}-j RETURN`);
   }
   return rules;
 }
@@ -140,6 +153,16 @@ function ownerRules(options: InterceptOptions): string[] {
 function portMatches(ports: PortSet | readonly PortRange[]): string[] {
   if (ports === 'all') return ['-p tcp'];
   return multiportGroups(ports).map((group) => `-p tcp -m multiport --dports ${group}`);
+}
+
+/** What matches an inclusion list: nothing to match for `all`, one match per block otherwise. */
+function included(cidrs: 'all' | readonly Cidr[], family: 4 | 6, direction: '-s' | '-d'): string[] {
+  return cidrs === 'all' ? [''] : blocks(cidrs, family).map((block) => `${direction} ${block} `);
+}
+
+/** Each combination of a part of every list, joined. */
+function products(...lists: readonly (readonly string[])[]): string[] {
+  return lists.reduce<string[]>((sofar, list) => sofar.flatMap((head) => list.map((tail) => head + tail)), ['']);
 }
 
 function blocks(cidrs: readonly Cidr[], family: 4 | 6): string[] {

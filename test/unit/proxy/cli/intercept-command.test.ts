@@ -55,6 +55,7 @@ t.test('rules stand in the order that keeps loops out', async (t) => {
   t.same(
     rules.map((line) => line.slice('-A UNDERSTUDY_OUTPUT '.length)),
     [
+      '-d 192.0.2.3/32 -p tcp -j UNDERSTUDY_IN_REDIRECT',
       '-p tcp -m multiport --dports 25 -j RETURN',
       '-s 127.0.0.6/32 -o lo -j RETURN',
       '! -d 127.0.0.1/32 -o lo -p tcp -m owner --uid-owner 1717 -j UNDERSTUDY_INBOUND',
@@ -62,7 +63,7 @@ t.test('rules stand in the order that keeps loops out', async (t) => {
       '-o lo -m owner ! --uid-owner 1717 -m owner ! --gid-owner 1717 -j RETURN',
       '-m owner --uid-owner 1717 -j RETURN',
       '-m owner --gid-owner 1717 -j RETURN',
-      '-m owner --uid-owner 9 -j RETURN',
+      '! -d 192.0.2.2/32 -m owner --uid-owner 9 -j RETURN',
       '-d 127.0.0.0/8 -j RETURN',
       '-d 10.0.0.0/8 -j RETURN',
       '-p tcp -m multiport --dports 8500:8501 -j UNDERSTUDY_REDIRECT',
@@ -77,6 +78,28 @@ t.test('blocks go to the rules of their own family', async (t) => {
   t.notMatch(iptables.saved('iptables-nft-save'), /fd00/);
   t.match(iptables.saved('ip6tables-nft-save'), /-d fd00::\/8 .*UNDERSTUDY_REDIRECT/);
   t.notMatch(iptables.saved('ip6tables-nft-save'), /10\.0\.0\.0/);
+});
+
+t.test('included interfaces and callers multiply with the ports, each rule as the kernel writes it', async (t) => {
+  const iptables = new FakeIptables();
+  await intercept(
+    iptables,
+    ...['install', '--families', '4', '--outbound-ports', '8500', '--inbound-ports', '8600,9000'],
+    ...['--include-interfaces', 'eth0,net+', '--include-inbound-cidrs', '10.0.0.0/8,fd00::/8'],
+  );
+  const rules = iptables.saved('iptables-nft-save').split('\n');
+  const redirecting = (chain: string) =>
+    rules
+      .filter((line) => line.startsWith(`-A ${chain} `) && /_REDIRECT$/.test(line))
+      .slice(chain === 'UNDERSTUDY_OUTPUT' ? 1 : 0);
+  t.same(redirecting('UNDERSTUDY_INBOUND'), [
+    '-A UNDERSTUDY_INBOUND -s 10.0.0.0/8 -i eth0 -p tcp -m multiport --dports 8600,9000 -j UNDERSTUDY_IN_REDIRECT',
+    '-A UNDERSTUDY_INBOUND -s 10.0.0.0/8 -i net+ -p tcp -m multiport --dports 8600,9000 -j UNDERSTUDY_IN_REDIRECT',
+  ]);
+  t.same(redirecting('UNDERSTUDY_OUTPUT'), [
+    '-A UNDERSTUDY_OUTPUT -o eth0 -p tcp -m multiport --dports 8500 -j UNDERSTUDY_REDIRECT',
+    '-A UNDERSTUDY_OUTPUT -o net+ -p tcp -m multiport --dports 8500 -j UNDERSTUDY_REDIRECT',
+  ]);
 });
 
 t.test('a second install applies nothing', async (t) => {

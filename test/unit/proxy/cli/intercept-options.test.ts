@@ -67,6 +67,15 @@ t.test('values that would loop or do nothing are refused', (t) => {
     [['--inbound-ports', '15000-15010'], /a listener of the proxy itself/],
     [['--outbound-ports', 'none'], /nothing to intercept/],
     [['--exclude-inbound-ports', 'all'], /all is not a list/],
+    [
+      [
+        '--include-interfaces',
+        Array.from({ length: 20 }, (_, i) => `eth${i}`).join(),
+        '--include-outbound-cidrs',
+        Array.from({ length: 30 }, (_, i) => `10.${i}.0.0/16`).join(),
+      ],
+      /--include-outbound-cidrs and --outbound-ports multiply to 600 rules, more than 512/,
+    ],
     [['--exclude-uids', Array.from({ length: 65 }, (_, i) => i).join(',')], /more than 64/],
   ] as const) {
     t.match(readInterceptOptions(argv, {}).mistakes?.join(), expected);
