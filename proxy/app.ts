@@ -14,6 +14,7 @@ import { modelsView } from './admin/models-view.ts';
 import { TransitionLog } from './admin/transition-log.ts';
 import { formatAddress } from './config/address.ts';
 import type { AllocationKind } from './config/allocation.ts';
+import { roleAddresses } from './config/compile.ts';
 import type { EnvironmentVariables } from './config/env.ts';
 import { describeConfiguration } from './config/redact.ts';
 import type { ClusterSnapshot, EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
@@ -46,7 +47,9 @@ export class App {
   private readonly threads: DataThreads;
   private readonly tls: TlsStore;
   private readonly admin: AdminServer;
-  private readonly readiness = new ReadinessProbe();
+  /** Metrics and probes only, for those outside the pod. */
+  private readonly metrics: AdminServer;
+  private readonly readiness: ReadinessProbe;
   private readonly transitions = new TransitionLog();
   private readonly breakerPlaces = new Map<string, number>();
   private draining = false;
@@ -92,7 +95,10 @@ export class App {
       onBreaker: (cluster, { from, to, reason }) => this.transitions.add(cluster, from, to, reason),
       onDied: (thread) => this.regions.clearSlots(thread, gaugeSlots(this.layout)),
     });
-    this.admin = new AdminServer(this.adminRoutes());
+    const { worker, fallbackWorker } = roleAddresses(settings);
+    this.readiness = new ReadinessProbe([worker, fallbackWorker]);
+    this.admin = new AdminServer([...this.readingRoutes(), ...this.adminRoutes()]);
+    this.metrics = new AdminServer(this.readingRoutes());
   }
 
   /** Starts everything; resolves when the proxy listens. */
@@ -100,8 +106,9 @@ export class App {
     await this.threads.start();
     this.source.start();
     this.tls.start();
-    for (const address of this.source.current.settings.adminListen)
-      this.announceAdmin(await this.admin.listen(address));
+    const { adminListen, metricsListen } = this.source.current.settings;
+    for (const address of adminListen) this.announce('admin', await this.admin.listen(address));
+    for (const address of metricsListen) this.announce('metrics', await this.metrics.listen(address));
   }
 
   /** Drains and ends everything within the configured deadline. Asked again, it is the same drain. */
@@ -121,11 +128,12 @@ export class App {
     this.tls.close();
     await this.analysis.stop();
     this.admin.close();
+    this.metrics.close();
     this.log.info('stopped', { requestsCut: cut });
   }
 
-  private announceAdmin(address: EndpointAddress): void {
-    this.log.info('listening', { role: 'admin', address: formatAddress(address) });
+  private announce(role: 'admin' | 'metrics', address: EndpointAddress): void {
+    this.log.info('listening', { role, address: formatAddress(address) });
   }
 
   private publish(configuration: Configuration): void {
@@ -167,11 +175,17 @@ export class App {
 
   // ---- what is shown -------------------------------------------------------------------------------------------
 
-  private adminRoutes() {
+  /** What shows no configuration and changes nothing, so that it may be reached from outside the pod. */
+  private readingRoutes() {
     return [
       { method: 'GET', path: '/livez', help: 'the process is alive', handle: () => textAnswer('ok\n') },
       { method: 'GET', path: '/readyz', help: 'the proxy should get traffic', handle: () => this.answerReady() },
       { method: 'GET', path: '/metrics', help: 'Prometheus metrics', handle: () => this.answerMetrics() },
+    ] as const;
+  }
+
+  private adminRoutes() {
+    return [
       {
         method: 'GET',
         path: '/models',

@@ -137,6 +137,7 @@ function createListener({ address, role }: ListenRequest): Listener {
     maxConnections: settings.outboundMaxConnections,
     detectTimeoutMs: settings.outboundDetectTimeoutMs,
     connectTimeoutMs: OPAQUE_CONNECT_TIMEOUT_MS,
+    opaqueIdleTimeoutMs: settings.outboundOpaqueIdleTimeoutMs,
     opaquePorts,
     limits: downstreamLimits,
     clock,

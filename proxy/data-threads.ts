@@ -132,6 +132,7 @@ export class DataThreads {
       settings: {
         outboundOpaquePorts: settings.outboundOpaquePorts.flatMap(expandRange),
         outboundDetectTimeoutMs: settings.outboundDetectTimeoutMs,
+        outboundOpaqueIdleTimeoutMs: settings.outboundOpaqueIdleTimeoutMs,
         outboundMaxConnections: settings.outboundMaxConnections,
         outboundMaxConcurrentStreams: settings.outboundMaxConcurrentStreams,
         outboundMaxHeaderListBytes: settings.outboundMaxHeaderListBytes,

@@ -12,6 +12,7 @@ export type ListenerRole = 'outbound' | 'inbound';
 export interface DataThreadSettings {
   readonly outboundOpaquePorts: readonly number[];
   readonly outboundDetectTimeoutMs: number;
+  readonly outboundOpaqueIdleTimeoutMs: number;
   readonly outboundMaxConnections: number;
   readonly outboundMaxConcurrentStreams: number;
   readonly outboundMaxHeaderListBytes: number;

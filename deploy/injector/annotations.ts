@@ -78,7 +78,7 @@ export const ANNOTATIONS = {
   metrics: choice(
     'false',
     ['true', 'false'],
-    'opens the admin port 15000 to the pod network, for Prometheus; it can also hold breakers, so keep it behind a NetworkPolicy',
+    'opens port 15020 to the pod network, for Prometheus and the kubelet: metrics and probes, nothing else',
   ),
   'ip-families': choice(
     'dual',

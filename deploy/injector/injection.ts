@@ -13,7 +13,7 @@ import {
   type ProgramSettings,
   readProgramSettings,
 } from './program-settings.ts';
-import { adminContainer, finish, resourceProblems, withProbeTarget, withResources } from './sidecar-containers.ts';
+import { finish, resourceProblems, withMetricsPort, withProbeTarget, withResources } from './sidecar-containers.ts';
 import type { SidecarParts } from './sidecar-parts.ts';
 
 export interface InjectionPlan {
@@ -34,7 +34,7 @@ const MODELS_MOUNT = '/models';
 const CONFIG_MOUNT = '/etc/understudy';
 /** User of our containers, whose connections the rules leave alone. */
 const PROXY_ID = 1717;
-const ADMIN_PORT = '15000';
+const METRICS_PORT = '15020';
 const INBOUND_PORT = '15006';
 const OUTBOUND_PORT = '15001';
 /** Ports an application calls the proxy at where nothing is redirected: those of TensorFlow Serving. */
@@ -146,7 +146,7 @@ class Planner {
     }
     Object.assign(env, settings.proxy);
     this.problems.push(...checkProxy(env, hasDocument, settings.source));
-    if (values.metrics === 'true') part = adminContainer(part, Number(ADMIN_PORT));
+    if (values.metrics === 'true') part = withMetricsPort(part, Number(METRICS_PORT));
     return finish({ ...part, env }, values.image);
   }
 
@@ -167,7 +167,7 @@ class Planner {
       UNDERSTUDY_OUTBOUND_LISTEN: outbound.map((host) => `${host}:${OUTBOUND_PORT}`).join(','),
     };
     if (this.isModelServer) env['UNDERSTUDY_INBOUND_LISTEN'] = `${everywhere}:${INBOUND_PORT}`;
-    if (this.values.metrics === 'true') env['UNDERSTUDY_ADMIN_LISTEN'] = `${everywhere}:${ADMIN_PORT}`;
+    if (this.values.metrics === 'true') env['UNDERSTUDY_METRICS_LISTEN'] = `${everywhere}:${METRICS_PORT}`;
     return env;
   }
 
@@ -183,14 +183,11 @@ class Planner {
     };
     if (values.metrics === 'true') {
       const own = env['UNDERSTUDY_INTERCEPT_EXCLUDE_INBOUND_PORTS'] ?? 'none';
-      env['UNDERSTUDY_INTERCEPT_EXCLUDE_INBOUND_PORTS'] = own === 'none' ? ADMIN_PORT : `${own},${ADMIN_PORT}`;
+      env['UNDERSTUDY_INTERCEPT_EXCLUDE_INBOUND_PORTS'] = own === 'none' ? METRICS_PORT : `${own},${METRICS_PORT}`;
     }
     const { XTABLES_LOCKFILE: _, ...ours } = env;
     this.problems.push(...checkInterception(ours, settings.source));
-    // Where no outbound port is redirected there is no call that could prove the rules.
-    const outbound = env['UNDERSTUDY_INTERCEPT_OUTBOUND_PORTS']?.trim() ?? '';
-    const args = outbound === 'none' ? parts.shapes['model-server'].interception.args : parts.interception.args;
-    return finish({ ...parts.interception, args, env }, values['interception-image'] || values.image);
+    return finish({ ...parts.interception, env }, values['interception-image'] || values.image);
   }
 
   private checkTogether(): void {

@@ -34,6 +34,7 @@ const RESERVED: ReadonlySet<string> = new Set([
   'proxy.outbound-listen',
   'proxy.inbound-listen',
   'proxy.admin-listen',
+  'proxy.metrics-listen',
   'proxy.config-file',
   'worker.port',
   'worker.host',

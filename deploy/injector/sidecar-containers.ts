@@ -83,8 +83,8 @@ export function withProbeTarget(part: ContainerPart, target: string): ContainerP
   );
 }
 
-/** The proxy with its admin port open: the kubelet asks it directly, and Prometheus finds it by the port's name. */
-export function adminContainer(part: ContainerPart, port: number): ContainerPart {
+/** The proxy with its metrics port open: the kubelet asks it directly, and Prometheus finds it by the port's name. */
+export function withMetricsPort(part: ContainerPart, port: number): ContainerPart {
   const direct = mapProbes(part, ({ exec, ...rest }) => {
     const path = new URL(exec?.command.at(-1) ?? '/', 'http://localhost').pathname;
     return { httpGet: { path, port }, ...rest };

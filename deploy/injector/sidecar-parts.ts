@@ -15,7 +15,7 @@ export interface SidecarParts {
     Record<
       'application' | 'model-server',
       {
-        readonly interception: Pick<ContainerPart, 'args' | 'env'>;
+        readonly interception: Pick<ContainerPart, 'env'>;
         readonly proxy: Pick<ContainerPart, 'env'>;
       }
     >

@@ -185,7 +185,7 @@ function checkTogether(settings: ProcessSettings, problems: ProblemList): void {
 /** No two listeners share an address: the second bind would fail after the first had begun to serve. */
 function checkListeners(settings: ProcessSettings, problems: ProblemList): void {
   const owners = new Map<string, string>();
-  for (const key of ['outboundListen', 'inboundListen', 'adminListen'] as const) {
+  for (const key of ['outboundListen', 'inboundListen', 'adminListen', 'metricsListen'] as const) {
     const name = PROCESS_FIELDS[key].environment;
     for (const address of settings[key]) {
       if (address.kind === 'tcp' && address.port === 0) continue;

@@ -89,6 +89,16 @@ export const PROCESS_FIELDS = {
       'How long a client that connected may stay silent before its connection is relayed as opaque bytes. Clients that speak first do so within a round trip; 10 s, a common choice, stalls server-first protocols that long.',
     reloadable: false,
   },
+  outboundOpaqueIdleTimeoutMs: {
+    environment: 'UNDERSTUDY_OUTBOUND_OPAQUE_IDLE_TIMEOUT',
+    kind: 'duration',
+    default: '1h',
+    min: 100,
+    max: 604_800_000,
+    reason:
+      'How long a connection relayed as opaque bytes may carry none in either direction before it is closed and counted; closed at most a quarter later. Generous, because databases keep connections idle; bounded, because a peer that vanished without a word would hold its place for ever.',
+    reloadable: false,
+  },
   outboundMaxConnections: {
     environment: 'UNDERSTUDY_OUTBOUND_MAX_CONNECTIONS',
     kind: 'integer',
@@ -146,6 +156,14 @@ export const PROCESS_FIELDS = {
     default: '127.0.0.1:15000',
     reason:
       'Metrics, probes and the admin interface. Loopback, because it shows and changes the running configuration.',
+    reloadable: false,
+  },
+  metricsListen: {
+    environment: 'UNDERSTUDY_METRICS_LISTEN',
+    kind: 'listen',
+    default: 'off',
+    reason:
+      'An address that answers /metrics, /readyz and /livez and nothing else, so that Prometheus and the kubelet can reach it from outside the pod while the admin interface stays on loopback; 15020 is the customary port. Off, because it opens a port.',
     reloadable: false,
   },
   concurrency: {

@@ -19,7 +19,7 @@ import type { EndpointAddress } from '../config/snapshot.ts';
 import { ProcessSlot } from '../stats/slots.ts';
 import { inboundSource } from './inbound-source.ts';
 import { isProbe, probeAnswer } from './interception-probe.ts';
-import { OpaqueRelay } from './opaque-relay.ts';
+import { NOT_CUT, OpaqueRelay } from './opaque-relay.ts';
 import { type OriginalDestination, readDestination } from './original-destination.ts';
 import { ProtocolDetection } from './protocol-detection.ts';
 import { tlsServerName } from './tls-server-name.ts';
@@ -55,6 +55,8 @@ export interface ListenerOptions {
   readonly maxConnections: number;
   readonly detectTimeoutMs: number;
   readonly connectTimeoutMs: number;
+  /** Longest time an opaque connection may carry nothing. */
+  readonly opaqueIdleTimeoutMs: number;
   /** Original destination ports relayed without a look. */
   readonly opaquePorts: ReadonlySet<number>;
   readonly limits: Http2Limits;
@@ -297,12 +299,14 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
       return;
     }
     this.detecting.delete(io);
-    const { cells, connectTimeoutMs } = this.options;
+    const { cells, connectTimeoutMs, opaqueIdleTimeoutMs } = this.options;
+    const limits = { connectTimeoutMs, idleTimeoutMs: opaqueIdleTimeoutMs };
     const startedMs = this.options.clock.nowMs();
     const serverName = tlsServerName(first, length);
-    const relay = new OpaqueRelay(io, first, length, address, connectTimeoutMs, () => {
+    const relay = new OpaqueRelay(io, first, length, address, limits, (cut) => {
       this.relays.delete(relay);
       cells[ProcessSlot.OPAQUE_CONNECTIONS]! -= 1;
+      if (cut !== NOT_CUT) cells[ProcessSlot.OPAQUE_CUTS + cut]! += 1;
       this.countConnections(0);
       this.options.onRelayClosed({
         destination: formatAddress(address),

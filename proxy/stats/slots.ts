@@ -122,6 +122,15 @@ export const RequestEnd = {
   CUT: 3,
 } as const;
 
+/** Why the proxy ended a connection relayed as opaque bytes that neither side had ended. */
+export const OpaqueCut = {
+  /** Its destination refused it or could not be reached. */
+  CONNECT_FAILED: 0,
+  CONNECT_TIMEOUT: 1,
+  /** It carried nothing for the time set. */
+  IDLE: 2,
+} as const;
+
 /** Replies the proxy made itself because no cluster could. */
 export const LocalReply = {
   ROUTE_NOT_FOUND: 0,
@@ -211,10 +220,11 @@ export const ProcessSlot = {
   /** TLS handshakes with callers, then with upstreams. */
   TLS_DOWNSTREAM: 26 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS, // TLS_RESULT_SLOTS slots by TlsResult
   TLS_UPSTREAM: 26 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + TLS_RESULT_SLOTS, // as many
+  OPAQUE_CUTS: 26 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS, // 3 slots by OpaqueCut
 } as const;
 
 /** Length of the process block in slots. */
-export const PROCESS_SLOTS: number = ProcessSlot.TLS_UPSTREAM + TLS_RESULT_SLOTS;
+export const PROCESS_SLOTS: number = ProcessSlot.OPAQUE_CUTS + 3;
 
 /** Label values of a value table in slot order: `{ OK: 0, CALLER_ERROR: 1 }` gives `['ok', 'caller_error']`. */
 export function labelValues(table: Readonly<Record<string, number>>): readonly string[] {

@@ -126,8 +126,10 @@ t.test('a model-server pod as the injector makes it, with a fallback of its own'
 
   t.match(ask('credit-risk'), { servedBy: 'own' }, 'a caller of the pod is answered by its model server');
   t.match(ask('somebody-elses'), { servedBy: 'own' }, 'for models without an entry too');
-  const metrics = lab.peer.must('curl', '--silent', '--max-time', '5', `http://${POD_V4}:15000/metrics`);
+  const metrics = lab.peer.must('curl', '--silent', '--max-time', '5', `http://${POD_V4}:15020/metrics`);
   t.match(metrics, /^understudy_\w+\{[^}]*credit-risk[^}]*\} [1-9]/m, 'through the proxy, which Prometheus can ask');
+  const admin = lab.peer.run('curl', ['--silent', '--max-time', '5', `http://${POD_V4}:15000/config`]);
+  t.equal(admin.status, 7, 'and nobody outside the pod can ask for more');
 
   server.kill('SIGKILL');
   await once(server, 'exit');

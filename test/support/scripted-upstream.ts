@@ -114,6 +114,9 @@ export interface UpstreamOptions {
   readonly forget?: boolean;
 }
 
+/** What the proxy's readiness asks of workers; no call of a test, so it is neither recorded nor scripted. */
+const READINESS_PATH = '/tensorflow.serving.ModelService/GetModelStatus';
+
 export class ScriptedUpstream {
   readonly name: string;
   /** Every call so far, in order of their heads. */
@@ -191,6 +194,11 @@ export class ScriptedUpstream {
   }
 
   private take(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
+    if (headers[':path'] === READINESS_PATH) {
+      stream.resume();
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '12' }, { endStream: true });
+      return;
+    }
     const call = new UpstreamCall(stream, headers);
     this.count++;
     if (!this.options.forget) this.calls.push(call);

@@ -58,12 +58,12 @@ The pod parts that the injector would add, from the same file: files/sidecars.ya
 {{- $_ := set $part "volumeMounts" (append $part.volumeMounts (dict "name" "understudy-config" "mountPath" "/etc/understudy" "readOnly" true)) -}}
 {{- end -}}
 {{- if $workload.metrics -}}
-{{- $_ := set $env "UNDERSTUDY_ADMIN_LISTEN" (printf "%s:15000" $everywhere) -}}
-{{- $_ := set $part "ports" (list (dict "name" "understudy-http" "containerPort" 15000)) -}}
+{{- $_ := set $env "UNDERSTUDY_METRICS_LISTEN" (printf "%s:15020" $everywhere) -}}
+{{- $_ := set $part "ports" (list (dict "name" "understudy-http" "containerPort" 15020)) -}}
 {{- range $name := list "startupProbe" "livenessProbe" "readinessProbe" -}}
 {{- $probe := get $part $name -}}
 {{- $path := last $probe.exec.command | regexFind "/[a-z]+$" -}}
-{{- $_ := set $part $name (merge (dict "httpGet" (dict "path" $path "port" 15000)) (omit $probe "exec")) -}}
+{{- $_ := set $part $name (merge (dict "httpGet" (dict "path" $path "port" 15020)) (omit $probe "exec")) -}}
 {{- end -}}
 {{- end -}}
 {{- $_ := set $part "resources" (mergeOverwrite (deepCopy $part.resources) $workload.proxy.resources) -}}
@@ -79,10 +79,7 @@ The pod parts that the injector would add, from the same file: files/sidecars.ya
 {{- $env = mergeOverwrite $env $workload.interception.env -}}
 {{- if $workload.metrics -}}
 {{- $own := default "none" $env.UNDERSTUDY_INTERCEPT_EXCLUDE_INBOUND_PORTS -}}
-{{- $_ := set $env "UNDERSTUDY_INTERCEPT_EXCLUDE_INBOUND_PORTS" (ternary "15000" (printf "%s,15000" $own) (eq $own "none")) -}}
-{{- end -}}
-{{- if eq (default "" $env.UNDERSTUDY_INTERCEPT_OUTBOUND_PORTS) "none" -}}
-{{- $_ := set $part "args" (get $parts.shapes "model-server").interception.args -}}
+{{- $_ := set $env "UNDERSTUDY_INTERCEPT_EXCLUDE_INBOUND_PORTS" (ternary "15020" (printf "%s,15020" $own) (eq $own "none")) -}}
 {{- end -}}
 {{- include "understudy.finish" (dict "part" $part "env" $env "image" .Values.images.interception) -}}
 {{- end }}

@@ -48,9 +48,9 @@ const MODEL_SERVER = {
 };
 const MONITORED = {
   podMonitor: { enabled: true, labels: { release: 'prometheus' } },
-  adminPolicy: {
+  metricsPolicy: {
     namespaces: ['lending'],
-    metricsFrom: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } }],
+    from: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } }],
   },
   injector: { tls: { source: 'cert-manager' }, defaults: { 'understudy.dev/proxy-cpu': '200m' } },
 };

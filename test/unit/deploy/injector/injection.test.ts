@@ -84,8 +84,8 @@ t.test('a model-server pod has its inbound ports taken and time to leave', async
   });
   t.same(
     initContainer(injected, 'understudy-interception').args,
-    ['intercept', 'install'],
-    'nothing outbound to prove',
+    ['intercept', 'install', '&&', 'intercept', 'verify'],
+    'the rules are proved inbound',
   );
   t.same(injected.spec.containers[0].lifecycle, { preStop: { sleep: { seconds: 7 } } });
   t.same(injected.spec.containers[1].lifecycle, { ...lifecycle, preStop: { sleep: { seconds: 7 } } });
@@ -204,15 +204,16 @@ t.test('fallback models get a process of their own that the proxy knows and the 
 t.test('opened metrics are probed directly and never redirected', async (t) => {
   const injected = inject(pod({ 'understudy.dev/metrics': 'true', 'understudy.dev/ip-families': 'ipv4' }));
   const proxy = initContainer(injected, 'understudy-proxy');
-  t.same(proxy.readinessProbe.httpGet, { path: '/readyz', port: 15000 });
+  t.same(proxy.readinessProbe.httpGet, { path: '/readyz', port: 15020 });
   t.notOk(proxy.readinessProbe.exec);
-  t.same(proxy.ports, [{ name: 'understudy-http', containerPort: 15000 }]);
+  t.same(proxy.ports, [{ name: 'understudy-http', containerPort: 15020 }]);
   t.match(envOf(injected, 'understudy-proxy'), {
-    UNDERSTUDY_ADMIN_LISTEN: '0.0.0.0:15000',
+    UNDERSTUDY_ADMIN_LISTEN: '127.0.0.1:15000',
+    UNDERSTUDY_METRICS_LISTEN: '0.0.0.0:15020',
     UNDERSTUDY_OUTBOUND_LISTEN: '127.0.0.1:15001',
   });
   t.match(envOf(injected, 'understudy-interception'), {
-    UNDERSTUDY_INTERCEPT_EXCLUDE_INBOUND_PORTS: '15000',
+    UNDERSTUDY_INTERCEPT_EXCLUDE_INBOUND_PORTS: '15020',
     UNDERSTUDY_INTERCEPT_FAMILIES: '4',
   });
 });
