@@ -14,7 +14,14 @@ const BENCHES: Readonly<Record<string, { readonly help: string; readonly load: (
   },
   worker: {
     help: 'our worker beside a grpc-js server and a bare session.run loop',
-    load: async () => (await import('./worker/worker-bench.ts')).runWorkerBench,
+    load: async () => {
+      const { runWorkerBench } = await import('./worker/worker-bench.ts');
+      return (args) => runWorkerBench(args);
+    },
+  },
+  gpu: {
+    help: 'the same on a device: --provider cuda, tensorrt or webgpu; the first that loads without it',
+    load: async () => (await import('./gpu/gpu-bench.ts')).runGpuBench,
   },
 };
 

@@ -1,6 +1,6 @@
 /**
  * Process entry: nothing but `session.run` in a loop at the batch size that carries most items a second: what the model
- * itself allows on one core. Arguments: `NAME=FILE=WIDTH` for each model. Over IPC it announces `{ ready: true }` and
+ * itself allows on one core. Arguments: the execution provider, and `NAME=FILE=WIDTH` for each model. Over IPC it announces `{ ready: true }` and
  * answers each `{ model, seconds }` with `{ items, seconds, batch }`.
  */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
@@ -16,9 +16,11 @@ interface Model {
 }
 
 const models = new Map<string, Model>();
-for (const argument of process.argv.slice(2)) {
+const [provider, ...files] = process.argv.slice(2) as [string, ...string[]];
+const options = { executionProviders: [provider], intraOpNumThreads: 1, interOpNumThreads: 1 };
+for (const argument of files) {
   const [name, file, width] = argument.split('=') as [string, string, string];
-  const session = await InferenceSession.create(file, { intraOpNumThreads: 1, interOpNumThreads: 1 });
+  const session = await InferenceSession.create(file, options);
   const model: Model = { session, width: Number(width), batch: 1 };
   let best = 0;
   for (const batch of BATCHES) {

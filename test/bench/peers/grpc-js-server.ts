@@ -1,6 +1,6 @@
 /**
  * Process entry: the plain way to serve a model from Node, for comparison. A grpc-js server that calls `session.run` for
- * each Predict request. Arguments: `NAME=FILE` for each model. Announces `{ port }` over IPC.
+ * each Predict request. Arguments: the execution provider, and `NAME=FILE` for each model. Announces `{ port }` over IPC.
  */
 import * as grpc from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
@@ -18,9 +18,11 @@ const DT_FLOAT = 1;
 const FLOAT_BYTES = 4;
 
 const sessions = new Map<string, InferenceSession>();
-for (const argument of process.argv.slice(2)) {
+const [provider, ...files] = process.argv.slice(2) as [string, ...string[]];
+const options = { executionProviders: [provider], intraOpNumThreads: 1, interOpNumThreads: 1 };
+for (const argument of files) {
   const [name, file] = argument.split('=') as [string, string];
-  sessions.set(name, await InferenceSession.create(file, { intraOpNumThreads: 1, interOpNumThreads: 1 }));
+  sessions.set(name, await InferenceSession.create(file, options));
 }
 
 async function predict(request: PredictRequest): Promise<object> {

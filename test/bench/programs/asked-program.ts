@@ -12,7 +12,11 @@ export class AskedProgram<Announcement, Question extends object, Answer> {
 
   /** Starts `script` under this Node; resolves with its announcement. */
   static async start<Announcement, Question extends object, Answer>(
-    options: Pick<ProgramOptions, 'name' | 'core'> & { readonly script: string; readonly args: readonly string[] },
+    options: Pick<ProgramOptions, 'name' | 'core'> & {
+      readonly script: string;
+      readonly args: readonly string[];
+      readonly readyWithinMs?: number;
+    },
   ): Promise<AskedProgram<Announcement, Question, Answer>> {
     const { name, core, script, args } = options;
     const program = new PinnedProgram({ name, command: process.execPath, args: [script, ...args], core, ipc: true });
@@ -20,7 +24,7 @@ export class AskedProgram<Announcement, Question extends object, Answer> {
     program.child.once('message', (message) => {
       announcement = message as Announcement;
     });
-    await program.ready(() => announcement !== null);
+    await program.ready(() => announcement !== null, options.readyWithinMs);
     return new AskedProgram(program, announcement!);
   }
 

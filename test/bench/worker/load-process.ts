@@ -1,5 +1,6 @@
 /**
- * Process entry: the load generator of the worker bench. Arguments: `NAME=FILE` for each model. Over IPC it announces
+ * Process entry: the load generator of the worker bench. Arguments: how far answers may be from
+ * the CPU's, and `NAME=FILE` for each model. Over IPC it announces
  * `{ ready: true }` and answers each `{ model, plan }` with a LoadSummary.
  */
 import { LARGE, SMALL } from './models.ts';
@@ -8,9 +9,10 @@ import { makeCases, type PredictCase } from './predict-cases.ts';
 import { type LoadPlan, runPredictLoad } from './predict-load.ts';
 
 const cases = new Map<string, PredictCase[]>();
-for (const argument of process.argv.slice(2)) {
+const [tolerance, ...files] = process.argv.slice(2) as [string, ...string[]];
+for (const argument of files) {
   const [name, file] = argument.split('=') as [string, string];
-  cases.set(name, await makeCases(name === SMALL.name ? SMALL : LARGE, file));
+  cases.set(name, await makeCases(name === SMALL.name ? SMALL : LARGE, file, Number(tolerance)));
 }
 process.on('message', async ({ model, plan }: { model: string; plan: LoadPlan }) => {
   const run = plan.ratePerSecond === undefined ? runPredictLoad : runOpenLoad;

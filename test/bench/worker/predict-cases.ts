@@ -13,17 +13,17 @@ import { type BenchModel, INPUT, inputRow, OUTPUT } from './models.ts';
 const CASES = 64;
 const PREFIX_BYTES = 5;
 const DT_FLOAT = 1;
-/** Batched kernels may add in another order than a single row's do. */
-const TOLERANCE = 1e-5;
 
 export class PredictCase {
   /** Framed PredictRequest with the row as `tensor_content`, as numerical clients send it. */
   readonly request: Buffer;
   readonly expected: Float32Array;
+  private readonly tolerance: number;
   /** The last answer found right: an equal one needs no second look. */
   private right: Buffer | null = null;
 
-  constructor(request: Buffer, expected: Float32Array) {
+  constructor(request: Buffer, expected: Float32Array, tolerance: number) {
+    this.tolerance = tolerance;
     this.request = request;
     this.expected = expected;
   }
@@ -43,20 +43,21 @@ export class PredictCase {
     if (tensor === null || tensor.problem !== '' || tensor.elementCount !== this.expected.length) return false;
     const values = new Float32Array(this.expected.length);
     copyTensorInto(bytes, tensor, values, 0, values.length);
-    return values.every((value, i) => Math.abs(value - this.expected[i]!) <= TOLERANCE);
+    return values.every((value, i) => Math.abs(value - this.expected[i]!) <= this.tolerance);
   }
 }
 
 const view = new PredictResponseView();
 
-/** Makes the cases of `model`, whose file is `file`. */
-export async function makeCases(model: BenchModel, file: string): Promise<PredictCase[]> {
+/** Makes the cases of `model`, whose file is `file`; answers may be `tolerance` from the CPU's. */
+export async function makeCases(model: BenchModel, file: string, tolerance: number): Promise<PredictCase[]> {
   const session = await InferenceSession.create(file, { intraOpNumThreads: 1, interOpNumThreads: 1 });
   const cases: PredictCase[] = [];
   for (let i = 0; i < CASES; i++) {
     const row = inputRow(model, i);
     const outputs = await session.run({ [INPUT]: new Tensor('float32', row, [1, model.inputs]) });
-    cases.push(new PredictCase(requestOf(model, row), Float32Array.from(outputs[OUTPUT]!.data as Float32Array)));
+    const expected = Float32Array.from(outputs[OUTPUT]!.data as Float32Array);
+    cases.push(new PredictCase(requestOf(model, row), expected, tolerance));
   }
   await session.release();
   return cases;

@@ -9,6 +9,26 @@ export const OURS = 'understudy';
 export const PER_REQUEST = 'grpcjsPerRequest';
 export const BARE_LOOP = 'bareLoop';
 
+/** On what all programs of a run execute their models. */
+export interface BenchExecution {
+  /** Execution provider, by onnxruntime's name. */
+  readonly provider: string;
+  /** How far an answer may be from the CPU's. */
+  readonly tolerance: number;
+  /** How long a program may take to load the models: devices compile for each size. */
+  readonly readyWithinMs: number;
+  /** Names of the devices of the machine, for the report. */
+  readonly devices: readonly string[];
+}
+
+/** Batched kernels may add in another order than a single row's do. */
+export const ON_CPU: BenchExecution = {
+  provider: 'cpu',
+  tolerance: 1e-5,
+  readyWithinMs: 30_000,
+  devices: [],
+};
+
 /** A server that answers Predict calls. */
 export interface Subject {
   readonly name: string;
@@ -38,10 +58,11 @@ export interface BareLoopCount {
 const ROOT = join(import.meta.dirname, '../../..');
 const PEERS = join(import.meta.dirname, '../peers');
 
-/** Our worker, everything at its defaults but what `flags` say. */
+/** Our worker, everything at its defaults but the provider and what `flags` say. */
 export async function startOurs(
   core: number,
   models: readonly ModelFile[],
+  { provider, readyWithinMs }: BenchExecution,
   nodeFlags: readonly string[],
   flags: readonly string[] = [],
 ): Promise<Subject> {
@@ -58,6 +79,7 @@ export async function startOurs(
       `--port=${port}`,
       `--metrics_port=${metricsPort}`,
       '--rest_api_port=0',
+      `--execution_providers=${provider}`,
       ...models.map(({ model, basePath }) => `--model=${model.name}:${basePath}`),
       ...flags,
     ],
@@ -66,25 +88,35 @@ export async function startOurs(
       isReady ||= line.includes('"worker_ready"');
     },
   });
-  await program.ready(() => isReady);
+  await program.ready(() => isReady, readyWithinMs);
   return { name: OURS, program, port, metricsPort };
 }
 
-export async function startPerRequest(core: number, models: readonly ModelFile[]): Promise<Subject> {
+export async function startPerRequest(
+  core: number,
+  models: readonly ModelFile[],
+  { provider, readyWithinMs }: BenchExecution,
+): Promise<Subject> {
   const { program, announcement } = await AskedProgram.start<{ port: number }, object, object>({
     name: PER_REQUEST,
     core,
     script: join(PEERS, 'grpc-js-server.ts'),
-    args: models.map(({ model, file }) => `${model.name}=${file}`),
+    args: [provider, ...models.map(({ model, file }) => `${model.name}=${file}`)],
+    readyWithinMs,
   });
   return { name: PER_REQUEST, program, port: announcement.port, metricsPort: 0 };
 }
 
-export function startBareLoop(core: number, models: readonly ModelFile[]): Promise<BareLoop> {
+export function startBareLoop(
+  core: number,
+  models: readonly ModelFile[],
+  { provider, readyWithinMs }: BenchExecution,
+): Promise<BareLoop> {
   return AskedProgram.start({
     name: BARE_LOOP,
     core,
     script: join(PEERS, 'bare-loop.ts'),
-    args: models.map(({ model, file }) => `${model.name}=${file}=${model.inputs}`),
+    args: [provider, ...models.map(({ model, file }) => `${model.name}=${file}=${model.inputs}`)],
+    readyWithinMs,
   });
 }

@@ -15,7 +15,7 @@ import { median } from '../measure/statistics.ts';
 import type { BenchOptions } from '../options.ts';
 import { type BenchModel, LARGE } from './models.ts';
 import type { LoadPlan, LoadSummary } from './predict-load.ts';
-import { type ModelFile, type Subject, startOurs } from './subjects.ts';
+import { type BenchExecution, type ModelFile, type Subject, startOurs } from './subjects.ts';
 
 export const TAIL_PARTS = ['openLoop', 'adaptive', 'loadingOther', 'unload'] as const;
 export type TailPart = (typeof TAIL_PARTS)[number];
@@ -31,6 +31,7 @@ export interface TailReport {
 export interface TailBench {
   readonly options: BenchOptions;
   readonly models: readonly ModelFile[];
+  readonly execution: BenchExecution;
   readonly folder: string;
   ask(question: { model: string; plan: LoadPlan }): Promise<LoadSummary>;
   readonly patience: Patience;
@@ -159,7 +160,13 @@ async function unload(bench: TailBench): Promise<TailReport['unload']> {
 }
 
 function start(bench: TailBench, flags: readonly string[]): Promise<Subject> {
-  return startOurs(bench.options.testedCore, bench.models, [], ['--max_enqueued_batches=100', ...flags]);
+  return startOurs(
+    bench.options.testedCore,
+    bench.models,
+    bench.execution,
+    [],
+    ['--max_enqueued_batches=100', ...flags],
+  );
 }
 
 /** Calls a second of the large model under closed-loop load. */

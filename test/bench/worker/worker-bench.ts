@@ -11,7 +11,15 @@ import { type BenchOptions, chosen, readOptions } from '../options.ts';
 import { AskedProgram } from '../programs/asked-program.ts';
 import { type BenchModel, LARGE, SMALL, writeModel } from './models.ts';
 import type { LoadPlan, LoadSummary } from './predict-load.ts';
-import { type BareLoop, type ModelFile, type Subject, startBareLoop, startOurs, startPerRequest } from './subjects.ts';
+import {
+  type BareLoop,
+  type ModelFile,
+  ON_CPU,
+  type Subject,
+  startBareLoop,
+  startOurs,
+  startPerRequest,
+} from './subjects.ts';
 import { runTailParts, TAIL_PARTS, type TailBench } from './tail-parts.ts';
 import { type BareRun, printWorkerReport, type ScenarioRuns, type WorkerRun } from './worker-report.ts';
 
@@ -35,9 +43,11 @@ const WARM_UP_SECONDS = 1;
 type LoadProcess = AskedProgram<object, { model: string; plan: LoadPlan }, LoadSummary>;
 
 /** Runs the bench and prints its report. Returns the exit code: 1 if any call failed. */
-export async function runWorkerBench(args: readonly string[]): Promise<number> {
+export async function runWorkerBench(args: readonly string[], execution = ON_CPU): Promise<number> {
   const options = readOptions(args, DEFAULTS);
-  const parts = chosen('workload', [...SCENARIOS.map(({ name }) => name), ...TAIL_PARTS], String, options.only);
+  // Memory given back is the process's own, whatever the device.
+  const tailParts = TAIL_PARTS.filter((part) => execution === ON_CPU || part !== 'unload');
+  const parts = chosen('workload', [...SCENARIOS.map(({ name }) => name), ...tailParts], String, options.only);
   const scenarios = SCENARIOS.filter(({ name }) => parts.includes(name));
   const folder = mkdtempSync(join(tmpdir(), 'understudy-bench-'));
   const models = [SMALL, LARGE].map((model): ModelFile => {
@@ -48,23 +58,26 @@ export async function runWorkerBench(args: readonly string[]): Promise<number> {
     name: 'load',
     core: options.loadCore,
     script: join(import.meta.dirname, 'load-process.ts'),
-    args: models.map(({ model, file }) => `${model.name}=${file}`),
+    args: [String(execution.tolerance), ...models.map(({ model, file }) => `${model.name}=${file}`)],
   });
   const subjects = [
-    await startOurs(options.testedCore, models, profilerFlags(options)),
-    await startPerRequest(options.testedCore, models),
+    await startOurs(options.testedCore, models, execution, profilerFlags(options)),
+    await startPerRequest(options.testedCore, models, execution),
   ];
-  const bareLoop = await startBareLoop(options.testedCore, models);
+  const bareLoop = await startBareLoop(options.testedCore, models, execution);
   const results: ScenarioRuns[] = [];
   const patience = new Patience(options);
   for (const scenario of scenarios) results.push(await measure(options, scenario, load, subjects, bareLoop, patience));
   for (const { program } of [...subjects, bareLoop]) await program.stop();
   const ask: TailBench['ask'] = (question) => load.ask(question);
   const wanted = TAIL_PARTS.filter((part) => parts.includes(part));
-  const tails = await runTailParts({ options, models, folder, ask, patience: new Patience(options) }, wanted);
+  const tails = await runTailParts(
+    { options, models, execution, folder, ask, patience: new Patience(options) },
+    wanted,
+  );
   await load.program.stop();
   rmSync(folder, { recursive: true, force: true });
-  printWorkerReport(results, tails, options.json);
+  printWorkerReport(results, tails, execution, options.json);
   return results.some(({ subjects: all }) => all.some(({ runs }) => runs.some((run) => run.failed > 0))) ? 1 : 0;
 }
 

@@ -2,7 +2,7 @@
 import { median, rounded } from '../measure/statistics.ts';
 import { renderTable } from '../measure/text-table.ts';
 import type { LoadSummary } from './predict-load.ts';
-import { BARE_LOOP, OURS, PER_REQUEST } from './subjects.ts';
+import { BARE_LOOP, type BenchExecution, OURS, PER_REQUEST } from './subjects.ts';
 import type { TailReport } from './tail-parts.ts';
 import type { Scenario } from './worker-bench.ts';
 
@@ -57,13 +57,20 @@ const LOAD_CORE_LIMIT = 0.95;
 const LEAST_UNDISTURBED = 3;
 
 /** Prints the table and the bars, and with `json` the JSON as the last line. */
-export function printWorkerReport(results: readonly ScenarioRuns[], tails: TailReport, json: boolean): void {
+export function printWorkerReport(
+  results: readonly ScenarioRuns[],
+  tails: TailReport,
+  { provider, devices }: BenchExecution,
+  json: boolean,
+): void {
   const all = results.map(figuresOf);
   const head = ['load', 'server', 'CPU us/call', '/ grpc-js', 'calls/s', '/ bare', 'p50 ms', 'p99 ms', 'load core', ''];
   process.stdout.write(`\n${renderTable(head, all.flatMap(tableRows))}\n`);
   for (const one of all) printBars(one);
   printTails(tails);
-  if (json) process.stdout.write(`${JSON.stringify({ ...jsonReport(all), ...roundedTails(tails) })}\n`);
+  if (!json) return;
+  const device = provider === 'cpu' ? {} : { provider, devices };
+  process.stdout.write(`${JSON.stringify({ ...device, ...jsonReport(all), ...roundedTails(tails) })}\n`);
 }
 
 function figuresOf({ scenario, subjects, bare }: ScenarioRuns): ScenarioFigures {
