@@ -1,5 +1,6 @@
 /** GetModelStatus: the state of one version, or of all that are known. Labels in the request are ignored, as in TFS. */
 import { GrpcStatus } from '../../base/grpc-status.ts';
+import type { Servable } from '../batching/batcher.ts';
 import type { ModelCard } from '../repository/model-card.ts';
 import type { VersionStatus } from '../repository/model-repository.ts';
 import { STATE_NUMBERS } from '../repository/version-state.ts';
@@ -20,18 +21,23 @@ export class GetModelStatusMethod implements GrpcMethod {
   handle(call: GrpcCall, buf: Buffer, start: number, end: number): void {
     const { spec } = readModelSpecRequest(buf, start, end, 'GetModelStatusRequest');
     const response = new MessageBuilder();
-    for (const status of this.service.status(readModelSpec(spec, buf))) response.message(1, versionStatus(status));
+    const asked = readModelSpec(spec, buf);
+    const statuses = this.service.status(asked);
+    const serving = this.service.view.get(asked!.name)?.byVersion;
+    for (const status of statuses) response.message(1, versionStatus(status, serving?.get(status.version)));
     call.reply(response.finish());
   }
 }
 
-/** Field of our own behind TensorFlow Serving's: clients that do not know it pass over it. */
+/** Fields of our own behind TensorFlow Serving's: clients that do not know them pass over them. */
 const CARD_FIELD = 101;
+const PROVIDER_FIELD = 102;
 
-function versionStatus({ version, state, error, card }: VersionStatus): MessageBuilder {
+function versionStatus({ version, state, error, card }: VersionStatus, servable?: Servable): MessageBuilder {
   const status = new MessageBuilder().int(1, error?.code ?? GrpcStatus.OK).text(2, error?.message ?? '');
   const message = new MessageBuilder().int(1, version).int(2, STATE_NUMBERS[state]).message(3, status);
-  return card === null || card === undefined ? message : message.message(CARD_FIELD, cardMessage(card));
+  if (card !== null && card !== undefined) message.message(CARD_FIELD, cardMessage(card));
+  return servable === undefined ? message : message.text(PROVIDER_FIELD, servable.stats.provider);
 }
 
 /** Field numbers of the texts of a ModelCard. */

@@ -4,7 +4,7 @@ import t, { type Test } from 'tap';
 import { request } from 'undici';
 import { scaleModel, sumModel } from '../support/model-folder.ts';
 import { OnnxModel } from '../support/onnx-writer.ts';
-import { identity, mlp } from '../support/test-models.ts';
+import { heavy, identity, mlp } from '../support/test-models.ts';
 import { type Message, TfsClient } from '../support/tfs-client.ts';
 import { openTestFront } from '../support/worker-front.ts';
 
@@ -124,9 +124,13 @@ t.test('model metadata and configuration are the same in both encodings', async 
   const config = (await rest('GET', '/v2/models/sum/versions/1/config')).json();
   t.match(config, { name: 'sum', backend: 'onnxruntime', max_batch_size: 8 });
   t.same(config.input[0], { name: 'a', data_type: 'TYPE_FP32', dims: [2] });
+  t.same(config.instance_group, [{ name: 'sum', kind: 'KIND_CPU', count: 1 }]);
+  t.same(config.parameters, { execution_provider: { string_value: 'cpu' } });
   const { config: same } = await grpc('ModelConfig', { name: 'sum' });
   t.match(same, { name: 'sum', backend: 'onnxruntime', max_batch_size: 8, default_model_filename: 'model.onnx' });
   t.match(same.output[0], { name: 'y', data_type: 11, dims: ['2'] });
+  t.match(same.instance_group, [{ name: 'sum', kind: 2, count: 1 }]);
+  t.match(same.parameters, { execution_provider: { string_value: 'cpu' } });
 });
 
 t.test('infer with contents, raw bytes, JSON and binary parts', async (t) => {
@@ -344,6 +348,41 @@ t.test('malformed JSON, data that does not fill its shape and wrong sizes are to
     /^must specify valid 'Infer-Header-Content-Length'/,
   );
   t.match(await error('{}', { 'inference-header-content-length': '9' }), /got '9' for a body of 2 bytes$/);
+});
+
+t.test('a full queue is told as such, with the reason beside it, and is no failure of the model', async (t) => {
+  const full = await openTestFront(
+    t,
+    { heavy: heavy(400) },
+    {},
+    { place: 'thread', threads: 1, maxBatchSize: 1, maxEnqueuedBatches: 1 },
+  );
+  const body = JSON.stringify({ inputs: [jsonInput('x', [1, 256], Array(256).fill(0.5))] });
+  const replies = await Promise.all(
+    Array.from({ length: 16 }, async () => {
+      const reply = await request(`${full.url}/v2/models/heavy/infer`, { method: 'POST', body });
+      const { error } = (await reply.body.json()) as { error?: string };
+      return { code: reply.statusCode, error, reason: reply.headers['x-understudy-reason'] };
+    }),
+  );
+  const refused = replies.filter(({ code }) => code !== 200);
+  t.ok(refused.length > 0 && refused.length < replies.length, `${refused.length} of ${replies.length} refused`);
+  for (const one of refused) {
+    t.same(one, { code: 503, error: 'Exceeds maximum queue size', reason: 'batch_queue_full' });
+  }
+  const caller = new TfsClient(full.address);
+  t.teardown(() => caller.close());
+  const calls = Array.from({ length: 16 }, () =>
+    caller
+      .unary(SERVICE, 'ModelInfer', { model_name: 'heavy', inputs: [fp32('x', [1, 256], Array(256).fill(0.5))] })
+      .catch((error) => error),
+  );
+  const errors = (await Promise.all(calls)).filter(({ code }) => code !== undefined);
+  t.ok(errors.length > 0);
+  for (const { code, details, metadata } of errors) {
+    t.same([code, details], [status.UNAVAILABLE, 'Exceeds maximum queue size']);
+    t.same(metadata.get('x-understudy-reason'), ['batch_queue_full']);
+  }
 });
 
 t.test('a request that waited longer than its timeout parameter is told so', async (t) => {

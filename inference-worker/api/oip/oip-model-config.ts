@@ -35,10 +35,18 @@ interface ConfigTensor {
   readonly dims: readonly number[];
 }
 
+/** Triton's numbers and names of what an instance runs on. */
+const KINDS = { gpu: [1, 'KIND_GPU'], cpu: [2, 'KIND_CPU'] } as const;
+/** Our own parameter: which execution provider is in force. */
+const PROVIDER_PARAMETER = 'execution_provider';
+
 interface ModelConfigView {
   readonly maxBatchSize: number;
   readonly inputs: readonly ConfigTensor[];
   readonly outputs: readonly ConfigTensor[];
+  readonly provider: string;
+  /** Sessions of the version. */
+  readonly instances: number;
 }
 
 function configOf(oip: OipService, name: string, version: string): ModelConfigView {
@@ -50,12 +58,13 @@ function configOf(oip: OipService, name: string, version: string): ModelConfigVi
     dtype,
     dims: maxBatchSize > 0 ? shape.slice(1) : shape,
   });
-  return { maxBatchSize, inputs: inputs.map(tensor), outputs: outputs.map(tensor) };
+  const { provider, instances } = servable.stats;
+  return { maxBatchSize, inputs: inputs.map(tensor), outputs: outputs.map(tensor), provider, instances };
 }
 
 /** The JSON form, as an object. @throws WorkerError */
 export function modelConfigObject(oip: OipService, name: string, version: string): object {
-  const { maxBatchSize, inputs, outputs } = configOf(oip, name, version);
+  const { maxBatchSize, inputs, outputs, provider, instances } = configOf(oip, name, version);
   const tensor = ({ name: alias, dtype, dims }: ConfigTensor): object => ({
     name: alias,
     data_type: DATA_TYPES.get(dtype)?.[1] ?? 'TYPE_INVALID',
@@ -69,6 +78,8 @@ export function modelConfigObject(oip: OipService, name: string, version: string
     max_batch_size: maxBatchSize,
     input: inputs.map(tensor),
     output: outputs.map(tensor),
+    instance_group: [{ name, kind: kindOf(provider)[1], count: instances }],
+    parameters: { [PROVIDER_PARAMETER]: { string_value: provider } },
     default_model_filename: MODEL_FILE,
     ...(maxBatchSize > 0 ? { dynamic_batching: batching } : {}),
   };
@@ -76,7 +87,7 @@ export function modelConfigObject(oip: OipService, name: string, version: string
 
 /** A ModelConfigResponse. @throws WorkerError */
 export function modelConfigMessage(oip: OipService, name: string, version: string): Buffer {
-  const { maxBatchSize, inputs, outputs } = configOf(oip, name, version);
+  const { maxBatchSize, inputs, outputs, provider, instances } = configOf(oip, name, version);
   const config = new MessageBuilder().text(1, name).text(2, PLATFORM).int(4, maxBatchSize);
   for (const { name: alias, dtype, dims } of inputs) {
     const message = new MessageBuilder().text(1, alias).int(2, DATA_TYPES.get(dtype)?.[0] ?? 0);
@@ -88,7 +99,14 @@ export function modelConfigMessage(oip: OipService, name: string, version: strin
     for (const dim of dims) message.int(3, dim);
     config.message(6, message);
   }
+  config.message(7, new MessageBuilder().text(1, name).int(2, instances).int(4, kindOf(provider)[0]));
+  const value = new MessageBuilder().text(1, provider);
+  config.message(14, new MessageBuilder().text(1, PROVIDER_PARAMETER).message(2, value));
   config.text(8, MODEL_FILE).text(17, BACKEND);
   if (maxBatchSize > 0) config.message(11, new MessageBuilder().int(2, oip.options.batchTimeoutMicros));
   return new MessageBuilder().message(1, config).finish();
+}
+
+function kindOf(provider: string): (typeof KINDS)[keyof typeof KINDS] {
+  return provider === 'cpu' ? KINDS.cpu : KINDS.gpu;
 }

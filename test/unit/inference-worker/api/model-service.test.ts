@@ -43,8 +43,18 @@ t.test('GetModelStatus lists every known version, or the one asked for', async (
   ];
   const { model_version_status: all } = await client.status({ model_spec: modelSpec('m') });
   t.match(all, [
-    { version: '9223372036854775807', state: 30, status: { error_code: 0, error_message: '' } },
-    { version: '2', state: 50, status: { error_code: 3, error_message: 'Could not load /m/2/model.onnx' } },
+    {
+      version: '9223372036854775807',
+      state: 30,
+      status: { error_code: 0, error_message: '' },
+      execution_provider: 'webgpu',
+    },
+    {
+      version: '2',
+      state: 50,
+      execution_provider: '',
+      status: { error_code: 3, error_message: 'Could not load /m/2/model.onnx' },
+    },
   ]);
   const { model_version_status: one } = await client.status({ model_spec: modelSpec('m', 2) });
   t.match(one, [{ version: '2' }]);

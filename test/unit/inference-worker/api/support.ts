@@ -33,6 +33,7 @@ export class HandServable {
   readonly model: string;
   readonly version: bigint;
   readonly signatures = new Map([[SIGNATURE.name, SIGNATURE]]);
+  readonly stats = { provider: 'webgpu' };
   readonly calls: PredictCall[] = [];
   /** Names of the inputs of each call. */
   readonly inputs: string[][] = [];
