@@ -5,12 +5,21 @@
  */
 import { readFileSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
+import type { ExecutionSettings } from './provider-options.ts';
 
 /** Nice value while loading. */
 export const LOADING_PRIORITY = 15;
 /** Means the calling thread to the kernel. */
 const THIS_THREAD = 0;
 const CAP_SYS_NICE = 23n;
+
+/**
+ * Whether loading with these settings keeps to its thread. Threads that it starts, of a pool or a device's driver, would
+ * inherit the low priority and serve with it ever after.
+ */
+export function loadsAlone({ providers, intraOpThreads, interOpThreads }: ExecutionSettings): boolean {
+  return providers[0].name === 'cpu' && intraOpThreads === 1 && interOpThreads === 1;
+}
 
 /** Whether a process with this `/proc/self/status` may raise priorities again. */
 export function mayRaisePriority(status: string): boolean {

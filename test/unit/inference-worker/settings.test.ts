@@ -218,3 +218,62 @@ t.test('settings survive the way to another process', async (t) => {
   const settings = settingsOf('--model_repository=/models', '--group=g:/s.sock:m@1');
   t.same(structuredClone(settings), settings);
 });
+
+t.test('adaptive batching is on, bounded by the flags, and has a goal where one is given', async (t) => {
+  t.match(settingsOf('--model_base_path=/m').serving.batching, {
+    adaptive: true,
+    latencyObjectiveMs: 0,
+    batchTimeoutMicros: 5_000,
+    padVariableLengthInputs: false,
+    splitLargeBatches: false,
+  });
+  const flags = [
+    '--latency_objective_ms=50',
+    '--batch_timeout_micros=700',
+    '--pad_variable_length_inputs',
+    '--enable_large_batch_splitting',
+    '--max_execution_batch_size=16',
+  ];
+  t.match(settingsOf('--model_base_path=/m', ...flags).serving.batching, {
+    adaptive: true,
+    latencyObjectiveMs: 50,
+    batchTimeoutMicros: 700,
+    padVariableLengthInputs: true,
+    splitLargeBatches: true,
+    maxExecutionBatchSize: 16,
+  });
+  t.match(settingsOf('--model_base_path=/m', '--enable_adaptive_batching=false').serving.batching, { adaptive: false });
+});
+
+t.test('providers, devices and threads are read, and what the binding would ignore is a mistake', async (t) => {
+  const flags = [
+    '--execution_providers=cuda,webgpu,cpu',
+    '--execution_provider_option=cuda:deviceId=0+1',
+    '--execution_provider_option=webgpu:preferredLayout=NHWC',
+    '--num_batch_threads=4',
+    '--intra_op_threads=2',
+    '--graph_optimization_level=basic',
+    '--session_config=session.set_denormal_as_zero=1',
+  ];
+  const { execution, batching } = settingsOf('--model_base_path=/m', ...flags).serving;
+  t.match(execution, {
+    providers: [
+      { name: 'cuda', deviceIds: [0, 1] },
+      { name: 'webgpu', options: { preferredLayout: 'NHWC' } },
+      { name: 'cpu' },
+    ],
+    intraOpThreads: 2,
+    graphOptimizationLevel: 'basic',
+    extra: { 'session.set_denormal_as_zero': '1' },
+  });
+  t.equal(batching.threads, 4);
+  const mistakes = mistakesOf(
+    '--model_base_path=/m',
+    '--execution_providers=cpu,tpu',
+    '--execution_provider_option=cuda:gpu_mem_limit=1',
+    '--session_config=novalue',
+  );
+  t.equal(mistakes.length, 3, mistakes.join('\n'));
+  t.match(mistakes.join('\n'), /tensorrt, cuda, webgpu, cpu/);
+  t.match(mistakes.join('\n'), /an option the binding passes to cuda: deviceId/);
+});

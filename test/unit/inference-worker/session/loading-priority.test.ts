@@ -5,9 +5,11 @@ import { Worker } from 'node:worker_threads';
 import t from 'tap';
 import {
   LOADING_PRIORITY,
+  loadsAlone,
   lowerPriority,
   mayRaisePriority,
 } from '../../../../inference-worker/session/loading-priority.ts';
+import { DEFAULT_EXECUTION } from '../../../../inference-worker/session/provider-options.ts';
 
 const MODULE = new URL('../../../../inference-worker/session/loading-priority.ts', import.meta.url).href;
 
@@ -15,6 +17,14 @@ t.test('only who may take a priority back up lowers it', async (t) => {
   t.ok(mayRaisePriority('Name:\tnode\nCapEff:\t000001ffffffffff\nCapBnd:\t0\n'));
   t.notOk(mayRaisePriority('CapEff:\t00000000a80425fb\n'), "a container's usual capabilities");
   t.notOk(mayRaisePriority(''));
+});
+
+t.test('loading that starts threads of its own stays at its priority, which they would inherit', async (t) => {
+  t.ok(loadsAlone(DEFAULT_EXECUTION));
+  t.notOk(loadsAlone({ ...DEFAULT_EXECUTION, intraOpThreads: 2 }));
+  t.notOk(loadsAlone({ ...DEFAULT_EXECUTION, intraOpThreads: 0 }));
+  t.notOk(loadsAlone({ ...DEFAULT_EXECUTION, interOpThreads: 4 }));
+  t.notOk(loadsAlone({ ...DEFAULT_EXECUTION, providers: [{ name: 'cuda', deviceIds: [], options: {} }] }));
 });
 
 t.test('the priority is as before when loading ends', async (t) => {
