@@ -27,8 +27,9 @@ import { acquireBody, releaseBody } from './body-buffer.ts';
 import type { EndpointAddress } from './config/snapshot.ts';
 import { Attempt, Exchange, Stage, type WireStream } from './exchange.ts';
 import { KeptBodies } from './kept-bodies.ts';
-import type { Mesh, MeshCluster } from './mesh.ts';
+import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
 import type { Mirroring } from './mirroring.ts';
+import { ModelStream } from './model-stream.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { hasBadOutput } from './policy/output-check.ts';
@@ -88,18 +89,18 @@ export class DataPlane {
   readonly mesh: Mesh;
   /** Exchanges in flight. */
   active = 0;
-  private readonly clock: Clock;
-  private readonly wheel: TimerWheel;
+  readonly clock: Clock;
+  readonly wheel: TimerWheel;
   private readonly mirroring: Mirroring;
-  private readonly cells: Float64Array;
-  private readonly maxScanBytes: number;
+  readonly cells: Float64Array;
+  readonly maxScanBytes: number;
   private readonly random: () => number;
   private readonly accessLog: AccessLog | null;
   private spec = new SpecReader();
   private readonly idleReaders: SpecReader[] = [];
   /** The request that `spec` has read last. */
   private specOf: Exchange | null = null;
-  private readonly bodies: KeptBodies;
+  readonly bodies: KeptBodies;
 
   constructor(options: DataPlaneOptions) {
     this.clock = options.clock;
@@ -246,7 +247,11 @@ export class DataPlane {
     exchange.keepsBody =
       model.fallbacks.length > 0 || model.shadows.length > 0 || exchange.body!.length <= RESENT_BYTES;
     const cluster = chooseVersion(this.mesh, this.random, exchange, model, spec.pinned, spec.version, spec.mixed);
-    const infers = exchange.traits!.call!.isInference;
+    const { isInference: infers, isStream } = exchange.traits!.call!;
+    if (isStream && !exchange.http1) {
+      this.carryStream(exchange, model, cluster, spec.label);
+      return;
+    }
     exchange.infers = infers;
     exchange.holds =
       exchange.governed &&
@@ -259,6 +264,18 @@ export class DataPlane {
     }
     this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
     if (exchange.bodyEnded && exchange.mirrored !== null) this.mirroring.send(exchange);
+  }
+
+  /** A stream of messages goes its own way from here: `down` no longer speaks to the exchange. */
+  private carryStream(exchange: Exchange, model: MeshModel, cluster: MeshCluster, version: string): void {
+    this.wheel.disarm(exchange);
+    const body = exchange.body!;
+    exchange.body = null;
+    this.bodies.hold(-body.length);
+    const stream = new ModelStream(this, exchange, model, cluster, version);
+    exchange.down.handler = stream;
+    stream.start(body.buffer, body.length);
+    releaseBody(body);
   }
 
   /** A REST call: the path says it all, so it goes on before its body has come. */
@@ -663,7 +680,7 @@ export class DataPlane {
   }
 
   /** Answers with a failure of our own. */
-  private fail(exchange: Exchange, error: ProxyError): void {
+  fail(exchange: Exchange, error: ProxyError): void {
     this.cells[ProcessSlot.LOCAL_REPLIES + localReplySlot(error)]! += 1;
     exchange.status = error.grpcStatus;
     exchange.flag = error.flag;

@@ -21,6 +21,12 @@ export class KeptBodies {
     this.cells[ProcessSlot.REPLAY_BYTES] = this.bytes;
   }
 
+  /** Counts bytes that are kept elsewhere; negative when they are given up. */
+  hold(bytes: number): void {
+    this.bytes += bytes;
+    this.cells[ProcessSlot.REPLAY_BYTES] = this.bytes;
+  }
+
   /** Gives the exchange's copy up; does nothing when it has none. */
   drop(exchange: Exchange): void {
     const { body } = exchange;

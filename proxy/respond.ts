@@ -72,6 +72,8 @@ const LOCAL_REPLY_SLOTS: ReadonlyMap<ProxyError, number> = new Map([
   [ProxyErrors.badRequest, LocalReply.BAD_REQUEST],
   [ProxyErrors.missingModel, LocalReply.BAD_REQUEST],
   [ProxyErrors.requestTooLarge, LocalReply.TOO_LARGE],
+  [ProxyErrors.messageTooLarge, LocalReply.TOO_LARGE],
+  [ProxyErrors.streamOverflow, LocalReply.OVERFLOW],
   [ProxyErrors.unknownEncoding, LocalReply.UNIMPLEMENTED],
   [ProxyErrors.breakerOpen, LocalReply.BREAKER_OPEN],
   [ProxyErrors.admissionOverflow, LocalReply.OVERFLOW],

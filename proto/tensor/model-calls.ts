@@ -12,6 +12,8 @@ export interface ModelCall {
   readonly responseKind: number;
   /** Whether the call runs the model, as opposed to asking about it. */
   readonly isInference: boolean;
+  /** Request and answer are streams of messages, each of which names its model. */
+  readonly isStream: boolean;
 }
 
 const PREDICTION = '/tensorflow.serving.PredictionService/';
@@ -24,15 +26,13 @@ function call(
   requestKind: number,
   responseKind: number,
   isInference: boolean,
+  isStream = false,
 ): ModelCall {
   const api = prefix === INFERENCE ? 'open-inference' : 'tensorflow-serving';
-  return Object.freeze({ path: prefix + method, method, api, requestKind, responseKind, isInference });
+  return Object.freeze({ path: prefix + method, method, api, requestKind, responseKind, isInference, isStream });
 }
 
-/**
- * By path. ModelStreamInfer is left out: each of its messages names a model of its own, and its answers are wrapped.
- * HandleReloadConfigRequest and the server-wide Open Inference calls name none.
- */
+/** By path. HandleReloadConfigRequest and the server-wide Open Inference calls name no model. */
 export const MODEL_CALLS: ReadonlyMap<string, ModelCall> = new Map(
   [
     call(PREDICTION, 'Predict', ScanKind.specAt1, ScanKind.specAt2, true),
@@ -42,6 +42,7 @@ export const MODEL_CALLS: ReadonlyMap<string, ModelCall> = new Map(
     call(PREDICTION, 'GetModelMetadata', ScanKind.specAt1, ScanKind.specAt1, false),
     call(MODEL, 'GetModelStatus', ScanKind.specAt1, -1, false),
     call(INFERENCE, 'ModelInfer', ScanKind.openInference, ScanKind.openInference, true),
+    call(INFERENCE, 'ModelStreamInfer', ScanKind.openInference, -1, true, true),
     call(INFERENCE, 'ModelMetadata', ScanKind.openInference, -1, false),
     call(INFERENCE, 'ModelReady', ScanKind.openInference, -1, false),
   ].map((entry) => [entry.path, entry]),

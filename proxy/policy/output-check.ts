@@ -49,7 +49,7 @@ function floatsAreFinite(buffer: Buffer, tensor: TensorView): boolean {
 }
 
 /** Little-endian elements: all exponent bits set means NaN or infinity. */
-function rangeIsFinite(buffer: Buffer, start: number, end: number, dtype: number): boolean {
+export function rangeIsFinite(buffer: Buffer, start: number, end: number, dtype: number): boolean {
   switch (dtype) {
     case DataType.FLOAT:
       for (let at = start + 3; at < end; at += 4) {

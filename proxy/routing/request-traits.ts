@@ -75,6 +75,12 @@ export class RequestTraits implements RouteMemo {
   }
 }
 
+/** The head of a stream of messages that may be changed, and whose answers must be readable: of no length, uncompressed. */
+export function streamHead(head: HeaderList): HeaderList {
+  return without(head, STREAM_DROPS);
+}
+
+const STREAM_DROPS: ReadonlySet<string> = new Set(['content-length', 'grpc-accept-encoding']);
 const EXPECT: ReadonlySet<string> = new Set(['expect']);
 const REWRITE_DROPS: ReadonlySet<string> = new Set(['content-length', 'grpc-encoding']);
 

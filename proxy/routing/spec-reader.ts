@@ -33,6 +33,8 @@ export class SpecReader {
   pinned = false;
   /** The version it chose as decimal digits; '' for none or a label. */
   version = '';
+  /** Version or label as the Open Inference Protocol writes it, '' for none; of a TensorFlow Serving request its label. */
+  label = '';
   /** Tasks of one request name different models; no policy of one model can apply. */
   mixed = false;
   /** The verdict was reached before the end of the message: feed the rest to `watch`. */
@@ -134,6 +136,7 @@ export class SpecReader {
     // The Open Inference Protocol has one string for both; digits are a version.
     if (this.scanner.kind === ScanKind.openInference && DIGITS.test(fields.versionLabel))
       this.version = fields.versionLabel;
+    this.label = fields.versionLabel;
     this.mixed = fields.mixed;
     return SpecVerdict.FOUND;
   }

@@ -12,11 +12,11 @@ import type { Http2Stream, StreamHandler } from '../../../proto/http2/stream.ts'
 import type { JsonOutput } from '../../../proto/tensor/json-tensor-writer.ts';
 import { OipInferRequest, parseInferRequest } from '../../../proto/tensor/oip-infer-request.ts';
 import { inferHead, OipMessageWriter } from '../../../proto/tensor/oip-response.ts';
+import { REASON_PARAMETER, STATUS_PARAMETER, streamErrorAnswer } from '../../../proto/tensor/oip-stream-message.ts';
 import { putVarint, varintBytes } from '../../../proto/tensor/wire-writer.ts';
 import { EntryPoint } from '../../metrics/entry-points.ts';
 import { WorkerError } from '../../worker-error.ts';
 import { readCallHead } from '../call-head.ts';
-import { MessageBuilder } from '../message-builder.ts';
 import { failureHeaders, failureTrailers, REPLY_HEAD, TRAILERS_OK } from '../replies.ts';
 import { asOipFailure } from './oip-failure.ts';
 import { answersRaw, OIP_SERVICE_PATH, wantsRaw } from './oip-grpc.ts';
@@ -214,12 +214,9 @@ class StreamSlot implements OipReceiver {
 
   /** The answer tells which request it is for by its id, as far as it had one. */
   onFailure(error: WorkerError): void {
-    const response = new MessageBuilder().text(1, error.message);
-    if (this.id !== '') response.message(2, new MessageBuilder().text(3, this.id));
-    const body = response.finish();
-    const message = Buffer.allocUnsafe(PREFIX_BYTES + body.length);
-    body.copy(message, writeMessagePrefix(message, 0, body.length, false));
-    this.answer(message);
+    const names = error.reason === undefined ? [STATUS_PARAMETER] : [STATUS_PARAMETER, REASON_PARAMETER];
+    const values = error.reason === undefined ? [String(error.code)] : [String(error.code), error.reason];
+    this.answer(streamErrorAnswer(error.message, this.id, names, values));
   }
 
   private answer(message: Buffer): void {
