@@ -181,7 +181,7 @@ export class DataPlane {
     if (exchange.body !== null) this.keepBody(exchange, buffer, start, end, stream === null);
     if (stream !== null) down.consume(stream.sendData(buffer, start, end, endStream));
     if (endStream) attempt!.askedMs = this.clock.nowMs();
-    if (endStream && exchange.mirrored !== null) this.mirroring.send(exchange);
+    if (endStream && exchange.mirrored !== null) this.mirroring.send(exchange, null);
   }
 
   onRequestTrailers(exchange: Exchange, trailers: HeaderList): void {
@@ -253,17 +253,19 @@ export class DataPlane {
       return;
     }
     exchange.infers = infers;
-    exchange.holds =
-      exchange.governed &&
-      infers &&
-      (model.fallbacks.length > 0 || model.shadows.length > 0 || model.config.checkOutputs);
     this.limitTime(exchange, cluster, infers);
     if (exchange.governed && infers && model.shadows.length > 0) {
       exchange.mirrored = this.mirroring.select(exchange, model, cluster);
       exchange.wasMirrored = exchange.mirrored !== null;
     }
+    exchange.holds =
+      exchange.governed &&
+      infers &&
+      (model.fallbacks.length > 0 || exchange.mirrored?.captured === true || model.config.checkOutputs);
     this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
-    if (exchange.bodyEnded && exchange.mirrored !== null) this.mirroring.send(exchange);
+    if (!exchange.bodyEnded || exchange.mirrored === null) return;
+    const isShared = exchange.reader === null && this.specOf === exchange;
+    this.mirroring.send(exchange, isShared ? spec : null);
   }
 
   /** A stream of messages goes its own way from here: `down` no longer speaks to the exchange. */

@@ -17,6 +17,7 @@ import type {
   ShadowSnapshot,
   TlsOrigination,
 } from './config/snapshot.ts';
+import { ComparisonPace } from './mirror/comparison-pace.ts';
 import type { BreakerCells } from './policy/breaker-cells.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
 import { CircuitBreaker } from './policy/circuit-breaker.ts';
@@ -44,6 +45,7 @@ export class MeshShadow {
   readonly cluster: MeshCluster;
   inFlight = 0;
   heldBytes = 0;
+  readonly pace = new ComparisonPace();
 
   constructor(config: ShadowSnapshot, cluster: MeshCluster) {
     this.config = config;

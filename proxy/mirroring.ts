@@ -25,6 +25,8 @@ const MAX_REQUEST_BYTES = 64 * 1024;
 export class MirroredPair {
   readonly model: MeshModel;
   readonly selected: readonly MeshShadow[];
+  /** Its answers are kept and compared. One that is not captured keeps no state, so that many requests can share it. */
+  readonly captured: boolean;
   readonly calls: ShadowCall[] = [];
   /** Held by the exchange and by each call; freed when the last lets go. */
   holders = 1;
@@ -44,9 +46,10 @@ export class MirroredPair {
   primaryLatencyMs = 0;
   primarySettled = false;
 
-  constructor(model: MeshModel, selected: readonly MeshShadow[]) {
+  constructor(model: MeshModel, selected: readonly MeshShadow[], captured: boolean) {
     this.model = model;
     this.selected = selected;
+    this.captured = captured;
   }
 }
 
@@ -65,6 +68,10 @@ export class Mirroring {
   private readonly sender: PairSender;
   private readonly random: () => number;
   private readonly spec = new SpecReader();
+  /** What has read the request being sent already; null when nobody has. */
+  private read: SpecReader | null = null;
+  /** The pair of the requests that no answers are captured of, and that go to all shadows of their model. */
+  private uncaptured: MirroredPair | null = null;
 
   constructor(options: MirroringOptions) {
     this.clock = options.clock;
@@ -80,7 +87,7 @@ export class Mirroring {
     for (const shadow of model.shadows) {
       if (shadow.config.percentHundredths < 10_000 || shadow.cluster === chosen) all = false;
     }
-    if (all) return new MirroredPair(model, model.shadows);
+    if (all) return this.paired(model, model.shadows);
     const point = this.samplePoint(exchange, model);
     const selected = model.shadows.filter((shadow) => {
       if (shadow.cluster === chosen) return false;
@@ -88,17 +95,42 @@ export class Mirroring {
       this.countDrop(shadow, MirrorDrop.NOT_SAMPLED);
       return false;
     });
-    return selected.length === 0 ? null : new MirroredPair(model, selected);
+    return selected.length === 0 ? null : this.paired(model, selected);
   }
 
-  /** The request is complete: every selected shadow gets its copy, or is counted as dropped. */
-  send(exchange: Exchange): void {
+  /** A pair for these shadows: captured while one of them has not had its comparisons of this second. */
+  private paired(model: MeshModel, selected: readonly MeshShadow[]): MirroredPair {
+    const nowMs = this.clock.nowMs();
+    let captured = false;
+    for (let i = 0; i < selected.length; i++) {
+      const { pace, config } = selected[i]!;
+      if (pace.take(nowMs, config.maxComparisonsPerSecond)) captured = true;
+    }
+    if (captured) return new MirroredPair(model, selected, true);
+    const { uncaptured } = this;
+    if (uncaptured !== null && uncaptured.model === model && uncaptured.selected === selected) return uncaptured;
+    this.uncaptured = new MirroredPair(model, selected, false);
+    return this.uncaptured;
+  }
+
+  /**
+   * The request is complete: every selected shadow gets its copy, or is counted as dropped. `read` has read just this
+   * request, all of it, or is null.
+   */
+  send(exchange: Exchange, read: SpecReader | null): void {
     const pair = exchange.mirrored!;
     const { body } = exchange;
     if (body === null) {
       this.drop(pair, MirrorDrop.TOO_LARGE);
       return;
     }
+    if (pair.captured) this.keepRequest(pair, exchange, body);
+    this.read = read;
+    for (let i = 0; i < pair.selected.length; i++) this.sendTo(exchange, pair, pair.selected[i]!, body);
+    this.read = null;
+  }
+
+  private keepRequest(pair: MirroredPair, exchange: Exchange, body: BodyBuffer): void {
     const { cohort } = pair.model.config;
     const call = exchange.traits!.call!;
     if (call.api === 'open-inference') pair.protocol = PairProtocol.OIP_GRPC;
@@ -108,7 +140,6 @@ export class Mirroring {
       pair.request = acquireBody();
       pair.request.append(body.buffer, 0, body.length);
     }
-    for (const shadow of pair.selected) this.sendTo(exchange, pair, shadow, body);
   }
 
   /** Counts a drop for every shadow the request was meant for. */
@@ -118,7 +149,7 @@ export class Mirroring {
 
   /** The primary's half is known; `answer` is null when its bytes were not kept. */
   primaryDone(pair: MirroredPair, cluster: string, answer: BodyBuffer | null, status: number, latencyMs: number): void {
-    if (pair.primarySettled) return;
+    if (pair.primarySettled || !pair.captured) return;
     pair.primarySettled = true;
     pair.primaryCluster = cluster;
     pair.primaryStatus = status;
@@ -132,6 +163,7 @@ export class Mirroring {
 
   /** The exchange is over. Shadows that are still answering go on; they hold the pair themselves. */
   release(pair: MirroredPair): void {
+    if (!pair.captured) return;
     if (!pair.primarySettled) this.primaryDone(pair, '', null, NO_ANSWER, 0);
     this.letGo(pair);
   }
@@ -146,15 +178,24 @@ export class Mirroring {
     shadow.inFlight--;
     this.cells[shadow.config.statsBase + ShadowSlot.IN_FLIGHT]! -= 1;
     if (call.pair.primarySettled) this.complete(call);
+    else if (!call.pair.captured) this.count(shadow, ComparisonResult.NOT_SAMPLED, call);
+  }
+
+  private count(shadow: MeshShadow, result: number, call: ShadowCall): void {
+    this.cells[shadow.config.statsBase + ShadowSlot.COMPARISONS + result]! += 1;
+    call.free();
   }
 
   /** Plans the request for the shadow's model and version. */
   prepare(call: ShadowCall, body: BodyBuffer): SpecReader | null {
     const { requestKind, encoding } = call;
     const { config, target } = call.shadow.cluster;
-    const verdict = this.spec.read(body.buffer, body.length, true, requestKind, encoding);
-    if (verdict !== SpecVerdict.FOUND || !this.spec.rewrite(config.model, config.version, target)) return null;
-    return this.spec;
+    const spec = this.read ?? this.spec;
+    if (spec === this.spec) {
+      const verdict = spec.read(body.buffer, body.length, true, requestKind, encoding);
+      if (verdict !== SpecVerdict.FOUND) return null;
+    }
+    return spec.rewrite(config.model, config.version, target) ? spec : null;
   }
 
   private sendTo(exchange: Exchange, pair: MirroredPair, shadow: MeshShadow, body: BodyBuffer): void {
@@ -174,8 +215,10 @@ export class Mirroring {
       return;
     }
     const call = new ShadowCall(this, exchange, pair, shadow, verdict, nowMs);
-    pair.calls.push(call);
-    pair.holders++;
+    if (pair.captured) {
+      pair.calls.push(call);
+      pair.holders++;
+    }
     shadow.inFlight++;
     this.cells[config.statsBase + ShadowSlot.MIRRORED]! += 1;
     this.cells[config.statsBase + ShadowSlot.IN_FLIGHT]! += 1;
@@ -184,7 +227,6 @@ export class Mirroring {
 
   private complete(call: ShadowCall): void {
     const { pair, shadow } = call;
-    const { statsBase } = shadow.config;
     // A shadow that failed to answer counts against it; leaving it out would judge only the answers it managed.
     if ((call.answered || call.failed) && pair.primaryStatus !== NO_ANSWER) {
       const accepted = this.sender.send({
@@ -207,12 +249,10 @@ export class Mirroring {
         primaryBody: bytesOf(pair.primary),
         shadowBody: call.answered ? bytesOf(call.answer) : NO_BYTES,
       });
-      const result = accepted ? ComparisonResult.COMPARED : ComparisonResult.SKIPPED;
-      this.cells[statsBase + ShadowSlot.COMPARISONS + result]! += 1;
+      this.count(shadow, accepted ? ComparisonResult.COMPARED : ComparisonResult.SKIPPED, call);
     } else {
-      this.cells[statsBase + ShadowSlot.COMPARISONS + ComparisonResult.FAILED]! += 1;
+      this.count(shadow, ComparisonResult.FAILED, call);
     }
-    call.free();
     this.letGo(pair);
   }
 

@@ -60,7 +60,8 @@ export class ShadowCall extends Waiter implements StreamHandler {
   answerEncoding = '';
   answerJsonBytes = 0;
   private readonly mirroring: Mirroring;
-  private readonly heads: { readonly plain: HeaderList; readonly rewritten: HeaderList };
+  private readonly plainHead: HeaderList;
+  private readonly rewrittenHead: HeaderList;
   private readonly verdict: number;
   private readonly epoch: number;
   private readonly startedMs: number;
@@ -90,7 +91,8 @@ export class ShadowCall extends Waiter implements StreamHandler {
     this.startedMs = nowMs;
     this.requestKind = traits.call!.requestKind;
     this.encoding = traits.encoding;
-    this.heads = { plain: traits.shadow, rewritten: traits.shadowRewritten };
+    this.plainHead = traits.shadow;
+    this.rewrittenHead = traits.shadowRewritten;
     this.timer = new ShadowTimer(this);
   }
 
@@ -112,7 +114,7 @@ export class ShadowCall extends Waiter implements StreamHandler {
     if (this.done || !(connection instanceof Http2Connection)) return;
     const body = this.body!;
     const spec = this.mirroring.prepare(this, body);
-    const stream = connection.openStream(this, spec === null ? this.heads.plain : this.heads.rewritten, false);
+    const stream = connection.openStream(this, spec === null ? this.plainHead : this.rewrittenHead, false);
     if (stream === null) {
       this.end(MirrorDrop.UNHEALTHY, Outcome.IGNORED);
       return;
@@ -142,6 +144,10 @@ export class ShadowCall extends Waiter implements StreamHandler {
   onData(stream: Http2Stream, buffer: Buffer, start: number, end: number, endStream: boolean): void {
     stream.consume(end - start);
     if (this.done) return;
+    if (!this.pair.captured) {
+      if (endStream) this.finish(null);
+      return;
+    }
     this.answer ??= acquireBody();
     const { heldBytes, config } = this.shadow;
     if (this.answer.length + end - start > MAX_ANSWER_BYTES || heldBytes + end - start > config.maxBytes) {

@@ -143,11 +143,9 @@ function placeModel(draft: ModelDraft, indexOf: (draft: ClusterDraft) => number,
     pins: pins.map(({ header, value, cluster }) => ({ header, value, cluster: indexOf(cluster) })),
     split: split.map(({ cluster, weightHundredths }) => ({ cluster: indexOf(cluster), weightHundredths })),
     fallbacks: fallbacks.map(({ cluster, budgetFraction }) => ({ cluster: indexOf(cluster), budgetFraction })),
-    shadows: shadows.map(({ cluster, percentHundredths, maxConcurrent, maxBytes }) => ({
+    shadows: shadows.map(({ cluster, ...bounds }) => ({
+      ...bounds,
       cluster: indexOf(cluster),
-      percentHundredths,
-      maxConcurrent,
-      maxBytes,
       statsBase: allocate('shadow', `${rest.name}/${cluster.name}`, [rest.name, cluster.name, cluster.version]),
     })),
   };

@@ -195,10 +195,19 @@ const model = object('What happens to requests that name one model.', {
       }),
       maxConcurrent: scalar({
         kind: 'integer',
-        default: '64',
+        default: '512',
         min: 1,
         max: 100_000,
-        reason: 'Copies in flight per data thread; above it copies are dropped and counted.',
+        reason:
+          'Copies in flight per data thread; above it copies are dropped and counted. It has to hold what the primary has in flight, or even a shadow as fast as the primary misses copies; `maxSize` bounds their memory.',
+      }),
+      maxComparisonsPerSecond: scalar({
+        kind: 'integer',
+        default: '2000',
+        min: 1,
+        max: 1_000_000,
+        reason:
+          'Pairs of answers captured for comparison per data thread; of the rest only status and time are looked at, and they are counted. One comparison costs more than relaying a request.',
       }),
       maxSize: scalar({
         kind: 'size',

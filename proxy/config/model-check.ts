@@ -125,8 +125,10 @@ function checkShadows(
   const shadows: ModelDraft['shadows'][number][] = [];
   for (const [i, shadow] of model.shadows.entries()) {
     const cluster = clusters.resolve(shadow, at(`shadows[${i}]`), addresses.worker, model);
-    const { percent, maxConcurrent, maxSize } = shadow;
-    if (cluster !== null) shadows.push({ cluster, percentHundredths: percent, maxConcurrent, maxBytes: maxSize });
+    if (cluster === null) continue;
+    const { percent, maxConcurrent, maxComparisonsPerSecond, maxSize } = shadow;
+    const bounds = { maxConcurrent, maxComparisonsPerSecond, maxBytes: maxSize };
+    shadows.push({ cluster, percentHundredths: percent, ...bounds });
   }
   checkRepeated(shadows, (i) => at(`shadows[${i}]`), problems);
   return shadows;

@@ -89,6 +89,8 @@ export interface ShadowSnapshot {
   readonly percentHundredths: number;
   /** Mirrored requests in flight per data thread; above it the mirror drops and counts. */
   readonly maxConcurrent: number;
+  /** Pairs captured for comparison in a second per data thread; the others are counted as not sampled. */
+  readonly maxComparisonsPerSecond: number;
   /** Bytes of mirrored requests and captured answers held per data thread; above it the mirror drops and counts. */
   readonly maxBytes: number;
   readonly statsBase: number;

@@ -132,7 +132,7 @@ const SHADOW_METRICS = metrics('shadow', [
   ['understudy_mirror_drops_total', 'counter', 'requests', ShadowSlot.DROPS,
     'Requests not shown to a shadow, or whose showing was cut short, by reason.', { by: by('reason', MirrorDrop) }],
   ['understudy_comparison_results_total', 'counter', 'pairs', ShadowSlot.COMPARISONS,
-    "Captured pairs of a primary's and a shadow's answer, by what became of them.", { by: by('result', ComparisonResult) }],
+    "Pairs of a primary's and a shadow's answer, by what became of them; not_sampled: not captured, to bound the cost.", { by: by('result', ComparisonResult) }],
   ['understudy_mirror_in_flight_requests', 'gauge', 'requests', ShadowSlot.IN_FLIGHT,
     'Mirrored requests in flight.'],
   ['understudy_mirror_held_bytes', 'gauge', 'bytes', ShadowSlot.HELD_BYTES,

@@ -107,8 +107,8 @@ export const MirrorDrop = {
   PRESSURE: 7,
 } as const;
 
-/** What became of a captured pair of answers. */
-export const ComparisonResult = { COMPARED: 0, SKIPPED: 1, FAILED: 2 } as const;
+/** What became of the answers to a mirrored request. */
+export const ComparisonResult = { COMPARED: 0, SKIPPED: 1, FAILED: 2, NOT_SAMPLED: 3 } as const;
 
 /** How a request of a caller ended: every one that was accepted counts once. */
 export const RequestEnd = {
@@ -180,15 +180,15 @@ export const ShadowSlot = {
   /** Requests sent to the shadow. */
   MIRRORED: 0,
   DROPS: 1, // 8 slots by MirrorDrop
-  COMPARISONS: 9, // 3 slots by ComparisonResult
+  COMPARISONS: 9, // 4 slots by ComparisonResult
   /** Gauge: mirrored requests in flight. */
-  IN_FLIGHT: 12,
+  IN_FLIGHT: 13,
   /** Gauge: bytes of mirrored requests and captured answers held. */
-  HELD_BYTES: 13,
+  HELD_BYTES: 14,
 } as const;
 
 /** Length of a shadow's block in slots. */
-export const SHADOW_SLOTS = 14;
+export const SHADOW_SLOTS = 15;
 
 /** Offsets of the process block, which starts at slot 0 of every region. */
 export const ProcessSlot = {

@@ -34,6 +34,7 @@ const proxy = await ProxyProgram.start(t, {
       model('dying', {}),
       model('dead', {}, '127.0.0.1:1'),
       model('half', { percent: '50%' }),
+      model('paced', { maxComparisonsPerSecond: 1 }),
       model('unhealthy', {}),
       { ...model('large', {}), maxReplaySize: '4KiB' },
       { ...model('limited', {}), breaker: { consecutiveFailures: 2, open: '1h', maxOpen: '1h' } },
@@ -233,6 +234,24 @@ t.test('a share of the calls is shown, and the others are counted as not sampled
   test.ok(shown > 60 && shown < 140, `${shown} of 200`);
   test.equal(await drops('half', 'not_sampled', 200 - shown), 200 - shown);
 });
+
+t.test(
+  'past the comparisons of a second every copy is still sent, and its answer is counted and not kept',
+  async (test) => {
+    const before = shadow.count;
+    await callPrimary(test, 'paced', 20);
+    await settled('paced');
+    test.equal(shadow.count, before + 20);
+    const results = (metrics: { sum: ProxyMetricsSum }, result: string) =>
+      metrics.sum('understudy_comparison_results_total', { ...mirrored('paced'), result });
+    const metrics = await proxy.metricsOnce(
+      (all) => results(all, 'compared') + results(all, 'not_sampled') === 20 && results(all, 'not_sampled') > 0,
+    );
+    test.ok(results(metrics, 'compared') >= 1, 'the first of a second is compared');
+    test.ok(results(metrics, 'not_sampled') >= 1);
+    test.equal(results(metrics, 'compared') + results(metrics, 'not_sampled'), 20);
+  },
+);
 
 t.test('the shadow is shown what a failed primary was asked, once, and the fallback is not compared', async (test) => {
   failing.script = (call) => call.failInHead(14);
