@@ -174,7 +174,8 @@ export class DataPlane {
       return;
     }
     const stream = attempt!.stream;
-    if (exchange.reader !== null && !exchange.reader.watch(buffer, start, end)) {
+    const { reader } = exchange;
+    if (reader !== null && (!reader.watch(buffer, start, end) || (endStream && reader.isCut))) {
       this.contradicted(exchange);
       return;
     }
@@ -188,6 +189,7 @@ export class DataPlane {
     exchange.bodyEnded = true;
     const stream = exchange.attempt?.stream ?? null;
     if (exchange.stage === Stage.AWAITING_SPEC) this.readSpec(exchange);
+    else if (exchange.reader?.isCut) this.contradicted(exchange);
     else if (stream !== null) stream.sendHeaders(trailers, true);
   }
 
@@ -298,7 +300,7 @@ export class DataPlane {
     this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
   }
 
-  /** A long message named its model again after it was on its way: whatever the upstream would make of it, not this. */
+  /** A long message on its way named its model again, or ended before its end: whatever the upstream made of it, not this. */
   private contradicted(exchange: Exchange): void {
     const { attempt } = exchange;
     if (attempt !== null && !attempt.settled) {
@@ -383,6 +385,11 @@ export class DataPlane {
     let stream: WireStream | null;
     if (connection instanceof Http2Connection) {
       const head = rewrites ? traits!.rewritten : traits!.forward;
+      if (head.listSize > connection.peer.maxHeaderListSize) {
+        this.settle(exchange, attempt, RequestOutcome.CALLER_ERROR, Outcome.IGNORED, -1);
+        this.fail(exchange, ProxyErrors.headTooLarge);
+        return;
+      }
       stream = connection.openStream(attempt, traits!.timeoutMs > 0 ? this.withTimeLeft(exchange, head) : head, ended);
     } else {
       const { id, config } = attempt.cluster;
@@ -448,7 +455,15 @@ export class DataPlane {
   // ---- the answer ----------------------------------------------------------------------------------------------
 
   onAnswerHead(exchange: Exchange, attempt: Attempt, head: HeaderList, endStream: boolean): void {
-    if (!attempt.stream!.headReceived) return; // 1xx: we asked for none and pass none on
+    if (!attempt.stream!.headReceived) {
+      relayInformational(exchange, head);
+      return;
+    }
+    if (!exchange.down.takesSection(head)) {
+      this.settle(exchange, attempt, RequestOutcome.CALLER_ERROR, Outcome.IGNORED, -1);
+      this.fail(exchange, ProxyErrors.answerHeadTooLarge);
+      return;
+    }
     attempt.responseHead = head;
     if (endStream) this.onAnswerEnd(exchange, attempt, head);
     else if (!exchange.holds) this.commit(exchange, attempt);
@@ -661,7 +676,10 @@ export class DataPlane {
 
   private sendHead(exchange: Exchange, attempt: Attempt, endStream: boolean): void {
     let head = exchange.http1 ? withoutHopByHop(attempt.responseHead!) : attempt.responseHead!;
-    if (exchange.model !== null) head = withServedBy(head, attempt.cluster, attempt.reason);
+    if (exchange.model !== null) {
+      const named = withServedBy(head, attempt.cluster, attempt.reason);
+      if (exchange.down.takesSection(named)) head = named;
+    }
     exchange.down.sendHeaders(head, endStream);
   }
 
@@ -673,6 +691,10 @@ export class DataPlane {
       this.sendHead(exchange, attempt, true);
     } else {
       if (!exchange.committed) this.commit(exchange, attempt);
+      if (last !== null && !down.takesSection(last)) {
+        this.fail(exchange, ProxyErrors.answerHeadTooLarge);
+        return;
+      }
       if (last !== null) down.sendHeaders(last, true);
       else if (!down.localEnded && !down.endQueued) down.sendEnd();
     }
@@ -763,6 +785,16 @@ export class DataPlane {
 
 /** Head of an answer of which only the trailers were kept. */
 const GRPC_HEAD = HeaderList.of([':status', '200'], ['content-type', 'application/grpc']);
+
+/**
+ * A 1xx head on its way to the caller. Where an answer may still be replaced it would promise too much; 100 was said here
+ * as soon as the caller asked for it, and 101 is no answer to a request that was sent without an upgrade.
+ */
+function relayInformational(exchange: Exchange, head: HeaderList): void {
+  const status = head.get(':status');
+  if (exchange.holds || exchange.committed || status === '100' || status === '101') return;
+  exchange.down.sendHeaders(withoutHopByHop(head), false);
+}
 
 /** The caller has not sent its whole request, and the upstream has taken all there is: time passes at the caller's cost. */
 function callerHolds(exchange: Exchange): boolean {

@@ -74,6 +74,8 @@ const LOCAL_REPLY_SLOTS: ReadonlyMap<ProxyError, number> = new Map([
   [ProxyErrors.requestTooLarge, LocalReply.TOO_LARGE],
   [ProxyErrors.messageTooLarge, LocalReply.TOO_LARGE],
   [ProxyErrors.streamOverflow, LocalReply.OVERFLOW],
+  [ProxyErrors.headTooLarge, LocalReply.TOO_LARGE],
+  [ProxyErrors.answerHeadTooLarge, LocalReply.TOO_LARGE],
   [ProxyErrors.unknownEncoding, LocalReply.UNIMPLEMENTED],
   [ProxyErrors.breakerOpen, LocalReply.BREAKER_OPEN],
   [ProxyErrors.admissionOverflow, LocalReply.OVERFLOW],

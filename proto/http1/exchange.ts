@@ -98,6 +98,11 @@ export class Http1Exchange implements BufferHolder {
     return this.dead || (this.localEnded && this.remoteEnded);
   }
 
+  /** HTTP/1.1 peers announce no bound on sections. */
+  takesSection(_headers: HeaderList): boolean {
+    return true;
+  }
+
   /** Bytes that wait for the socket. */
   get queuedBytes(): number {
     return this.queue === null ? 0 : this.queue.bytes;

@@ -77,6 +77,11 @@ export class Http2Stream {
     return this.dead || (this.localEnded && this.remoteEnded);
   }
 
+  /** Whether the peer takes a section of this size (SETTINGS_MAX_HEADER_LIST_SIZE); sending a larger one is in vain. */
+  takesSection(headers: HeaderList): boolean {
+    return headers.listSize <= this.connection.peer.maxHeaderListSize;
+  }
+
   /** Bytes that wait for flow control or the socket. */
   get queuedBytes(): number {
     return this.queue === null ? 0 : this.queue.bytes;

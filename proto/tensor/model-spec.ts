@@ -106,6 +106,11 @@ export class ModelSpecScanner extends FieldWalker {
     return this.result;
   }
 
+  /** The message has come to its end, as far as its prefix said. */
+  get isComplete(): boolean {
+    return this.isDone;
+  }
+
   protected override wantsField(): boolean {
     const { kind, tag } = this;
     const wanted =

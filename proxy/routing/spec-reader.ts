@@ -99,6 +99,11 @@ export class SpecReader {
     return result === ScanResult.found || result === ScanResult.needMore;
   }
 
+  /** The message was decided early and has not come to its end: a caller that ends here has sent half of it. */
+  get isCut(): boolean {
+    return this.early && !this.scanner.isComplete;
+  }
+
   /** Plans the message for another model or version; false when it already asks for just that. */
   rewrite(model: string, version: string, target: SpecTarget): boolean {
     const same = model === this.name && (version === '' ? !this.pinned : version === this.version);

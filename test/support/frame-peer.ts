@@ -28,7 +28,7 @@ export const PADDED = 0x8;
 export const PRIORITY = 0x20;
 
 export const PREFACE: Buffer = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
-const WAIT_MS = 3000;
+const WAIT_MS = 10_000;
 
 export type Fields = readonly (readonly [string, string])[];
 
