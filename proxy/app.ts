@@ -14,7 +14,7 @@ import { modelsView } from './admin/models-view.ts';
 import { TransitionLog } from './admin/transition-log.ts';
 import { formatAddress } from './config/address.ts';
 import type { AllocationKind } from './config/allocation.ts';
-import { roleAddresses } from './config/compile.ts';
+import { roleAddresses, secondaryName } from './config/compile.ts';
 import type { EnvironmentVariables } from './config/env.ts';
 import { describeConfiguration } from './config/redact.ts';
 import type { ClusterSnapshot, EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
@@ -164,9 +164,9 @@ export class App {
     const nowMs = systemClock.nowMs();
     const clusters = mesh.clusters.map((cluster) => [cluster.name, cluster.model, cluster.version]);
     const shadows = mesh.models.flatMap((model) =>
-      model.shadows.map((shadow) => {
+      [...model.shadows, ...model.secondaries].map((shadow, i) => {
         const { name, version } = mesh.clusters[shadow.cluster]!;
-        return [model.name, name, version];
+        return [model.name, i < model.shadows.length ? name : secondaryName(name), version];
       }),
     );
     this.layout.retain('cluster', clusters, nowMs);

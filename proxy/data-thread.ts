@@ -13,6 +13,7 @@ import { HeadParser } from '../proto/http1/head-parser.ts';
 import { DEFAULT_HTTP1_LIMITS } from '../proto/http1/limits.ts';
 import { HTTP2_COUNTER_SLOTS } from '../proto/http2/counters.ts';
 import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from '../proto/http2/limits.ts';
+import { threadMemory } from '../proto/io/memory-budget.ts';
 import { TLS_RESULT_SLOTS } from '../proto/io/tls-result.ts';
 import { AccessLog } from './access-log.ts';
 import { DataPlane } from './data-plane.ts';
@@ -20,6 +21,7 @@ import { Listener } from './listener/listener.ts';
 import type { TlsTerminationOptions } from './listener/tls-termination.ts';
 import { Mesh } from './mesh.ts';
 import { PairSender } from './mirror/pair-sender.ts';
+import { MirrorPressure } from './mirror-pressure.ts';
 import { Mirroring } from './mirroring.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
 import { LoopWatch } from './stats/loop-watch.ts';
@@ -72,7 +74,12 @@ const accessLog =
         },
       });
 const sender = new PairSender();
-const mirroring = new Mirroring({ clock, wheel, cells, sender, random: Math.random });
+const pressure = new MirrorPressure({
+  cells,
+  memory: threadMemory,
+  maxReplayBytes: () => mesh.snapshot.maxReplayBytesTotal,
+});
+const mirroring = new Mirroring({ clock, wheel, cells, sender, random: Math.random, pressure });
 const tls = new TlsContexts(settings.tlsMinVersion, data.tlsMaterials, countersFrom(ProcessSlot.TLS_UPSTREAM));
 const tlsServer = settings.tlsServer === null ? null : tls.serverRole(settings.tlsServer);
 const mesh = new Mesh(data.snapshot, {

@@ -43,13 +43,18 @@ export class MeshCluster extends Cluster {
 export class MeshShadow {
   config: ShadowSnapshot;
   readonly cluster: MeshCluster;
+  /** It is the primary asked again, for the noise floor. */
+  readonly isSecondary: boolean;
+  /** The cluster has no callers of its own here, so that its breaker and statistics may count shadows. */
+  judged = true;
   inFlight = 0;
   heldBytes = 0;
   readonly pace = new ComparisonPace();
 
-  constructor(config: ShadowSnapshot, cluster: MeshCluster) {
+  constructor(config: ShadowSnapshot, cluster: MeshCluster, isSecondary: boolean) {
     this.config = config;
     this.cluster = cluster;
+    this.isSecondary = isSecondary;
   }
 }
 
@@ -60,17 +65,25 @@ export class MeshModel {
   readonly bounds: Int32Array;
   readonly fallbacks: readonly MeshCluster[];
   readonly shadows: readonly MeshShadow[];
+  /** The clusters of the split as they are asked again for the noise floor; empty without one. */
+  readonly secondaries: readonly MeshShadow[];
   /** In the order of `config.pins`. */
   readonly pinned: readonly MeshCluster[];
   /** Bit n is set when gRPC status n of the primary is answered by the fallback. */
   readonly fallbackStatusBits: number;
 
-  constructor(config: ModelSnapshot, clusters: readonly MeshCluster[], shadows: readonly MeshShadow[]) {
+  constructor(
+    config: ModelSnapshot,
+    clusters: readonly MeshCluster[],
+    shadows: readonly MeshShadow[],
+    secondaries: readonly MeshShadow[],
+  ) {
     this.config = config;
     this.split = config.split.map((share) => clusters[share.cluster]!);
     this.bounds = cumulativeWeights(config.split.map((share) => share.weightHundredths));
     this.fallbacks = config.fallbacks.map((step) => clusters[step.cluster]!);
     this.shadows = shadows;
+    this.secondaries = secondaries;
     this.pinned = config.pins.map((pin) => clusters[pin.cluster]!);
     this.fallbackStatusBits = config.fallbackStatuses.reduce((bits, status) => bits | (1 << status), 0);
   }
@@ -119,20 +132,24 @@ export class Mesh {
     const models = new Map<string, MeshModel>();
     const shadowsInUse = new Map<string, MeshShadow>();
     for (const config of snapshot.models) {
-      const shadows = config.shadows.map((shadow) => {
+      const callers = new Set([...config.split, ...config.fallbacks, ...config.pins].map((step) => step.cluster));
+      const made = (shadow: ShadowSnapshot, isSecondary: boolean) => {
         const cluster = clusters[shadow.cluster]!;
-        const key = `${config.name}\n${cluster.name}`;
+        const key = `${config.name}\n${cluster.name}\n${isSecondary}`;
         // A shadow's bounds hold over reloads: what it has in flight is its own and goes on counting.
         const before = this.shadows.get(key);
         const kept = before !== undefined && before.cluster === cluster ? before : null;
-        const made = kept ?? new MeshShadow(shadow, cluster);
-        this.moveGauge(made.config.statsBase, shadow.statsBase, ShadowSlot.IN_FLIGHT, made.inFlight);
-        this.moveGauge(made.config.statsBase, shadow.statsBase, ShadowSlot.HELD_BYTES, made.heldBytes);
-        made.config = shadow;
-        shadowsInUse.set(key, made);
-        return made;
-      });
-      models.set(config.name, new MeshModel(config, clusters, shadows));
+        const one = kept ?? new MeshShadow(shadow, cluster, isSecondary);
+        this.moveGauge(one.config.statsBase, shadow.statsBase, ShadowSlot.IN_FLIGHT, one.inFlight);
+        this.moveGauge(one.config.statsBase, shadow.statsBase, ShadowSlot.HELD_BYTES, one.heldBytes);
+        one.config = shadow;
+        one.judged = !isSecondary && !callers.has(shadow.cluster);
+        shadowsInUse.set(key, one);
+        return one;
+      };
+      const shadows = config.shadows.map((shadow) => made(shadow, false));
+      const secondaries = config.secondaries.map((shadow) => made(shadow, true));
+      models.set(config.name, new MeshModel(config, clusters, shadows, secondaries));
     }
     this.forgetOthers(new Set(clusters));
     const byVersion = new Map<string, MeshCluster>();

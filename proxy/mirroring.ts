@@ -12,8 +12,8 @@ import type { Exchange } from './exchange.ts';
 import type { MeshCluster, MeshModel, MeshShadow } from './mesh.ts';
 import { PairProtocol } from './mirror/pair-record.ts';
 import type { PairSender } from './mirror/pair-sender.ts';
+import { pointOfHead, pointOfMessage, WHEN_COMPLETE } from './mirror-sampling.ts';
 import { Verdict } from './policy/circuit-breaker.ts';
-import { hashHundredths } from './routing/murmur3.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
 import { MAX_ANSWER_BYTES, NO_ANSWER, ShadowCall } from './shadow-call.ts';
 import { ComparisonResult, MirrorDrop, ShadowSlot } from './stats/slots.ts';
@@ -24,9 +24,13 @@ const MAX_REQUEST_BYTES = 64 * 1024;
 /** One mirrored request: the primary's half, and the calls to its shadows. */
 export class MirroredPair {
   readonly model: MeshModel;
-  readonly selected: readonly MeshShadow[];
+  selected: readonly MeshShadow[];
   /** Its answers are kept and compared. One that is not captured keeps no state, so that many requests can share it. */
-  readonly captured: boolean;
+  captured: boolean;
+  /** Some shadows see a share, and the message decides: `selected` and `captured` are settled once it is complete. */
+  undecided = false;
+  /** The same request sent to the primary again, if it is: shadows wait for it before they are compared. */
+  secondary: ShadowCall | null = null;
   readonly calls: ShadowCall[] = [];
   /** Held by the exchange and by each call; freed when the last lets go. */
   holders = 1;
@@ -59,6 +63,7 @@ export interface MirroringOptions {
   readonly cells: Float64Array;
   readonly sender: PairSender;
   readonly random: () => number;
+  readonly pressure: { readonly isShort: boolean };
 }
 
 export class Mirroring {
@@ -67,6 +72,7 @@ export class Mirroring {
   readonly cells: Float64Array;
   private readonly sender: PairSender;
   private readonly random: () => number;
+  private readonly pressure: { readonly isShort: boolean };
   private readonly spec = new SpecReader();
   /** What has read the request being sent already; null when nobody has. */
   private read: SpecReader | null = null;
@@ -79,6 +85,7 @@ export class Mirroring {
     this.cells = options.cells;
     this.sender = options.sender;
     this.random = options.random;
+    this.pressure = options.pressure;
   }
 
   /** Which shadows see this request; null when none does. The cluster that answers it is no shadow of itself. */
@@ -88,29 +95,43 @@ export class Mirroring {
       if (shadow.config.percentHundredths < 10_000 || shadow.cluster === chosen) all = false;
     }
     if (all) return this.paired(model, model.shadows);
-    const point = this.samplePoint(exchange, model);
-    const selected = model.shadows.filter((shadow) => {
-      if (shadow.cluster === chosen) return false;
+    const others = model.shadows.filter((shadow) => shadow.cluster !== chosen);
+    const point = pointOfHead(exchange, model);
+    if (point === WHEN_COMPLETE && others.some(isShare)) {
+      const pair = new MirroredPair(model, others, true);
+      pair.undecided = true;
+      return pair;
+    }
+    const selected = point === WHEN_COMPLETE ? others : this.sample(others, point);
+    return selected.length === 0 ? null : this.paired(model, selected);
+  }
+
+  /** The shadows whose share the point falls into; the others are counted. */
+  private sample(shadows: readonly MeshShadow[], point: number): readonly MeshShadow[] {
+    return shadows.filter((shadow) => {
       if (point < shadow.config.percentHundredths) return true;
       this.countDrop(shadow, MirrorDrop.NOT_SAMPLED);
       return false;
     });
-    return selected.length === 0 ? null : this.paired(model, selected);
   }
 
   /** A pair for these shadows: captured while one of them has not had its comparisons of this second. */
   private paired(model: MeshModel, selected: readonly MeshShadow[]): MirroredPair {
+    if (this.takeTurn(selected)) return new MirroredPair(model, selected, true);
+    const { uncaptured } = this;
+    if (uncaptured !== null && uncaptured.model === model && uncaptured.selected === selected) return uncaptured;
+    this.uncaptured = new MirroredPair(model, selected, false);
+    return this.uncaptured;
+  }
+
+  private takeTurn(selected: readonly MeshShadow[]): boolean {
     const nowMs = this.clock.nowMs();
     let captured = false;
     for (let i = 0; i < selected.length; i++) {
       const { pace, config } = selected[i]!;
       if (pace.take(nowMs, config.maxComparisonsPerSecond)) captured = true;
     }
-    if (captured) return new MirroredPair(model, selected, true);
-    const { uncaptured } = this;
-    if (uncaptured !== null && uncaptured.model === model && uncaptured.selected === selected) return uncaptured;
-    this.uncaptured = new MirroredPair(model, selected, false);
-    return this.uncaptured;
+    return captured;
   }
 
   /**
@@ -124,10 +145,28 @@ export class Mirroring {
       this.drop(pair, MirrorDrop.TOO_LARGE);
       return;
     }
-    if (pair.captured) this.keepRequest(pair, exchange, body);
+    if (pair.undecided) this.decide(pair, exchange, body);
+    if (pair.captured && pair.selected.length > 0) this.keepRequest(pair, exchange, body);
     this.read = read;
+    if (pair.captured) this.sendAgain(exchange, pair, body);
     for (let i = 0; i < pair.selected.length; i++) this.sendTo(exchange, pair, pair.selected[i]!, body);
     this.read = null;
+  }
+
+  private decide(pair: MirroredPair, exchange: Exchange, body: BodyBuffer): void {
+    pair.selected = this.sample(pair.selected, pointOfMessage(exchange, pair.model, body.buffer, body.length));
+    exchange.wasMirrored = pair.selected.length > 0;
+    // An answer that was quicker than the request's end has been kept by now.
+    if (!pair.primarySettled) pair.captured = this.takeTurn(pair.selected);
+  }
+
+  /** For the noise floor, the primary gets a share of the requests a second time. */
+  private sendAgain(exchange: Exchange, pair: MirroredPair, body: BodyBuffer): void {
+    const { noiseFloorHundredths } = pair.model.config.comparison;
+    if (noiseFloorHundredths === 0 || this.random() * 10_000 >= noiseFloorHundredths) return;
+    const cluster = exchange.attempt?.cluster;
+    const secondary = pair.model.secondaries.find((candidate) => candidate.cluster === cluster);
+    if (secondary !== undefined) pair.secondary = this.sendTo(exchange, pair, secondary, body);
   }
 
   private keepRequest(pair: MirroredPair, exchange: Exchange, body: BodyBuffer): void {
@@ -158,6 +197,12 @@ export class Mirroring {
       pair.primary = acquireBody();
       pair.primary.append(answer.buffer, 0, answer.length);
     }
+    this.completeAll(pair);
+  }
+
+  /** Compares the calls that are done, if what they are held against is in. */
+  private completeAll(pair: MirroredPair): void {
+    if (!pair.primarySettled || (pair.secondary !== null && !pair.secondary.done)) return;
     for (const call of pair.calls) if (call.done) this.complete(call);
   }
 
@@ -174,11 +219,17 @@ export class Mirroring {
 
   /** A shadow's call has ended, with an answer or without. */
   callDone(call: ShadowCall): void {
-    const { shadow } = call;
+    const { shadow, pair } = call;
     shadow.inFlight--;
     this.cells[shadow.config.statsBase + ShadowSlot.IN_FLIGHT]! -= 1;
-    if (call.pair.primarySettled) this.complete(call);
-    else if (!call.pair.captured) this.count(shadow, ComparisonResult.NOT_SAMPLED, call);
+    if (shadow.isSecondary) {
+      this.completeAll(pair);
+      this.letGo(pair);
+    } else if (pair.primarySettled && (pair.secondary === null || pair.secondary.done)) {
+      this.complete(call);
+    } else if (!pair.captured) {
+      this.count(shadow, ComparisonResult.NOT_SAMPLED, call);
+    }
   }
 
   private count(shadow: MeshShadow, result: number, call: ShadowCall): void {
@@ -198,31 +249,29 @@ export class Mirroring {
     return spec.rewrite(config.model, config.version, target) ? spec : null;
   }
 
-  private sendTo(exchange: Exchange, pair: MirroredPair, shadow: MeshShadow, body: BodyBuffer): void {
-    const { config, cluster } = shadow;
-    if (shadow.inFlight >= config.maxConcurrent) {
-      this.countDrop(shadow, MirrorDrop.QUEUE_FULL);
-      return;
-    }
-    if (shadow.heldBytes + body.length > config.maxBytes) {
-      this.countDrop(shadow, MirrorDrop.BYTES_FULL);
-      return;
-    }
+  /** The call under way, or null, and a drop counted. */
+  private sendTo(exchange: Exchange, pair: MirroredPair, shadow: MeshShadow, body: BodyBuffer): ShadowCall | null {
+    const { config } = shadow;
     const nowMs = this.clock.nowMs();
-    const verdict = cluster.endpoints.length === 0 ? Verdict.REJECT : cluster.breaker.tryAcquire(nowMs);
+    let reason = -1;
+    if (this.pressure.isShort) reason = MirrorDrop.PRESSURE;
+    else if (shadow.inFlight >= config.maxConcurrent) reason = MirrorDrop.QUEUE_FULL;
+    else if (shadow.heldBytes + body.length > config.maxBytes) reason = MirrorDrop.BYTES_FULL;
+    const verdict = reason < 0 ? admission(shadow, nowMs) : Verdict.REJECT;
     if (verdict === Verdict.REJECT) {
-      this.countDrop(shadow, MirrorDrop.UNHEALTHY);
-      return;
+      this.countDrop(shadow, reason < 0 ? MirrorDrop.UNHEALTHY : reason);
+      return null;
     }
     const call = new ShadowCall(this, exchange, pair, shadow, verdict, nowMs);
     if (pair.captured) {
-      pair.calls.push(call);
+      if (!shadow.isSecondary) pair.calls.push(call);
       pair.holders++;
     }
     shadow.inFlight++;
     this.cells[config.statsBase + ShadowSlot.MIRRORED]! += 1;
     this.cells[config.statsBase + ShadowSlot.IN_FLIGHT]! += 1;
     call.start(body);
+    return call;
   }
 
   private complete(call: ShadowCall): void {
@@ -248,6 +297,8 @@ export class Mirroring {
         request: bytesOf(pair.request),
         primaryBody: bytesOf(pair.primary),
         shadowBody: call.answered ? bytesOf(call.answer) : NO_BYTES,
+        secondaryStatus: pair.secondary === null ? NO_ANSWER : pair.secondary.status,
+        secondaryBody: pair.secondary?.answered ? bytesOf(pair.secondary.answer) : NO_BYTES,
       });
       this.count(shadow, accepted ? ComparisonResult.COMPARED : ComparisonResult.SKIPPED, call);
     } else {
@@ -260,17 +311,22 @@ export class Mirroring {
     if (--pair.holders > 0) return;
     if (pair.primary !== null) releaseBody(pair.primary);
     if (pair.request !== null) releaseBody(pair.request);
+    pair.secondary?.free();
     pair.primary = null;
     pair.request = null;
   }
+}
 
-  /** One point for all shadows of a model, from what two processes both see: sticky key, request id, else chance. */
-  private samplePoint(exchange: Exchange, model: MeshModel): number {
-    const head = exchange.head!;
-    const { stickyHeader, salt } = model.config;
-    const key = (stickyHeader === '' ? undefined : head.get(stickyHeader)) ?? head.get('x-request-id');
-    return key === undefined ? Math.floor(this.random() * 10_000) : hashHundredths(`${salt}/mirror`, key);
-  }
+function isShare(shadow: MeshShadow): boolean {
+  return shadow.config.percentHundredths < 10_000;
+}
+
+/** The breaker's verdict. One that judges callers' requests too is only looked at: a shadow must not be its probe. */
+function admission({ cluster, judged }: MeshShadow, nowMs: number): number {
+  if (cluster.endpoints.length === 0) return Verdict.REJECT;
+  if (judged) return cluster.breaker.tryAcquire(nowMs);
+  const { enabled } = cluster.config.breaker;
+  return enabled && cluster.breaker.state !== 'closed' ? Verdict.REJECT : Verdict.ADMIT;
 }
 
 const NO_BYTES = new Uint8Array(0);

@@ -105,6 +105,11 @@ export class ShadowCall extends Waiter implements StreamHandler {
       this.body = null;
       return;
     }
+    // Where callers wait for connections too, a shadow does not stand in their queue.
+    if (!this.shadow.judged) {
+      this.end(MirrorDrop.PRESSURE, Outcome.IGNORED);
+      return;
+    }
     this.body = acquireBody();
     this.body.append(body.buffer, 0, body.length);
     this.ownsBody = true;
@@ -189,8 +194,10 @@ export class ShadowCall extends Waiter implements StreamHandler {
     this.latencyMs = nowMs - this.startedMs;
     const reason = last === null ? '' : ResponseTraits.of(last).reason;
     const result = this.status === GrpcStatus.OK ? RequestOutcome.OK : judgeStatus(this.status, reason);
-    cells[config.statsBase + ClusterSlot.REQUESTS + result]! += 1;
-    breaker.record(this.verdict, this.epoch, breakerOutcome(result), nowMs);
+    if (this.shadow.judged) {
+      cells[config.statsBase + ClusterSlot.REQUESTS + result]! += 1;
+      breaker.record(this.verdict, this.epoch, breakerOutcome(result), nowMs);
+    }
     this.settle();
   }
 
@@ -199,7 +206,8 @@ export class ShadowCall extends Waiter implements StreamHandler {
     this.failed = reason === MirrorDrop.RESET || reason === MirrorDrop.DEADLINE;
     const { mirroring, stream } = this;
     mirroring.countDrop(this.shadow, reason);
-    this.shadow.cluster.breaker.record(this.verdict, this.epoch, outcome, mirroring.clock.nowMs());
+    const { judged, cluster } = this.shadow;
+    if (judged) cluster.breaker.record(this.verdict, this.epoch, outcome, mirroring.clock.nowMs());
     if (this.waitingIn !== null) this.waitingIn.forget(this);
     this.settle();
     if (stream !== null && !stream.closed) stream.reset(ErrorCode.CANCEL);

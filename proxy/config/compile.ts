@@ -143,12 +143,34 @@ function placeModel(draft: ModelDraft, indexOf: (draft: ClusterDraft) => number,
     pins: pins.map(({ header, value, cluster }) => ({ header, value, cluster: indexOf(cluster) })),
     split: split.map(({ cluster, weightHundredths }) => ({ cluster: indexOf(cluster), weightHundredths })),
     fallbacks: fallbacks.map(({ cluster, budgetFraction }) => ({ cluster: indexOf(cluster), budgetFraction })),
+    secondaries: (shadows.length > 0 && rest.comparison.noiseFloorHundredths > 0 ? split : []).map(({ cluster }) => ({
+      cluster: indexOf(cluster),
+      percentHundredths: rest.comparison.noiseFloorHundredths,
+      maxConcurrent: SECONDARY_CONCURRENT,
+      maxBytes: SECONDARY_BYTES,
+      maxComparisonsPerSecond: 0,
+      statsBase: placeSecondary(rest.name, cluster, allocate),
+    })),
     shadows: shadows.map(({ cluster, ...bounds }) => ({
       ...bounds,
       cluster: indexOf(cluster),
       statsBase: allocate('shadow', `${rest.name}/${cluster.name}`, [rest.name, cluster.name, cluster.version]),
     })),
   };
+}
+
+function placeSecondary(model: string, { name, version }: ClusterDraft, allocate: Allocate): number {
+  const label = secondaryName(name);
+  return allocate('shadow', `${model}/${label}`, [model, label, version]);
+}
+
+/** Bounds of what the noise floor has under way: a share of a share needs little. */
+const SECONDARY_CONCURRENT = 64;
+const SECONDARY_BYTES = 16 * 1024 * 1024;
+
+/** How a cluster is called in metrics while it is asked again. */
+export function secondaryName(cluster: string): string {
+  return `${cluster}/again`;
 }
 
 /** Freezes a tree of plain values. */

@@ -36,7 +36,7 @@ export interface ModelDraft {
   readonly shadows: readonly (Omit<ShadowSnapshot, 'cluster' | 'statsBase'> & { readonly cluster: ClusterDraft })[];
   readonly fallbacks: readonly { readonly cluster: ClusterDraft; readonly budgetFraction: number }[];
   /** Everything that does not depend on places. */
-  readonly rest: Omit<ModelSnapshot, 'split' | 'shadows' | 'fallbacks' | 'pins'>;
+  readonly rest: Omit<ModelSnapshot, 'split' | 'shadows' | 'secondaries' | 'fallbacks' | 'pins'>;
   readonly pins: readonly PinDraft[];
 }
 

@@ -162,6 +162,8 @@ export interface ModelSnapshot {
   /** Largest request kept for replay or mirroring; larger ones are neither replayed nor mirrored. */
   readonly maxReplayBytes: number;
   readonly shadows: readonly ShadowSnapshot[];
+  /** With a noise floor, the clusters of the split as they are asked a second time; else empty. */
+  readonly secondaries: readonly ShadowSnapshot[];
   readonly cohort: CohortPolicy;
   readonly comparison: ComparisonSnapshot;
   /** Whether answers are scanned for NaN and Inf before they are committed. */

@@ -45,6 +45,7 @@ class Entry {
 export class Analysis {
   private readonly comparator = new Comparator();
   private readonly comparison = new Comparison();
+  private readonly noise = new Comparison();
   private readonly rows = new CohortRows();
   private readonly inputs = new InputReader();
   private readonly budget = new CohortBudget(MAX_COHORTS);
@@ -122,16 +123,26 @@ export class Analysis {
     const entry = this.entryOf(pair, judge);
     const { comparison, rows } = this;
     this.comparator.compare(pair, judge.rules, comparison);
+    const noise = this.noiseOf(pair, judge);
     rows.resolve(pair, judge.policy.cohort, comparison.rows, entry.table);
     if (comparison.rule !== 'none') entry.sums.rule = comparison.rule;
-    addComparison(entry.sums.total, comparison, rows.order, 0, comparison.rows, judge.test);
+    addComparison(entry.sums.total, comparison, rows.order, 0, comparison.rows, judge.test, noise);
     for (let part = 0; part < rows.cohorts.length; part++) {
       const place = rows.cohorts[part]!;
       const cohort = cohortAt(entry, place, judge);
-      addComparison(cohort, comparison, rows.order, rows.starts[part]!, rows.starts[part + 1]!, judge.test);
+      addComparison(cohort, comparison, rows.order, rows.starts[part]!, rows.starts[part + 1]!, judge.test, noise);
       entry.changed.add(place);
     }
     if (pair.request.length > 0) entry.slices.add(this.inputs, pair.request, formOf(pair), comparison);
+  }
+
+  /** The primary held against itself; null where it was not asked twice. */
+  private noiseOf(pair: PairRecord, judge: Judge): Comparison | null {
+    const { secondaryStatus = -1, secondaryBody } = pair;
+    if (secondaryStatus < 0 || secondaryBody === undefined) return null;
+    const again = { ...pair, shadowStatus: secondaryStatus, shadowBody: secondaryBody };
+    this.comparator.compare(again, judge.rules, this.noise);
+    return this.noise;
   }
 
   private entryOf(pair: PairRecord, judge: Judge): Entry {

@@ -26,6 +26,8 @@ export interface CohortFigures {
   readonly latencyDifferenceMs: number | null;
   /** Mean distance 0..1 over pairs whose primary answered: disagreement, and 1 for a failed or faulty shadow. */
   readonly divergence: number | null;
+  /** Mean distance of the primary from itself, over pairs in which it was asked twice; null without. */
+  readonly noiseFloor: number | null;
   /** Mean Jensen-Shannon divergence of the rows' class vectors, natural logarithm. */
   readonly vectorJsDivergence: number | null;
   /** How the two sides' scores are distributed and how far apart; null for models without scores. */

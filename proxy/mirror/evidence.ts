@@ -51,6 +51,7 @@ const SAFETY_STAKES: readonly number[] = [0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.95];
 export interface EvidenceSums {
   harmLimit: number;
   safetyLimit: number;
+  noiseCorrected: boolean;
   pairs: number;
   distanceSum: number;
   harm: Float64Array;
@@ -86,11 +87,14 @@ export class EvidenceTest {
   readonly policy: EvidencePolicy;
   readonly harmLogThreshold: number;
   readonly safetyLogThreshold: number;
+  /** Distances are noise-corrected, and only pairs with a secondary are evidence. */
+  readonly isCorrected: boolean;
   private readonly harmLambdas: Float64Array;
   private readonly safetyLambdas: Float64Array;
 
   constructor(policy: EvidencePolicy = DEFAULT_EVIDENCE) {
-    const lowestX = policy.noiseCorrected === true ? -1 : 0;
+    this.isCorrected = policy.noiseCorrected === true;
+    const lowestX = this.isCorrected ? -1 : 0;
     this.policy = policy;
     this.harmLogThreshold = Math.log(policy.streams / policy.alpha);
     this.safetyLogThreshold = -Math.log(policy.alpha);
@@ -104,6 +108,7 @@ export class EvidenceTest {
     return {
       harmLimit,
       safetyLimit,
+      noiseCorrected: this.isCorrected,
       pairs: 0,
       distanceSum: 0,
       harm: new Float64Array(HARM_STAKES.length),
@@ -115,12 +120,14 @@ export class EvidenceTest {
 
   /** Whether sums were gathered against these limits; others must not be continued or merged. */
   fits(sums: EvidenceSums): boolean {
-    return sums.harmLimit === this.policy.harmLimit && sums.safetyLimit === this.policy.safetyLimit;
+    const { harmLimit, safetyLimit } = this.policy;
+    if (sums.noiseCorrected !== this.isCorrected) return false;
+    return sums.harmLimit === harmLimit && sums.safetyLimit === safetyLimit;
   }
 
   /** Takes the next distance; anything outside its range counts as the worst. Latches a crossing. */
   add(sums: EvidenceSums, distance: number): void {
-    const lowest = this.policy.noiseCorrected === true ? -1 : 0;
+    const lowest = this.isCorrected ? -1 : 0;
     const x = distance >= lowest && distance <= 1 ? distance : 1;
     sums.pairs++;
     sums.distanceSum += x;
@@ -142,7 +149,6 @@ export class EvidenceTest {
     const { policy } = this;
     const harm = sums.harmAtPairs > 0;
     const safe = sums.safeAtPairs > 0;
-    const corrected = policy.noiseCorrected === true;
     return {
       verdict: harm ? 'harm' : safe ? 'safe' : 'inconclusive',
       pairs: sums.pairs,
@@ -156,7 +162,7 @@ export class EvidenceTest {
       harmLogThreshold: this.harmLogThreshold,
       safetyLogEvidence: logMeanExp(sums.safety),
       safetyLogThreshold: this.safetyLogThreshold,
-      interval: corrected ? null : divergenceInterval(sums.pairs, sums.distanceSum, policy.alpha),
+      interval: this.isCorrected ? null : divergenceInterval(sums.pairs, sums.distanceSum, policy.alpha),
     };
   }
 

@@ -26,6 +26,9 @@ export interface CohortSums {
   statusDifferences: number;
   latencyDifferenceSum: number;
   latencyPairs: number;
+  /** How far the primary was from itself, over pairs in which it was asked twice. */
+  noiseSum: number;
+  noisePairs: number;
   /** Distances of pairs whose primary answered. */
   distanceSum: number;
   judgedPairs: number;
@@ -66,6 +69,8 @@ export function createCohortSums(name: string, evidence: EvidenceSums): CohortSu
     statusDifferences: 0,
     latencyDifferenceSum: 0,
     latencyPairs: 0,
+    noiseSum: 0,
+    noisePairs: 0,
     distanceSum: 0,
     judgedPairs: 0,
     vectorJsSum: 0,
@@ -78,7 +83,8 @@ export function createCohortSums(name: string, evidence: EvidenceSums): CohortSu
 
 /**
  * Counts a pair, or the part of it that belongs to one cohort: its rows are `order[from .. to)`. Several rows of one pair
- * are one pair, whose distance is their mean.
+ * are one pair, whose distance is their mean. `noise` is the primary against itself on the same request, if it was asked
+ * again; a noise-corrected test takes its distance off, and has no use for pairs without it.
  */
 export function addComparison(
   sums: CohortSums,
@@ -87,6 +93,7 @@ export function addComparison(
   from: number,
   to: number,
   test: EvidenceTest,
+  noise: Comparison | null = null,
 ): void {
   sums.pairs++;
   if (comparison.statusDiffers) sums.statusDifferences++;
@@ -117,7 +124,26 @@ export function addComparison(
   sums.judgedPairs++;
   // Limits that were changed begin a new test; what the old ones had shown says nothing about the new.
   if (!test.fits(sums.evidence)) sums.evidence = test.createSums();
-  test.add(sums.evidence, distance / judged);
+  const own = noise === null ? -1 : meanDistance(noise, order, from, to);
+  if (own >= 0) {
+    sums.noiseSum += own;
+    sums.noisePairs++;
+  }
+  if (!test.isCorrected) test.add(sums.evidence, distance / judged);
+  else if (own >= 0) test.add(sums.evidence, distance / judged - own);
+}
+
+/** Mean distance of some rows; -1 where none can be judged. */
+function meanDistance(comparison: Comparison, order: Int32Array, from: number, to: number): number {
+  let sum = 0;
+  let judged = 0;
+  for (let i = from; i < to; i++) {
+    const distance = order[i]! < comparison.rows ? comparison.distance(order[i]!) : -1;
+    if (distance < 0) continue;
+    sum += distance;
+    judged++;
+  }
+  return judged === 0 ? -1 : sum / judged;
 }
 
 function addRow(sums: CohortSums, comparison: Comparison, row: number): void {
@@ -172,6 +198,8 @@ function mergeCohort(into: CohortSums, from: CohortSums, test: EvidenceTest): vo
   into.statusDifferences += from.statusDifferences;
   into.latencyDifferenceSum += from.latencyDifferenceSum;
   into.latencyPairs += from.latencyPairs;
+  into.noiseSum += from.noiseSum;
+  into.noisePairs += from.noisePairs;
   into.distanceSum += from.distanceSum;
   into.judgedPairs += from.judgedPairs;
   into.vectorJsSum += from.vectorJsSum;
@@ -209,6 +237,7 @@ function cohortFigures(sums: CohortSums, test: EvidenceTest): CohortFigures {
     statusDifferences: sums.statusDifferences,
     latencyDifferenceMs: mean(sums.latencyDifferenceSum, sums.latencyPairs),
     divergence: mean(sums.distanceSum, sums.judgedPairs),
+    noiseFloor: mean(sums.noiseSum, sums.noisePairs),
     vectorJsDivergence: mean(sums.vectorJsSum, sums.vectorRows),
     scores: sums.scores === null ? null : driftFigures(sums.scores),
     outputs: outputFigures(sums.outputs),

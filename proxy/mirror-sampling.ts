@@ -1,0 +1,37 @@
+/**
+ * Which requests a shadow sees, decided by what two processes both know of a request: the sticky key, else
+ * `x-request-id`, else the message itself. One point per request serves all shadows of a model, so a shadow of 5 % sees
+ * a part of what one of 10 % sees, and two of 5 % see the same.
+ */
+import type { Exchange } from './exchange.ts';
+import type { MeshModel } from './mesh.ts';
+import { firstElement } from './routing/input-value.ts';
+import { hashHundredths, hashMessage } from './routing/murmur3.ts';
+
+/** Mixed into the model's salt: a caller's share of the split must not decide whether it is mirrored. */
+const MIRROR_SALT = '/mirror';
+/** The point is not known before the whole message is. */
+export const WHEN_COMPLETE = -1;
+
+/** The request's point, 0..9999, as far as its head says it; `WHEN_COMPLETE` otherwise. */
+export function pointOfHead(exchange: Exchange, model: MeshModel): number {
+  const { stickyHeader, stickyInput, salt } = model.config;
+  const head = exchange.head!;
+  const sticky = stickyHeader === '' ? undefined : head.get(stickyHeader);
+  if (sticky !== undefined) return hashHundredths(salt + MIRROR_SALT, sticky);
+  if (stickyInput !== '') return WHEN_COMPLETE;
+  const id = head.get('x-request-id');
+  return id === undefined ? WHEN_COMPLETE : hashHundredths(salt + MIRROR_SALT, id);
+}
+
+/** The point of a request whose head does not say it and whose message is complete. */
+export function pointOfMessage(exchange: Exchange, model: MeshModel, message: Buffer, length: number): number {
+  const { stickyInput, salt } = model.config;
+  if (stickyInput !== '' && exchange.traits!.call?.method === 'Predict') {
+    const key = firstElement(message, length, exchange.traits!.encoding, stickyInput);
+    if (key !== undefined) return hashHundredths(salt + MIRROR_SALT, key);
+  }
+  const id = exchange.head!.get('x-request-id');
+  if (id !== undefined) return hashHundredths(salt + MIRROR_SALT, id);
+  return hashMessage(salt + MIRROR_SALT, message, length);
+}
