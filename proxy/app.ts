@@ -21,6 +21,9 @@ import type { ClusterSnapshot, EndpointAddress, MeshSnapshot } from './config/sn
 import { ConfigSource, type Configuration } from './config/source.ts';
 import { tlsFilesOf } from './config/tls-material.ts';
 import { DataThreads } from './data-threads.ts';
+import { DegradationCells } from './degradation/cells.ts';
+import { DEGRADATION_COMMANDS, DEGRADATION_STATES } from './degradation/controller.ts';
+import { DegradationDriver } from './degradation-driver.ts';
 import { AnalysisClient } from './mirror/analysis-client.ts';
 import type { ComparisonPolicy } from './mirror/messages.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
@@ -35,6 +38,8 @@ import { TlsStore } from './tls-store.ts';
 
 /** Breakers one run can hand out; names are never forgotten within a run. */
 const MAX_BREAKERS = 1024;
+/** Models with degradation, likewise. */
+const MAX_DEGRADATIONS = 256;
 
 export class App {
   private readonly log: Logger;
@@ -52,6 +57,8 @@ export class App {
   private readonly readiness: ReadinessProbe;
   private readonly transitions = new TransitionLog();
   private readonly breakerPlaces = new Map<string, number>();
+  private readonly degradationPlaces = new Map<string, number>();
+  private readonly degradation: DegradationDriver;
   private draining = false;
   private stopping: Promise<void> | null = null;
 
@@ -75,6 +82,13 @@ export class App {
     this.regions = regions;
     const breakerBuffer = BreakerCells.allocate(MAX_BREAKERS, settings.concurrency);
     this.breakerCells = new BreakerCells(breakerBuffer);
+    const degradationBuffer = DegradationCells.allocate(MAX_DEGRADATIONS, settings.concurrency);
+    this.degradation = new DegradationDriver({
+      cells: new DegradationCells(degradationBuffer),
+      clock: systemClock,
+      log,
+    });
+    this.degradation.apply(mesh);
     this.exposition = new MetricsExposition({ layout: this.layout, regions });
     this.observe();
     this.analysis = new AnalysisClient({
@@ -90,6 +104,7 @@ export class App {
       snapshot: mesh,
       statsBuffers: regions.buffers,
       breakerBuffer,
+      degradationBuffer,
       log,
       onStarted: (thread) => this.threads.sendAnalysisPort(thread, this.analysisPort()),
       onBreaker: (cluster, { from, to, reason }) => this.transitions.add(cluster, from, to, reason),
@@ -104,6 +119,7 @@ export class App {
   /** Starts everything; resolves when the proxy listens. */
   async start(): Promise<void> {
     await this.threads.start();
+    this.degradation.start();
     this.source.start();
     this.tls.start();
     const { adminListen, metricsListen } = this.source.current.settings;
@@ -126,6 +142,7 @@ export class App {
     const cut = await this.threads.drain(Math.max(0, deadlineMs - systemClock.nowMs()));
     this.source.close();
     this.tls.close();
+    this.degradation.stop();
     await this.analysis.stop();
     this.admin.close();
     this.metrics.close();
@@ -147,17 +164,14 @@ export class App {
     }
     this.retainSeries(mesh);
     this.analysis.setPolicies(comparisonPolicies(mesh));
+    this.degradation.apply(mesh);
     this.threads.publish(mesh);
   }
 
   private allocate(kind: AllocationKind, name: string, labels: readonly string[]): number {
+    if (kind === 'degradation') return placeOf(this.degradationPlaces, name, MAX_DEGRADATIONS, 'degraded models');
     if (kind !== 'breaker') return this.layout.allocate(kind, labels, systemClock.nowMs()).base;
-    const known = this.breakerPlaces.get(name);
-    if (known !== undefined) return known;
-    const place = this.breakerPlaces.size;
-    if (place >= MAX_BREAKERS) throw new RangeError(`at most ${MAX_BREAKERS} clusters in one run`);
-    this.breakerPlaces.set(name, place);
-    return place;
+    return placeOf(this.breakerPlaces, name, MAX_BREAKERS, 'clusters');
   }
 
   private retainSeries(mesh: MeshSnapshot): void {
@@ -196,6 +210,18 @@ export class App {
       { method: 'GET', path: '/tls', help: 'certificates in force', handle: () => jsonAnswer(this.tls.describe()) },
       {
         method: 'GET',
+        path: '/degradation',
+        help: 'degradation of each model that has it',
+        handle: () => jsonAnswer(this.degradation.describeAll()),
+      },
+      {
+        method: 'POST',
+        path: '/degradation',
+        help: `?model=NAME&action=${DEGRADATION_COMMANDS.join('|')}`,
+        handle: (query: URLSearchParams) => this.commandDegradation(query),
+      },
+      {
+        method: 'GET',
         path: '/breakers',
         help: 'breakers and their last changes',
         handle: () => this.answerBreakers(),
@@ -227,6 +253,7 @@ export class App {
         snapshot: this.source.current.mesh,
         sums,
         breakerOf: (cluster) => this.describe(cluster),
+        degradationOf: (model) => this.degradation.describe(model),
         comparisons: this.analysis.figures(),
       }),
     );
@@ -257,6 +284,20 @@ export class App {
     return jsonAnswer({ cluster, action });
   }
 
+  private commandDegradation(query: URLSearchParams) {
+    const model = query.get('model') ?? '';
+    const action = DEGRADATION_COMMANDS.find((command) => command === query.get('action'));
+    if (this.degradation.describe(model) === null) {
+      return jsonAnswer({ error: `no model ${JSON.stringify(model)} that has a degradation policy` }, 404);
+    }
+    if (action === undefined) {
+      return jsonAnswer({ error: `action must be one of ${DEGRADATION_COMMANDS.join(', ')}` }, 400);
+    }
+    this.log.info('degradation_command', { model, action });
+    this.degradation.obey(model, action);
+    return jsonAnswer(this.degradation.describe(model));
+  }
+
   private describe(cluster: ClusterSnapshot) {
     return describeBreaker(this.breakerCells, cluster.breakerIndex, cluster.breaker, systemClock.nowMs());
   }
@@ -279,6 +320,27 @@ export class App {
           value: name === state ? 1 : 0,
         }));
       }),
+    );
+    const degradations = () => this.degradation.describeAll();
+    this.exposition.observe('degradationState', () =>
+      degradations().flatMap(({ model, state }) =>
+        DEGRADATION_STATES.map((name) => ({ labels: [model, name], value: name === state ? 1 : 0 })),
+      ),
+    );
+    this.exposition.observe('degradationShare', () =>
+      degradations().map(({ model, primaryPercent }) => ({ labels: [model], value: primaryPercent / 100 })),
+    );
+    this.exposition.observe('degradationTransitions', () => this.degradation.counted());
+    this.exposition.observe('degradationProbes', () =>
+      degradations().map(({ model, probes }) => ({ labels: [model], value: probes.judged })),
+    );
+    this.exposition.observe('degradationMissed', () =>
+      degradations().map(({ model, missed }) => ({ labels: [model], value: missed })),
+    );
+    this.exposition.observe('degradationMemory', () =>
+      degradations().flatMap(({ model, deviceMemory }) =>
+        typeof deviceMemory === 'number' ? [{ labels: [model], value: deviceMemory }] : [],
+      ),
     );
     this.exposition.observe('splitFraction', () =>
       mesh().models.flatMap((model) =>
@@ -325,6 +387,14 @@ export class App {
   private connectAnalysis(): void {
     for (const thread of this.threads.running()) this.threads.sendAnalysisPort(thread, this.analysisPort());
   }
+}
+
+/** The place of a name, given now if it has none. */
+function placeOf(places: Map<string, number>, name: string, most: number, what: string): number {
+  const place = places.get(name) ?? places.size;
+  if (place >= most) throw new RangeError(`at most ${most} ${what} in one run`);
+  places.set(name, place);
+  return place;
 }
 
 const BREAKER_STATES = ['closed', 'open', 'half_open', 'held_open', 'held_closed'] as const;

@@ -33,6 +33,7 @@ import { ModelStream } from './model-stream.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { hasBadOutput } from './policy/output-check.ts';
+import type { PrimaryProbing } from './primary-probe.ts';
 import { beginRequest, endRequest } from './request-accounts.ts';
 import { chooseVersion, clusterOfCaller, clusterOfUnknownModel } from './request-routing.ts';
 import { localReplySlot, respondError, stopBody } from './respond.ts';
@@ -65,6 +66,7 @@ export interface DataPlaneOptions {
   readonly wheel: TimerWheel;
   readonly mesh: Mesh;
   readonly mirroring: Mirroring;
+  readonly probing: PrimaryProbing;
   readonly cells: Float64Array;
   /** Longest message kept in order to find its model's name, bytes. */
   readonly maxScanBytes: number;
@@ -92,6 +94,7 @@ export class DataPlane {
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   private readonly mirroring: Mirroring;
+  private readonly probing: PrimaryProbing;
   readonly cells: Float64Array;
   readonly maxScanBytes: number;
   private readonly random: () => number;
@@ -107,6 +110,7 @@ export class DataPlane {
     this.wheel = options.wheel;
     this.mesh = options.mesh;
     this.mirroring = options.mirroring;
+    this.probing = options.probing;
     this.cells = options.cells;
     this.bodies = new KeptBodies(options.cells);
     this.maxScanBytes = options.maxScanBytes;
@@ -183,6 +187,7 @@ export class DataPlane {
     if (stream !== null) down.consume(stream.sendData(buffer, start, end, endStream));
     if (endStream) attempt!.askedMs = this.clock.nowMs();
     if (endStream && exchange.mirrored !== null) this.mirroring.send(exchange, null);
+    if (endStream && exchange.probes) this.probe(exchange);
   }
 
   onRequestTrailers(exchange: Exchange, trailers: HeaderList): void {
@@ -256,7 +261,8 @@ export class DataPlane {
     }
     exchange.infers = infers;
     this.limitTime(exchange, cluster, infers);
-    if (exchange.governed && infers && model.shadows.length > 0) {
+    this.withholdIfDegraded(exchange, cluster);
+    if (exchange.governed && infers && model.shadows.length > 0 && exchange.withheldFrom === null) {
       exchange.mirrored = this.mirroring.select(exchange, model, cluster);
       exchange.wasMirrored = exchange.mirrored !== null;
     }
@@ -264,7 +270,8 @@ export class DataPlane {
       exchange.governed &&
       infers &&
       (model.fallbacks.length > 0 || exchange.mirrored?.captured === true || model.config.checkOutputs);
-    this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
+    this.begin(exchange, cluster);
+    if (exchange.bodyEnded && exchange.probes) this.probe(exchange);
     if (!exchange.bodyEnded || exchange.mirrored === null) return;
     const isShared = exchange.reader === null && this.specOf === exchange;
     this.mirroring.send(exchange, isShared ? spec : null);
@@ -297,7 +304,29 @@ export class DataPlane {
     exchange.keepsBody = model.fallbacks.length > 0;
     exchange.holds = exchange.governed && rest.isInference && model.fallbacks.length > 0;
     this.limitTime(exchange, cluster, rest.isInference);
-    this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
+    this.withholdIfDegraded(exchange, cluster);
+    this.begin(exchange, cluster);
+    if (exchange.bodyEnded && exchange.probes) this.probe(exchange);
+  }
+
+  /** While a model is degraded a share of its requests is kept from the primary, and some of those are shown to it. */
+  private withholdIfDegraded(exchange: Exchange, cluster: MeshCluster): void {
+    const { gate, split } = exchange.model!;
+    if (gate === null || !exchange.governed || !exchange.infers || !split.includes(cluster)) return;
+    if (gate.admits(this.random)) return;
+    exchange.withheldFrom = cluster;
+    exchange.probes = gate.takesProbe(this.clock.nowMs());
+  }
+
+  /** The first attempt: with the primary, or with the fallback the primary's requests are to go to. */
+  private begin(exchange: Exchange, cluster: MeshCluster): void {
+    if (exchange.withheldFrom === null) this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
+    else this.fallBack(exchange, AnswerReason.DEGRADED);
+  }
+
+  private probe(exchange: Exchange): void {
+    exchange.probes = false;
+    if (exchange.withheldFrom !== null) this.probing.send(exchange, exchange.withheldFrom, exchange.model!.gate!);
   }
 
   /** A long message on its way named its model again, or ended before its end: whatever the upstream made of it, not this. */
@@ -510,6 +539,7 @@ export class DataPlane {
     }
     const fault = judgeStatus(status, reason);
     const outcome = breakerOutcome(fault);
+    attempt.outOfMemory = reason === 'device_out_of_memory' && fault === RequestOutcome.UPSTREAM_ERROR;
     if (outcome === Outcome.FAILURE) this.heedPushback(attempt, last, nowMs);
     this.settle(exchange, attempt, fault, outcome, status, nowMs);
     const { model } = exchange;
@@ -517,7 +547,7 @@ export class DataPlane {
     if (replaceable && this.canFallBack(exchange)) {
       if (exchange.failure === null && exchange.failedAnswer === null) this.keepFailure(exchange, attempt, last);
       this.fallBack(exchange, AnswerReason.STATUS);
-    } else if (attempt.reason !== AnswerReason.PRIMARY && !exchange.committed) {
+    } else if (hasFailed(exchange) && attempt.reason !== AnswerReason.PRIMARY && !exchange.committed) {
       this.failAsPrimary(exchange, ProxyErrors.upstreamStatus);
     } else {
       this.deliver(exchange, attempt, last);
@@ -614,18 +644,28 @@ export class DataPlane {
     if (model === null || !exchange.governed || exchange.committed || !exchange.infers) {
       return false;
     }
-    return (exchange.body !== null || exchange.bodyBytes === 0) && exchange.nextFallback < model.fallbacks.length;
+    const isLeft = exchange.nextFallback < model.fallbacks.length || exchange.withheldFrom !== null;
+    return (exchange.body !== null || exchange.bodyBytes === 0) && isLeft;
   }
 
   private fallBack(exchange: Exchange, reason: number): void {
     const model = exchange.model!;
     const step = exchange.nextFallback++;
+    const primary = step < model.fallbacks.length ? null : exchange.withheldFrom;
     if (exchange.held !== null) exchange.held.length = 0;
     if (exchange.deadlineMs > 0) {
       const nowMs = this.clock.nowMs();
-      const last = exchange.nextFallback === model.fallbacks.length;
+      const last = exchange.nextFallback >= model.fallbacks.length;
       const share = last ? 1 : model.config.fallbacks[step]!.budgetFraction;
       this.wheel.arm(exchange, nowMs + (exchange.deadlineMs - nowMs) * share);
+    }
+    if (primary !== null) {
+      // Nobody answers for the primary: it is asked after all, and what it says goes to the caller.
+      exchange.withheldFrom = null;
+      exchange.failure = null;
+      exchange.failedAnswer = null;
+      this.attemptWith(exchange, primary, AnswerReason.PRIMARY);
+      return;
     }
     // A second fallback still answers for what the primary did.
     const { attempt } = exchange;
@@ -728,6 +768,11 @@ export class DataPlane {
     const { cluster, stream } = attempt;
     const tookMs = nowMs - attempt.askedMs;
     endRequest(this.cells, cluster, attempt.verdict, attempt.epoch, result, outcome, status, tookMs, nowMs);
+    const { model } = exchange;
+    const gate = model === null ? null : model.gate;
+    if (gate !== null && attempt.reason === AnswerReason.PRIMARY && exchange.infers && model!.split.includes(cluster)) {
+      gate.record(result, attempt.outOfMemory, false, tookMs, nowMs);
+    }
     if (attempt.waitingIn !== null) attempt.waitingIn.forget(attempt);
     if (stream !== null && stream.outstanding > 0 && exchange.committed === false) stream.consume(stream.outstanding);
     if (exchange.mirrored !== null && attempt.reason === AnswerReason.PRIMARY) {
@@ -785,6 +830,11 @@ export class DataPlane {
 
 /** Head of an answer of which only the trailers were kept. */
 const GRPC_HEAD = HeaderList.of([':status', '200'], ['content-type', 'application/grpc']);
+
+/** The primary's failure is known; it is not where the fallback was asked first. */
+function hasFailed(exchange: Exchange): boolean {
+  return exchange.failure !== null || exchange.failedAnswer !== null;
+}
 
 /**
  * A 1xx head on its way to the caller. Where an answer may still be replaced it would promise too much; 100 was said here

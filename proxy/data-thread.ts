@@ -17,6 +17,7 @@ import { threadMemory } from '../proto/io/memory-budget.ts';
 import { TLS_RESULT_SLOTS } from '../proto/io/tls-result.ts';
 import { AccessLog } from './access-log.ts';
 import { DataPlane } from './data-plane.ts';
+import { DegradationCells } from './degradation/cells.ts';
 import { Listener } from './listener/listener.ts';
 import type { TlsTerminationOptions } from './listener/tls-termination.ts';
 import { Mesh } from './mesh.ts';
@@ -24,6 +25,7 @@ import { PairSender } from './mirror/pair-sender.ts';
 import { MirrorPressure } from './mirror-pressure.ts';
 import { Mirroring } from './mirroring.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
+import { PrimaryProbing } from './primary-probe.ts';
 import { LoopWatch } from './stats/loop-watch.ts';
 import { StatsRegion } from './stats/region.ts';
 import { ProcessSlot } from './stats/slots.ts';
@@ -85,6 +87,7 @@ const tlsServer = settings.tlsServer === null ? null : tls.serverRole(settings.t
 const mesh = new Mesh(data.snapshot, {
   clock,
   breakerCells: new BreakerCells(data.breakerBuffer, data.index),
+  degradationCells: new DegradationCells(data.degradationBuffer, data.index),
   statsCells: cells,
   upstreamLimits,
   upstreamCounters,
@@ -96,6 +99,7 @@ const plane = new DataPlane({
   wheel,
   mesh,
   mirroring,
+  probing: new PrimaryProbing(clock, wheel),
   cells,
   maxScanBytes: settings.outboundMaxBufferedMessageBytes,
   random: Math.random,

@@ -24,6 +24,7 @@ export interface DataThreadsOptions {
   readonly breakerBuffer: SharedArrayBuffer;
   /** Certificates in force now. */
   readonly tlsMaterials: () => readonly TlsMaterial[];
+  readonly degradationBuffer: SharedArrayBuffer;
   readonly log: Logger;
   /** A thread is ready for messages. */
   readonly onStarted: (thread: number) => void;
@@ -153,6 +154,7 @@ export class DataThreads {
       tlsMaterials: options.tlsMaterials(),
       statsBuffer: options.statsBuffers[thread]!,
       breakerBuffer: options.breakerBuffer,
+      degradationBuffer: options.degradationBuffer,
     };
     const worker = new Worker(new URL('./data-thread.ts', import.meta.url), {
       workerData,

@@ -57,6 +57,10 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
   body: BodyBuffer | null = null;
   /** The body is kept after it was forwarded, for another attempt or a shadow. */
   keepsBody = false;
+  /** The primary that a degraded model's request was withheld from; asked when nobody else answers. */
+  withheldFrom: MeshCluster | null = null;
+  /** Once complete, the request is shown to that primary as well. */
+  probes = false;
   /** DATA bytes of the request seen so far. */
   bodyBytes = 0;
   /** The whole request has arrived. */
@@ -141,6 +145,8 @@ export class Attempt extends Waiter implements StreamHandler, Http1Handler {
   responseHead: HeaderList | null = null;
   /** When the upstream could have had the whole request: what it takes from then on is its own doing. */
   askedMs: number;
+  /** It failed for want of device memory. */
+  outOfMemory = false;
   settled = false;
   /** Times the request was refused unprocessed and sent again. */
   refusals = 0;

@@ -17,6 +17,8 @@ import type {
   ShadowSnapshot,
   TlsOrigination,
 } from './config/snapshot.ts';
+import type { DegradationCells } from './degradation/cells.ts';
+import { DegradationGate } from './degradation/gate.ts';
 import { ComparisonPace } from './mirror/comparison-pace.ts';
 import type { BreakerCells } from './policy/breaker-cells.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
@@ -71,12 +73,15 @@ export class MeshModel {
   readonly pinned: readonly MeshCluster[];
   /** Bit n is set when gRPC status n of the primary is answered by the fallback. */
   readonly fallbackStatusBits: number;
+  /** Whether the primary takes a request now; null for a model that is never degraded. */
+  readonly gate: DegradationGate | null;
 
   constructor(
     config: ModelSnapshot,
     clusters: readonly MeshCluster[],
     shadows: readonly MeshShadow[],
     secondaries: readonly MeshShadow[],
+    degradation: DegradationCells,
   ) {
     this.config = config;
     this.split = config.split.map((share) => clusters[share.cluster]!);
@@ -85,6 +90,7 @@ export class MeshModel {
     this.shadows = shadows;
     this.secondaries = secondaries;
     this.pinned = config.pins.map((pin) => clusters[pin.cluster]!);
+    this.gate = config.degradation === null ? null : new DegradationGate(degradation, config.degradation);
     this.fallbackStatusBits = config.fallbackStatuses.reduce((bits, status) => bits | (1 << status), 0);
   }
 }
@@ -92,6 +98,7 @@ export class MeshModel {
 export interface MeshOptions {
   readonly clock: Clock;
   readonly breakerCells: BreakerCells;
+  readonly degradationCells: DegradationCells;
   readonly statsCells: Float64Array;
   readonly upstreamLimits: Http2Limits;
   readonly upstreamCounters: Float64Array;
@@ -149,7 +156,8 @@ export class Mesh {
       };
       const shadows = config.shadows.map((shadow) => made(shadow, false));
       const secondaries = config.secondaries.map((shadow) => made(shadow, true));
-      models.set(config.name, new MeshModel(config, clusters, shadows, secondaries));
+      const { degradationCells } = this.options;
+      models.set(config.name, new MeshModel(config, clusters, shadows, secondaries, degradationCells));
     }
     this.forgetOthers(new Set(clusters));
     const byVersion = new Map<string, MeshCluster>();

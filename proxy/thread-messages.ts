@@ -45,6 +45,7 @@ export interface DataThreadData {
   readonly tlsMaterials: readonly TlsMaterial[];
   readonly statsBuffer: SharedArrayBuffer;
   readonly breakerBuffer: SharedArrayBuffer;
+  readonly degradationBuffer: SharedArrayBuffer;
 }
 
 /** Control thread to data thread. */

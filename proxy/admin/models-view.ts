@@ -9,6 +9,8 @@ export interface ModelsViewInput {
   /** Statistics summed over the data threads. */
   readonly sums: Float64Array;
   readonly breakerOf: (cluster: ClusterSnapshot) => BreakerDescription;
+  /** Null for a model that is never degraded. */
+  readonly degradationOf: (model: string) => unknown;
   readonly comparisons: readonly ComparisonFigures[];
 }
 
@@ -33,6 +35,7 @@ function modelView(model: ModelSnapshot, input: ModelsViewInput): unknown {
   return {
     name: model.name,
     split: model.split.map((share) => ({ cluster: name(share.cluster), weight: share.weightHundredths / 10_000 })),
+    degradation: input.degradationOf(model.name),
     fallbacks: model.fallbacks.map((step) => name(step.cluster)),
     shadows: model.shadows.map((shadow) => shadowView(model, shadow, name(shadow.cluster), input)),
   };

@@ -7,9 +7,10 @@
 
 /**
  * What needs a place: `cluster` and `shadow` get the first of their statistics slots, `breaker` a number of a shared
- * breaker cell. A cluster's name serves for `cluster` and `breaker`; a shadow's is `MODEL/CLUSTER`.
+ * breaker cell, `degradation` one of a model's shared cells. A cluster's name serves for `cluster` and `breaker`; a
+ * shadow's is `MODEL/CLUSTER`.
  */
-export type AllocationKind = 'cluster' | 'shadow' | 'breaker';
+export type AllocationKind = 'cluster' | 'shadow' | 'breaker' | 'degradation';
 
 /**
  * The place of this name: the same for the same kind and name for ever. Throws where there is no room for a new one.
@@ -34,10 +35,11 @@ export class NameAllocator {
     cluster: new Map(),
     shadow: new Map(),
     breaker: new Map(),
+    degradation: new Map(),
   };
 
   constructor(ranges: Partial<Record<AllocationKind, PlaceRange>> = {}) {
-    this.ranges = { cluster: UNSHARED, shadow: UNSHARED, breaker: UNSHARED, ...ranges };
+    this.ranges = { cluster: UNSHARED, shadow: UNSHARED, breaker: UNSHARED, degradation: UNSHARED, ...ranges };
   }
 
   /** Bound to this allocator, so that it can be handed over as a function. */

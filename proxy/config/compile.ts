@@ -137,10 +137,12 @@ function placeCluster(draft: ClusterDraft, allocate: Allocate): ClusterSnapshot 
 }
 
 function placeModel(draft: ModelDraft, indexOf: (draft: ClusterDraft) => number, allocate: Allocate): ModelSnapshot {
-  const { rest, split, shadows, fallbacks, pins } = draft;
+  const { rest, split, shadows, fallbacks, pins, degradation } = draft;
   return {
     ...rest,
     pins: pins.map(({ header, value, cluster }) => ({ header, value, cluster: indexOf(cluster) })),
+    degradation:
+      degradation === null ? null : { ...degradation, place: allocate('degradation', rest.name, [rest.name]) },
     split: split.map(({ cluster, weightHundredths }) => ({ cluster: indexOf(cluster), weightHundredths })),
     fallbacks: fallbacks.map(({ cluster, budgetFraction }) => ({ cluster: indexOf(cluster), budgetFraction })),
     secondaries: (shadows.length > 0 && rest.comparison.noiseFloorHundredths > 0 ? split : []).map(({ cluster }) => ({

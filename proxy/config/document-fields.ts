@@ -6,6 +6,7 @@
  */
 
 import { COMPARISON_NODE, PINS_NODE, STICKY_NODE } from './comparison-fields.ts';
+import { degradationNode } from './degradation-fields.ts';
 import {
   inherited,
   list,
@@ -284,6 +285,7 @@ const model = object('What happens to requests that name one model.', {
     reason:
       'Whether answers are scanned for NaN and Inf before they are passed on. Off, because it reads every output of every answer.',
   }),
+  degradation: degradationNode,
   breaker: object(
     `${BREAKER_REASON} For the clusters this model's own targets make.`,
     inherited(breaker, 'defaults.breaker'),

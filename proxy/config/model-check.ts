@@ -4,11 +4,12 @@ import { GrpcStatus } from '../../base/grpc-status.ts';
 import { formatPercent } from '../../base/units.ts';
 import type { ClusterDraft, ClusterSet } from './cluster-set.ts';
 import { checkComparison, checkPins, checkSticky, type PinDraft } from './comparison-check.ts';
+import { checkDegradation } from './degradation-fields.ts';
 import type { ModelEntry } from './model-entry.ts';
 import { isAscending } from './model-target.ts';
 import { isWritten } from './policy-levels.ts';
 import type { ProblemList } from './problem.ts';
-import type { CohortPolicy, EndpointAddress, ModelSnapshot, ShadowSnapshot } from './snapshot.ts';
+import type { CohortPolicy, DegradationPolicy, EndpointAddress, ModelSnapshot, ShadowSnapshot } from './snapshot.ts';
 
 const ALL_HUNDREDTHS = 10_000;
 
@@ -35,8 +36,9 @@ export interface ModelDraft {
   readonly split: readonly ShareDraft[];
   readonly shadows: readonly (Omit<ShadowSnapshot, 'cluster' | 'statsBase'> & { readonly cluster: ClusterDraft })[];
   readonly fallbacks: readonly { readonly cluster: ClusterDraft; readonly budgetFraction: number }[];
+  readonly degradation: Omit<DegradationPolicy, 'place'> | null;
   /** Everything that does not depend on places. */
-  readonly rest: Omit<ModelSnapshot, 'split' | 'shadows' | 'secondaries' | 'fallbacks' | 'pins'>;
+  readonly rest: Omit<ModelSnapshot, 'split' | 'shadows' | 'secondaries' | 'fallbacks' | 'pins' | 'degradation'>;
   readonly pins: readonly PinDraft[];
 }
 
@@ -60,6 +62,7 @@ export function checkModel(
     shadows: checkShadows(entry, clusters, addresses, problems),
     fallbacks: checkFallbacks(entry, clusters, addresses, problems),
     pins: checkPins(entry, clusters, addresses.worker),
+    degradation: checkDegradation(model.degradation, model.fallback.length > 0, entry.at, problems),
     rest: {
       name: model.name,
       stickyHeader: sticky.header,

@@ -29,7 +29,7 @@ export function documentEntry(model: ModelDocument, i: number): ModelEntry {
 /** A model written in the environment; whatever it cannot say has the document's defaults. */
 export function shorthandEntry(shorthand: ModelShorthand): ModelEntry {
   const { group, values } = shorthand;
-  const { primary, canary, shadow, fallback, cohort, stickyHeader } = values;
+  const { primary, canary, shadow, fallback, cohort, degradation, stickyHeader } = values;
   const blank = readNode(DOCUMENT_SCHEMA.fields.models.item, new Map([['name', primary.model]]), '', new ProblemList());
   const model: ModelDocument = {
     ...blank,
@@ -44,6 +44,7 @@ export function shorthandEntry(shorthand: ModelShorthand): ModelEntry {
     })),
     fallback: (fallback ?? []).map((target) => ({ ...toTarget(target), budget: null })),
     cohort: cohort === null ? null : { ...blankCohort(), ...cohortKeys(cohort) },
+    degradation: degradation === null ? null : { ...blankDegradation(), preset: degradation },
     sticky: stickyHeader === null ? null : { header: stickyHeader, input: null, salt: null },
   };
   const nameOf = (key: keyof ShorthandValues) => shorthandName(group, key);
@@ -56,6 +57,7 @@ function keyOf(part: string): keyof ShorthandValues {
   if (part.startsWith('shadows')) return 'shadow';
   if (part.startsWith('fallback')) return 'fallback';
   if (part.startsWith('cohort')) return 'cohort';
+  if (part.startsWith('degradation')) return 'degradation';
   return part.startsWith('sticky') ? 'stickyHeader' : 'primary';
 }
 
@@ -66,6 +68,10 @@ function toTarget(model: ModelTarget): { cluster: null; model: ModelTarget } {
 function cohortKeys(source: CohortSource): { header?: string; input?: string; buckets?: readonly number[] } {
   if (source.kind === 'header') return { header: source.name };
   return source.kind === 'input' ? { input: source.tensor, buckets: source.buckets } : {};
+}
+
+function blankDegradation(): NonNullable<ModelDocument['degradation']> {
+  return readNode(DOCUMENT_SCHEMA.fields.models.item.fields.degradation, new Map(), '', new ProblemList())!;
 }
 
 function blankCohort(): NonNullable<ModelDocument['cohort']> {

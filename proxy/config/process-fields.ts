@@ -5,6 +5,7 @@
  * stands in the document. Names put the direction first, then a noun.
  */
 
+import { DEGRADATION_PRESETS } from './degradation-fields.ts';
 import type { Field, FieldValue } from './field.ts';
 import { TLS_PROCESS_FIELDS } from './tls-fields.ts';
 
@@ -311,6 +312,16 @@ export const SHORTHAND_FIELDS = {
     unset: 'all requests in one cohort',
     reason:
       'What divides requests for the comparison figures: a request header, or the first element of an input tensor, in buckets if borders are given.',
+    reloadable: false,
+  },
+  degradation: {
+    suffix: 'DEGRADATION',
+    kind: 'choice',
+    choices: DEGRADATION_PRESETS,
+    default: null,
+    unset: 'never degraded',
+    reason:
+      'Serves the model by its fallback while the primary is too slow (mean), too slow at its tail or out of memory (tail), or either (both), and brings it back step by step.',
     reloadable: false,
   },
   stickyHeader: {

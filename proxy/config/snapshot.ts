@@ -140,6 +140,32 @@ export interface FallbackSnapshot {
   readonly budgetFraction: number;
 }
 
+/** When a model is served by its fallback, and how its primary comes back. Times in milliseconds. */
+export interface DegradationPolicy {
+  /** The model's place in the shared degradation cells. */
+  readonly place: number;
+  /** Answers whose mean latency is judged, and the mean above which the model is degraded; 0 switches the trigger off. */
+  readonly meanSamples: number;
+  readonly meanOverMs: number;
+  /** 95th percentile above which for `p95ForMs` the model is degraded; 0 switches the trigger off. */
+  readonly p95OverMs: number;
+  readonly p95ForMs: number;
+  /** Out-of-memory answers in a row that degrade; 0 switches the trigger off. */
+  readonly outOfMemory: number;
+  /** Part of the latency limits to stay under for the return, 0..1. */
+  readonly returnFraction: number;
+  /** Fraction of device memory in use below which for `memoryForMs` the return is allowed; 0 for no such condition. */
+  readonly memoryBelowFraction: number;
+  readonly memoryForMs: number;
+  /** While degraded, the primary is shown one request in this time, over all threads; so many have to be good. */
+  readonly probeIntervalMs: number;
+  readonly probes: number;
+  /** Shares of the way back, ascending to 10000. */
+  readonly ladderHundredths: readonly number[];
+  /** Answers of the primary judged on each step. */
+  readonly stepAnswers: number;
+}
+
 /** Everything decided for requests that name one model. */
 export interface ModelSnapshot {
   /** The name clients ask for. */
@@ -168,6 +194,8 @@ export interface ModelSnapshot {
   readonly comparison: ComparisonSnapshot;
   /** Whether answers are scanned for NaN and Inf before they are committed. */
   readonly checkOutputs: boolean;
+  /** Null for a model that is never degraded. */
+  readonly degradation: DegradationPolicy | null;
 }
 
 /** One condition on a header of a request. */

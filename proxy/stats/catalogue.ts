@@ -195,6 +195,42 @@ export const CONTROL_METRICS = {
     type: 'gauge',
     labels: ['cluster', 'model', 'model_version', 'state'],
   },
+  degradationState: {
+    name: 'understudy_degradation_state',
+    help: 'Whether a model is in the state of the label (1) or not (0).',
+    type: 'gauge',
+    labels: ['model', 'state'],
+  },
+  degradationShare: {
+    name: 'understudy_degradation_primary_share_fraction',
+    help: "Share of a model's traffic that its primary is given.",
+    type: 'gauge',
+    labels: ['model'],
+  },
+  degradationTransitions: {
+    name: 'understudy_degradation_transitions_total',
+    help: "Changes of a model's degradation, by the state it went to and why.",
+    type: 'counter',
+    labels: ['model', 'to', 'reason'],
+  },
+  degradationProbes: {
+    name: 'understudy_degradation_probes_total',
+    help: 'Probes of a degraded primary that were judged.',
+    type: 'counter',
+    labels: ['model'],
+  },
+  degradationMissed: {
+    name: 'understudy_degradation_missed_answers_total',
+    help: "A primary's answers that were not judged, because they came faster than they were read.",
+    type: 'counter',
+    labels: ['model'],
+  },
+  degradationMemory: {
+    name: 'understudy_degradation_device_memory_fraction',
+    help: "Share of memory in use of the fullest device of a model's primary, where it has one.",
+    type: 'gauge',
+    labels: ['model'],
+  },
   splitFraction: {
     name: 'understudy_split_weight_fraction',
     help: "Share of a model's traffic that a cluster is meant to get.",

@@ -53,6 +53,8 @@ export const AnswerReason = {
   STATUS: 6,
   BAD_OUTPUT: 7,
   HEDGE: 8,
+  /** Nothing failed: the model is degraded, and the fallback is meant to answer. */
+  DEGRADED: 9,
 } as const;
 
 /** What happened to a breaker. Each is counted once over all threads: by the thread that made the change. */
@@ -154,26 +156,26 @@ export const ClusterSlot = {
   REQUESTS: 0, // 9 slots by RequestOutcome
   STATUSES: 9, // 18 slots by gRPC status code, GRPC_STATUS_OTHER last
   REFUSALS: 27, // 4 slots by ClusterRefusal
-  ANSWERS: 31, // 9 slots by AnswerReason
-  BREAKER_EVENTS: 40, // 12 slots by BreakerEvent
-  BYTES: 52, // 2 slots by ByteDirection
-  CONNECTS: 54, // 3 slots by ConnectResult
+  ANSWERS: 31, // 10 slots by AnswerReason
+  BREAKER_EVENTS: 41, // 12 slots by BreakerEvent
+  BYTES: 53, // 2 slots by ByteDirection
+  CONNECTS: 55, // 3 slots by ConnectResult
   /** Gauge: requests in flight. */
-  IN_FLIGHT: 57,
+  IN_FLIGHT: 58,
   /** Gauge: requests waiting for a connection. */
-  PENDING: 58,
+  PENDING: 59,
   /** Gauge: open upstream connections. */
-  CONNECTIONS: 59,
+  CONNECTIONS: 60,
   /** Requests whose replay copy was given up (too large, or the thread's total was reached). */
-  NOT_REPLAYABLE: 60,
+  NOT_REPLAYABLE: 61,
   /** Answers that took longer than the breaker allows. */
-  SLOW: 61,
+  SLOW: 62,
   /** Histogram of the time from sending the request to the end of the answer; successes only. */
-  LATENCY: 62, // HISTOGRAM_SLOTS slots
+  LATENCY: 63, // HISTOGRAM_SLOTS slots
 } as const;
 
 /** Length of a cluster's block in slots. */
-export const CLUSTER_SLOTS = 62 + HISTOGRAM_SLOTS;
+export const CLUSTER_SLOTS = 63 + HISTOGRAM_SLOTS;
 
 /** Offsets inside a shadow's block. */
 export const ShadowSlot = {

@@ -19,6 +19,7 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
   'proxy/listener': ['base', 'proto', ...STAGES],
   'proxy/routing': ['base', 'proto', ...STAGES],
   'proxy/policy': ['base', 'proto', ...STAGES],
+  'proxy/degradation': ['base', 'proto', ...STAGES],
   'proxy/upstream': ['base', 'proto', ...STAGES],
   'proxy/mirror': ['base', 'proto', ...STAGES],
   'proxy/admin': ['base', ...STAGES, 'proxy/policy', 'proxy/mirror'],

@@ -350,6 +350,27 @@ t.test('places are stable by name, asked for only by valid configurations, and b
   t.match(full.mistakes, [/at most 4 names of kind cluster/]);
 });
 
+t.test('degradation presets fill in what is not written, and need a fallback', async (t) => {
+  const withPreset = (env: string) =>
+    good({ ...CREDIT_RISK, UNDERSTUDY_MODEL_CREDIT_RISK_DEGRADATION: env }).models[0]!;
+  const mean = { meanOverMs: 500, meanSamples: 10, returnFraction: 0.7, p95OverMs: 0, outOfMemory: 0 };
+  t.match(withPreset('mean').degradation, { ...mean, memoryBelowFraction: 0, place: 0 });
+  const tail = { meanOverMs: 0, p95OverMs: 600, p95ForMs: 15_000, outOfMemory: 3, memoryBelowFraction: 0.7 };
+  t.match(withPreset('tail').degradation, { ...tail, memoryForMs: 60_000 });
+  t.match(withPreset('both').degradation, { ...tail, meanOverMs: 500, stepAnswers: 20 });
+  t.same(withPreset('both').degradation!.ladderHundredths, [1000, 3000, 6000, 10_000]);
+  t.equal(good(CREDIT_RISK).models[0]!.degradation, null);
+  const text = (degradation: string, fallback = 'fallback: [{model: lite}], ') =>
+    `models: [{name: m, split: [{model: m}], ${fallback}degradation: ${degradation}}]`;
+  const written = good({}, text('{preset: mean, meanOver: 2s, ladder: [50%, 100%]}')).models[0]!.degradation!;
+  t.match(written, { meanOverMs: 2000, p95OverMs: 0, ladderHundredths: [5000, 10_000] });
+  t.match(compile({}, text('{}', '')).mistakes, [/models\[0\].degradation .*a fallback/]);
+  t.match(compile({}, text('{preset: mean, meanOver: 0s}')).mistakes, [/at least one of meanOver, p95Over and outOfM/]);
+  for (const ladder of ['[10%, 30%]', '[60%, 30%, 100%]']) {
+    t.match(compile({}, text(`{ladder: ${ladder}}`)).mistakes, [/degradation.ladder.*shares that ascend to 100%/]);
+  }
+});
+
 t.test('a snapshot is frozen throughout and crosses threads', async (t) => {
   const mesh = good(
     CREDIT_RISK,
