@@ -1,13 +1,16 @@
 /**
- * Asks a worker whether it has a model loaded: `tensorflow.serving.ModelService/GetModelStatus`, over node:http2, for the
+ * Asks a worker whether it has a model loaded: `tensorflow.serving.ModelService/GetModelStatus`, for the
  * control thread's readiness. A worker that accepts connections may still be loading, or may have lost the version that
  * this proxy calls; only what it clearly says about that counts. No connection is "unreachable"; an answer that says
  * nothing about the model (no such service, another protocol, silence) is "unknown", and its port is taken for an answer.
  */
-import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
 import { connect, type Socket } from 'node:net';
 import { GrpcStatus } from '../base/grpc-status.ts';
 import { PREFIX_BYTES } from '../proto/grpc/message-framing.ts';
+import { connectHttp2 } from '../proto/http2/client.ts';
+import type { ConnectionOwner, Http2Connection } from '../proto/http2/connection.ts';
+import { HeaderList } from '../proto/http2/header-list.ts';
+import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
 import { WireReader, WireType } from '../proto/tensor/wire.ts';
 import type { EndpointAddress } from './config/snapshot.ts';
 
@@ -41,39 +44,88 @@ export function askModelStatus(
   timeoutMs: number,
 ): Promise<ModelStatus> {
   return new Promise((resolve) => {
-    let connected = false;
-    const socket = open(address);
-    const session = connectHttp2('http://worker', { createConnection: () => socket });
-    const settle = (status: ModelStatus) => {
-      clearTimeout(timer);
-      session.destroy();
-      socket.destroy();
-      resolve(status);
-    };
-    const timer = setTimeout(() => settle(connected ? 'unknown' : 'unreachable'), timeoutMs);
-    socket.once('connect', () => (connected = true));
-    session.on('error', () => settle(connected ? 'unknown' : 'unreachable'));
-    const stream = session.request({
-      ':method': 'POST',
-      ':path': PATH,
-      'content-type': 'application/grpc',
-      te: 'trailers',
-    });
-    let answer = Buffer.alloc(0);
-    let status: number | null = null;
-    const note = (headers: IncomingHttpHeaders) => {
-      if (headers['grpc-status'] !== undefined) status = Number(headers['grpc-status']);
-    };
-    stream.on('response', note);
-    stream.on('trailers', note);
-    stream.on('data', (chunk: Buffer) => {
-      answer = Buffer.concat([answer, chunk]);
-      if (answer.length > MAX_ANSWER_BYTES) settle('unknown');
-    });
-    stream.on('error', () => settle(connected ? 'unknown' : 'unreachable'));
-    stream.on('end', () => settle(verdictOf(status, answer)));
-    stream.end(statusRequest(model, version));
+    const call = new StatusCall(resolve, timeoutMs);
+    const connection = connectHttp2(address, { owner: call, onConnected: () => (call.connected = true) });
+    call.connection = connection;
+    const stream = connection.openStream(call, REQUEST_HEAD, false);
+    const request = statusRequest(model, version);
+    stream?.sendData(request, 0, request.length, true);
   });
+}
+
+const REQUEST_HEAD = HeaderList.of(
+  [':method', 'POST'],
+  [':scheme', 'http'],
+  [':path', PATH],
+  [':authority', 'worker'],
+  ['content-type', 'application/grpc'],
+  ['te', 'trailers'],
+);
+
+/** One question over a connection of its own; settles once. */
+class StatusCall implements ConnectionOwner, StreamHandler {
+  connection: Http2Connection | null = null;
+  connected = false;
+  private readonly resolve: (status: ModelStatus) => void;
+  private readonly timer: NodeJS.Timeout;
+  private readonly chunks: Buffer[] = [];
+  private bytes = 0;
+  private grpcStatus: number | null = null;
+
+  constructor(resolve: (status: ModelStatus) => void, timeoutMs: number) {
+    this.resolve = resolve;
+    this.timer = setTimeout(() => this.giveUp(), timeoutMs);
+  }
+
+  onHeaders(_stream: Http2Stream, headers: HeaderList, endStream: boolean): void {
+    const status = headers.get('grpc-status');
+    if (status !== undefined) this.grpcStatus = Number(status);
+    if (endStream) this.answered();
+  }
+
+  onData(stream: Http2Stream, buffer: Buffer, start: number, end: number, endStream: boolean): void {
+    stream.consume(end - start);
+    this.bytes += end - start;
+    if (this.bytes > MAX_ANSWER_BYTES) {
+      this.settle('unknown');
+      return;
+    }
+    this.chunks.push(Buffer.from(buffer.subarray(start, end)));
+    if (endStream) this.answered();
+  }
+
+  onSent(): void {}
+
+  onReset(): void {
+    this.giveUp();
+  }
+
+  onClosed(): void {
+    this.giveUp();
+  }
+
+  onDraining(): void {}
+
+  onCapacity(): void {}
+
+  acceptStream(): StreamHandler {
+    throw new Error('a client connection accepts no streams');
+  }
+
+  private answered(): void {
+    this.settle(verdictOf(this.grpcStatus, Buffer.concat(this.chunks)));
+  }
+
+  private giveUp(): void {
+    this.settle(this.connected ? 'unknown' : 'unreachable');
+  }
+
+  private settle(status: ModelStatus): void {
+    clearTimeout(this.timer);
+    this.resolve(status);
+    this.connection?.close();
+    this.connection?.io.destroy();
+  }
 }
 
 function open(address: EndpointAddress): Socket {

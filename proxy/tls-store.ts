@@ -5,10 +5,11 @@
  * Looks once a second: the kubelet refreshes a mounted Secret by a new `..data` link about once a minute, and a look that
  * follows links sees the swap whatever the file system notifies.
  */
-import { randomBytes, X509Certificate } from 'node:crypto';
+import type { X509Certificate } from 'node:crypto';
 import type { Logger } from '../base/logger.ts';
 import type { TlsFiles } from './config/snapshot.ts';
 import {
+  nodeCrypto,
   readTlsMaterial,
   TICKET_KEY_BYTES,
   type TlsMaterial,
@@ -83,7 +84,7 @@ export class TlsStore {
       const id = tlsFilesId(files);
       if (this.entries.has(id)) continue;
       const state = tlsFilesState(files);
-      const material = readTlsMaterial(files, randomBytes(TICKET_KEY_BYTES));
+      const material = readTlsMaterial(files, nodeCrypto().randomBytes(TICKET_KEY_BYTES));
       const certificate = certificateOf(material);
       this.entries.set(id, { files, material, state, loadedAt: new Date(), certificate, refused: null });
       this.options.onChange(material);
@@ -124,7 +125,7 @@ export class TlsStore {
     try {
       const state = tlsFilesState(files);
       if (state === entry.state) return;
-      const next = readTlsMaterial(files, randomBytes(TICKET_KEY_BYTES));
+      const next = readTlsMaterial(files, nodeCrypto().randomBytes(TICKET_KEY_BYTES));
       // Stamped before reading: a change in between is seen at the next look.
       entry.state = state;
       entry.refused = null;
@@ -148,7 +149,7 @@ export class TlsStore {
 }
 
 function certificateOf(material: TlsMaterial): X509Certificate | null {
-  return material.cert === '' ? null : new X509Certificate(material.cert);
+  return material.cert === '' ? null : new (nodeCrypto().X509Certificate)(material.cert);
 }
 
 function shown(certificate: X509Certificate): ShownCertificate {

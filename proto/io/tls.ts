@@ -7,15 +7,7 @@
  * one they began with.
  */
 import type { Socket } from 'node:net';
-import {
-  type ConnectionOptions,
-  checkServerIdentity,
-  type PeerCertificate,
-  type SecureContext,
-  TLSSocket,
-  type TLSSocketOptions,
-  connect as tlsConnect,
-} from 'node:tls';
+import type { ConnectionOptions, PeerCertificate, SecureContext, TLSSocket, TLSSocketOptions } from 'node:tls';
 import type { ConnectAddress } from './adopt.ts';
 import { type ByteReader, ByteSocket, sharedReadOptions } from './byte-socket.ts';
 import { namesOneOf, parseSubjectNames } from './subject-names.ts';
@@ -61,28 +53,38 @@ interface TlsInside {
   _parent: unknown;
 }
 
-const inside = TLSSocket.prototype as unknown as TlsInside;
+/** Loaded with the first connection that needs it: it costs a thread 5 MiB. */
+function nodeTls(): typeof import('node:tls') {
+  return process.getBuiltinModule('node:tls');
+}
+
+type AcceptedTlsSocket = new (plain: Socket, options: TLSSocketOptions, onread: object) => TLSSocket;
+let acceptedTlsSocket: AcceptedTlsSocket | null = null;
 
 /**
  * The server's side of TLS on a handle of ours. Node's own way to wrap an accepted socket cannot read into a given buffer;
  * made without a socket it can, and is then given the handle.
  */
-class AcceptedTlsSocket extends TLSSocket {
-  constructor(plain: Socket, options: TLSSocketOptions, onread: object) {
-    const from = plain as unknown as { _handle: unknown };
-    const plainHandle = from._handle;
-    from._handle = null;
-    const all = { ...options, isServer: true, plainHandle, onread, allowHalfOpen: true };
-    super(null as unknown as Socket, all as TLSSocketOptions);
-    const self = this as unknown as TlsInside;
-    self.connecting = false;
-    self._releaseControl();
-  }
+function defineAcceptedTlsSocket(): AcceptedTlsSocket {
+  const Base = nodeTls().TLSSocket;
+  const inside = Base.prototype as unknown as TlsInside;
+  return class extends Base {
+    constructor(plain: Socket, options: TLSSocketOptions, onread: object) {
+      const from = plain as unknown as { _handle: unknown };
+      const plainHandle = from._handle;
+      from._handle = null;
+      const all = { ...options, isServer: true, plainHandle, onread, allowHalfOpen: true };
+      super(null as unknown as Socket, all as TLSSocketOptions);
+      const self = this as unknown as TlsInside;
+      self.connecting = false;
+      self._releaseControl();
+    }
 
-  _wrapHandle(_wrap: unknown, _handle: unknown, _active: boolean): unknown {
-    const self = this as unknown as TlsInside;
-    return inside._wrapHandle.call(this, null, self._tlsOptions.plainHandle, false);
-  }
+    _wrapHandle(_wrap: unknown, _handle: unknown, _active: boolean): unknown {
+      const self = this as unknown as TlsInside;
+      return inside._wrapHandle.call(this, null, self._tlsOptions.plainHandle, false);
+    }
+  };
 }
 
 /**
@@ -106,7 +108,8 @@ export function acceptTls(
     ALPNProtocols: SERVER_PROTOCOLS,
   };
   const net = plain.socket as Socket & { _server?: unknown; server?: unknown };
-  const socket = new AcceptedTlsSocket(net, options, sharedReadOptions(io.onRead));
+  acceptedTlsSocket ??= defineAcceptedTlsSocket();
+  const socket = new acceptedTlsSocket(net, options, sharedReadOptions(io.onRead));
   // The server counts open connections through this link.
   const counted = socket as unknown as { _server: unknown; server: unknown };
   counted._server = net._server;
@@ -205,7 +208,7 @@ export function openTlsSocket(
   onConnected: () => void,
 ): ByteSocket {
   const io = new ByteSocket(reader);
-  const socket = tlsConnect({
+  const socket = nodeTls().connect({
     ...targetOf(address),
     ...(serverNameOf(address, role) !== '' && { servername: serverNameOf(address, role) }),
     secureContext: role.context,
@@ -253,7 +256,7 @@ function serverNameOf(address: ConnectAddress, role: TlsClientRole): string {
 }
 
 function judgeServer(role: TlsClientRole, host: string, certificate: PeerCertificate): Error | undefined {
-  if (role.peerNames.length === 0) return checkServerIdentity(host, certificate);
+  if (role.peerNames.length === 0) return nodeTls().checkServerIdentity(host, certificate);
   if (namesOneOf(parseSubjectNames(certificate.subjectaltname), role.peerNames)) return undefined;
   return new TlsRefusal(TlsResult.WRONG_NAME, 'the certificate has none of the expected names');
 }

@@ -1,10 +1,13 @@
 /**
- * The admin address: probes, metrics, the running configuration and the models' state, over plain HTTP on node:http.
+ * The admin address: probes, metrics, the running configuration and the models' state, over plain HTTP on our own
+ * engine, because node:http brings TLS, HTTP/2 and undici along: 15 MiB for a few answers a minute.
  *
  * Reading is GET; whatever changes something is POST, anything else is 405. It listens on loopback unless told
  * otherwise, because it shows and changes the running configuration. Handlers get what they show from `app.ts`.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Http1Exchange, Http1Handler } from '../../proto/http1/exchange.ts';
+import { Http1Server } from '../../proto/http1/server.ts';
+import { HeaderList } from '../../proto/http2/header-list.ts';
 import type { EndpointAddress } from '../config/snapshot.ts';
 
 export interface AdminAnswer {
@@ -23,50 +26,57 @@ export interface AdminRoute {
   readonly handle: AdminHandler;
 }
 
-/** Nothing an admin client sends has a body worth more than this. */
-const HEADERS_TIMEOUT_MS = 5000;
+/** An admin client that needs longer for a head or a body is not one. */
+const REQUEST_TIMEOUT_MS = 5000;
+const MAX_CONNECTIONS = 256;
 
 export class AdminServer {
   private readonly routes: readonly AdminRoute[];
-  private readonly server: Server;
+  private readonly servers: Http1Server[] = [];
+  /** Requests differ only in their heads; bodies are dropped. */
+  private readonly handler: Http1Handler = {
+    onHead: (exchange, head) => {
+      if (exchange.headReceived) void this.serve(exchange, head);
+    },
+    onData: (exchange, _buffer, start, end) => exchange.consume(end - start),
+    onTrailers: () => {},
+    onSent: () => {},
+    onReset: () => {},
+  };
 
   constructor(routes: readonly AdminRoute[]) {
     this.routes = [...routes, this.indexRoute(routes)];
-    this.server = createServer((request, response) => void this.serve(request, response));
-    this.server.headersTimeout = HEADERS_TIMEOUT_MS;
-    this.server.requestTimeout = HEADERS_TIMEOUT_MS;
-    this.server.maxConnections = 256;
   }
 
+  /** Serves this address too; resolves with the address in force (a port of 0 is replaced by the one chosen). */
   listen(address: EndpointAddress): Promise<EndpointAddress> {
-    return new Promise((resolve, reject) => {
-      this.server.once('error', reject);
-      const target = address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port };
-      this.server.listen(target, () => {
-        this.server.off('error', reject);
-        const bound = this.server.address();
-        if (address.kind === 'unix' || bound === null || typeof bound === 'string') resolve(address);
-        else resolve({ kind: 'tcp', host: address.host, port: bound.port });
-      });
+    const server = new Http1Server({
+      acceptExchange: () => this.handler,
+      limits: { headTimeoutMs: REQUEST_TIMEOUT_MS, bodyTimeoutMs: REQUEST_TIMEOUT_MS },
+      maxConnections: MAX_CONNECTIONS,
     });
+    this.servers.push(server);
+    return server.listen(address);
   }
 
   close(): void {
-    this.server.close();
-    this.server.closeAllConnections();
+    for (const server of this.servers) void server.close();
   }
 
-  private async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    request.resume();
-    const url = new URL(request.url ?? '/', 'http://admin');
+  private async serve(exchange: Http1Exchange, head: HeaderList): Promise<void> {
+    const url = URL.parse(head.get(':path') ?? '', 'http://admin');
     let answer: AdminAnswer;
     try {
-      answer = await this.answer(request.method ?? '', url);
+      if (url === null) answer = jsonAnswer({ error: 'not a path' }, 400);
+      else answer = await this.answer(head.get(':method') ?? '', url);
     } catch (error) {
       answer = jsonAnswer({ error: (error as Error).message }, 500);
     }
-    response.writeHead(answer.status, { 'content-type': answer.contentType, 'cache-control': 'no-store' });
-    response.end(answer.body);
+    if (exchange.dead) return;
+    const body = Buffer.from(answer.body);
+    exchange.sendHead(answerHead(answer, body.length), body.length === 0);
+    if (body.length > 0) exchange.sendData(body, 0, body.length, true);
+    if (!exchange.remoteEnded) exchange.reset(0);
   }
 
   private answer(method: string, url: URL): AdminAnswer | Promise<AdminAnswer> {
@@ -82,6 +92,15 @@ export class AdminServer {
     const lines = routes.map((route) => `${route.method.padEnd(5)}${route.path.padEnd(18)}${route.help}`);
     return { method: 'GET', path: '/', help: '', handle: () => textAnswer(`${lines.join('\n')}\n`) };
   }
+}
+
+function answerHead({ status, contentType }: AdminAnswer, length: number): HeaderList {
+  return HeaderList.of(
+    [':status', String(status)],
+    ['content-type', contentType],
+    ['cache-control', 'no-store'],
+    ['content-length', String(length)],
+  );
 }
 
 export function textAnswer(body: string, status = 200, contentType = 'text/plain; charset=utf-8'): AdminAnswer {

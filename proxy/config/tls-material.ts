@@ -2,9 +2,8 @@
  * Certificates, keys and authorities as they lie in files, read together and found usable together: a swap caught half
  * way does not fit and is not used. Plain data, so that it can be sent to the data threads.
  */
-import { X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import { createSecureContext, type SecureContext } from 'node:tls';
+import type { SecureContext } from 'node:tls';
 import type { ProblemList } from './problem.ts';
 import type { ProcessSettings } from './process-fields.ts';
 import type { MeshSnapshot, TlsFiles } from './snapshot.ts';
@@ -13,6 +12,11 @@ import type { MeshSnapshot, TlsFiles } from './snapshot.ts';
 const MAX_FILE_BYTES = 1024 * 1024;
 /** Bytes of a server's session ticket keys, as node:tls takes them. */
 export const TICKET_KEY_BYTES = 48;
+
+/** Loaded with the first certificate: crypto and TLS cost a thread 5 MiB. */
+export function nodeCrypto(): typeof import('node:crypto') {
+  return process.getBuiltinModule('node:crypto');
+}
 
 export interface TlsMaterial {
   readonly id: string;
@@ -58,7 +62,7 @@ export function readTlsMaterial(files: TlsFiles, ticketKeys: Uint8Array): TlsMat
   };
   if (files.caFile !== '' && !material.ca.includes('-----BEGIN '))
     throw new Error(`${files.caFile} holds no certificate`);
-  if (material.cert !== '') new X509Certificate(material.cert);
+  if (material.cert !== '') new (nodeCrypto().X509Certificate)(material.cert);
   tlsContext(material, '1.2');
   return material;
 }
@@ -66,7 +70,7 @@ export function readTlsMaterial(files: TlsFiles, ticketKeys: Uint8Array): TlsMat
 /** The context of node:tls. Throws where the material cannot be used. */
 export function tlsContext(material: TlsMaterial, minVersion: TlsMinVersion): SecureContext {
   const { cert, key, ca, ticketKeys } = material;
-  return createSecureContext({
+  return process.getBuiltinModule('node:tls').createSecureContext({
     ...(cert !== '' && { cert, key, ticketKeys: Buffer.from(ticketKeys) }),
     ...(ca !== '' && { ca }),
     minVersion: `TLSv${minVersion}`,

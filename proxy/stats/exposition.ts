@@ -6,11 +6,17 @@
  * Prom-client's own process metrics are in the same registry. Accepted imprecision: see region.ts.
  */
 
-import { collectDefaultMetrics, type Metric, Registry } from 'prom-client';
+import { createRequire } from 'node:module';
+import type { collectDefaultMetrics as collectDefaults, Metric, Registry as PromRegistry } from 'prom-client';
 import { CONTROL_METRICS, type ControlMetricKey, SLOT_METRICS, type SlotMetric } from './catalogue.ts';
 import { EXPOSED_BUCKETS, HISTOGRAM_SUM } from './histogram.ts';
 import { BLOCK_LABELS, type Block, type BlockKind, type StatsLayout } from './layout.ts';
 import type { StatsRegions } from './region.ts';
+
+// Of prom-client only what is used: its index loads a push gateway and a cluster registry with node:http, 8 MiB.
+const load = createRequire(import.meta.url);
+const Registry = load('prom-client/lib/registry') as typeof PromRegistry;
+const collectDefaultMetrics = load('prom-client/lib/defaultMetrics') as typeof collectDefaults;
 
 /** One exposed value; `metricName` where it differs from the metric's (`_bucket`, `_sum`, `_count`). */
 interface ExposedValue {

@@ -22,7 +22,7 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
   'proxy/degradation': ['base', 'proto', ...STAGES],
   'proxy/upstream': ['base', 'proto', ...STAGES],
   'proxy/mirror': ['base', 'proto', ...STAGES],
-  'proxy/admin': ['base', ...STAGES, 'proxy/policy', 'proxy/mirror'],
+  'proxy/admin': ['base', 'proto', ...STAGES, 'proxy/policy', 'proxy/mirror'],
   'proxy/cli': ['base', ...STAGES, 'proxy/listener'],
   proxy: ['base', 'proto', 'proxy'],
   'inference-worker': ['base', 'proto'],
