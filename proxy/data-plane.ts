@@ -24,7 +24,7 @@ import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
 import { ACCESS_FLAG_CANCELLED, ACCESS_FLAG_FALLBACK, type AccessLog } from './access-log.ts';
 import { withServedBy } from './answer-reasons.ts';
 import { acquireBody, releaseBody } from './body-buffer.ts';
-import type { EndpointAddress } from './config/snapshot.ts';
+import type { EndpointAddress, UpgradePolicy } from './config/snapshot.ts';
 import { Attempt, Exchange, Stage, type WireStream } from './exchange.ts';
 import { KeptBodies } from './kept-bodies.ts';
 import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
@@ -51,6 +51,7 @@ import {
   RequestEnd,
   RequestOutcome,
 } from './stats/slots.ts';
+import { DEFAULT_UPGRADES, type Tunnels, upgradeHead } from './tunnels.ts';
 import { Unavailable } from './upstream/wait-queue.ts';
 
 /** Where a downstream connection's caller meant to go, kept in `Http2Connection.context`. */
@@ -67,6 +68,7 @@ export interface DataPlaneOptions {
   readonly mesh: Mesh;
   readonly mirroring: Mirroring;
   readonly probing: PrimaryProbing;
+  readonly tunnels: Tunnels;
   readonly cells: Float64Array;
   /** Longest message kept in order to find its model's name, bytes. */
   readonly maxScanBytes: number;
@@ -95,6 +97,7 @@ export class DataPlane {
   readonly wheel: TimerWheel;
   private readonly mirroring: Mirroring;
   private readonly probing: PrimaryProbing;
+  private readonly tunnels: Tunnels;
   readonly cells: Float64Array;
   readonly maxScanBytes: number;
   private readonly random: () => number;
@@ -111,6 +114,7 @@ export class DataPlane {
     this.mesh = options.mesh;
     this.mirroring = options.mirroring;
     this.probing = options.probing;
+    this.tunnels = options.tunnels;
     this.cells = options.cells;
     this.bodies = new KeptBodies(options.cells);
     this.maxScanBytes = options.maxScanBytes;
@@ -144,14 +148,14 @@ export class DataPlane {
       exchange.deadlineMs = exchange.startedMs + traits.timeoutMs;
       this.wheel.arm(exchange, exchange.deadlineMs);
     }
-    if (traits.isConnect) {
+    const { routes, snapshot } = this.mesh;
+    const route = routes === null ? -1 : routes.match(head, traits);
+    if (traits.isConnect && (route < 0 || !snapshot.routes[route]!.connect)) {
       this.fail(exchange, ProxyErrors.methodNotAllowed);
       return;
     }
-    const { routes } = this.mesh;
-    const route = routes === null ? -1 : routes.match(head, traits);
     if (route >= 0) {
-      this.relay(exchange, this.mesh.routeClusters[route]!);
+      this.relay(exchange, this.mesh.routeClusters[route]!, snapshot.routes[route]!.upgrade);
       return;
     }
     if (traits.call === null) {
@@ -350,12 +354,16 @@ export class DataPlane {
   private passThrough(exchange: Exchange): void {
     const cluster = clusterOfCaller(this.mesh, exchange);
     if (cluster === null) this.fail(exchange, ProxyErrors.routeNotFound);
-    else this.relay(exchange, cluster);
+    else this.relay(exchange, cluster, DEFAULT_UPGRADES);
   }
 
   /** Untouched to a cluster. */
-  private relay(exchange: Exchange, cluster: MeshCluster): void {
+  private relay(exchange: Exchange, cluster: MeshCluster, upgrades: UpgradePolicy): void {
     exchange.stage = Stage.FORWARDING;
+    const { down, bodyEnded } = exchange;
+    // With a body in front of it, what the upgrade's bytes are could be read in two ways.
+    if (bodyEnded && 'upgradeAsked' in down && down.head!.upgrade)
+      exchange.tunnel = upgradeHead(exchange.head!, exchange.traits!.forward, upgrades);
     // What arrives before there is a connection has to be kept; after that it streams.
     if (!exchange.bodyEnded) exchange.body = acquireBody();
     this.limitTime(exchange, cluster, false);
@@ -423,7 +431,7 @@ export class DataPlane {
     } else {
       const { id, config } = attempt.cluster;
       const asks = exchange.governed && traits!.rest !== null;
-      const head = asks ? traits!.restHead(id, config.model, config.version) : traits!.forward;
+      const head = exchange.tunnel ?? (asks ? traits!.restHead(id, config.model, config.version) : traits!.forward);
       stream = connection.open(attempt, head, ended);
     }
     if (stream === null) {
@@ -485,7 +493,12 @@ export class DataPlane {
 
   onAnswerHead(exchange: Exchange, attempt: Attempt, head: HeaderList, endStream: boolean): void {
     if (!attempt.stream!.headReceived) {
-      relayInformational(exchange, head);
+      if (exchange.tunnel !== null && head.get(':status') === '101') this.openTunnel(exchange, attempt, head);
+      else relayInformational(exchange, head);
+      return;
+    }
+    if (exchange.http1 && exchange.traits!.isConnect && head.get(':status')!.startsWith('2')) {
+      this.openTunnel(exchange, attempt, head);
       return;
     }
     if (!exchange.down.takesSection(head)) {
@@ -496,6 +509,17 @@ export class DataPlane {
     attempt.responseHead = head;
     if (endStream) this.onAnswerEnd(exchange, attempt, head);
     else if (!exchange.holds) this.commit(exchange, attempt);
+  }
+
+  /** Both sides have agreed to leave HTTP. */
+  private openTunnel(exchange: Exchange, attempt: Attempt, head: HeaderList): void {
+    const { cluster } = attempt;
+    exchange.status = GrpcStatus.OK;
+    exchange.committed = true;
+    this.settle(exchange, attempt, RequestOutcome.OK, Outcome.SUCCESS, GrpcStatus.OK);
+    this.cells[cluster.config.statsBase + ClusterSlot.ANSWERS + attempt.reason]! += 1;
+    this.tunnels.join(exchange.down as Http1Exchange, attempt.stream as Http1Exchange, head, cluster.name);
+    this.finish(exchange);
   }
 
   onAnswerData(

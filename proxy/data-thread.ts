@@ -31,6 +31,7 @@ import { StatsRegion } from './stats/region.ts';
 import { ProcessSlot } from './stats/slots.ts';
 import type { DataThreadData, FromData, ListenRequest, ToData } from './thread-messages.ts';
 import { TlsContexts } from './tls-contexts.ts';
+import { Tunnels } from './tunnels.ts';
 
 /** Longest wait for an opaque connection's upstream, milliseconds. */
 const OPAQUE_CONNECT_TIMEOUT_MS = 10_000;
@@ -94,7 +95,14 @@ const mesh = new Mesh(data.snapshot, {
   tlsRole: (origination) => tls.clientRole(origination),
   onBreaker: (cluster, transition) => tell({ type: 'breaker', cluster, transition }),
 });
+const tunnels = new Tunnels({
+  cells,
+  idleTimeoutMs: settings.outboundOpaqueIdleTimeoutMs,
+  nowMs: () => clock.nowMs(),
+  onClosed: (relay) => accessLog?.connection(relay),
+});
 const plane = new DataPlane({
+  tunnels,
   clock,
   wheel,
   mesh,
@@ -197,6 +205,7 @@ async function drain(deadlineMs: number): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
   const cut = plane.active;
   for (const listener of listeners) listener.destroy();
+  tunnels.destroy();
   mesh.pools.destroy();
   loopWatch.stop();
   await accessLogWriter?.end();
@@ -204,7 +213,7 @@ async function drain(deadlineMs: number): Promise<void> {
 }
 
 function openConnections(): number {
-  return listeners.reduce((sum, listener) => sum + listener.open, 0);
+  return listeners.reduce((sum, listener) => sum + listener.open, tunnels.open);
 }
 
 control.on('message', (message: ToData) => {

@@ -61,6 +61,8 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
   withheldFrom: MeshCluster | null = null;
   /** Once complete, the request is shown to that primary as well. */
   probes = false;
+  /** The head that asks for an upgrade the route allows; null when none is asked for. */
+  tunnel: HeaderList | null = null;
   /** DATA bytes of the request seen so far. */
   bodyBytes = 0;
   /** The whole request has arrived. */

@@ -63,5 +63,7 @@ function conditions(route: RouteDocument): Omit<RouteSnapshot, 'cluster'> {
       isPrefix: value === null,
       absent,
     })),
+    upgrade: route.upgrade,
+    connect: route.connect,
   };
 }

@@ -208,6 +208,9 @@ export interface HeaderCondition {
   readonly absent: boolean;
 }
 
+/** Which `upgrade` of an HTTP/1.1 request goes on: none, websocket, or whatever it asks for except `h2c`. */
+export type UpgradePolicy = 'none' | 'websocket' | 'any';
+
 /** Requests that go elsewhere than their model or destination says. */
 export interface RouteSnapshot {
   readonly name: string;
@@ -219,6 +222,9 @@ export interface RouteSnapshot {
   /** Empty for any. */
   readonly methods: readonly string[];
   readonly headers: readonly HeaderCondition[];
+  readonly upgrade: UpgradePolicy;
+  /** Whether CONNECT is taken; it is 405 everywhere else. */
+  readonly connect: boolean;
   /** Where they go. */
   readonly cluster: number;
 }

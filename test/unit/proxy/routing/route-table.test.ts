@@ -11,6 +11,8 @@ const ANY: RouteSnapshot = {
   pathIsPrefix: true,
   methods: [],
   headers: [],
+  upgrade: 'websocket',
+  connect: false,
   cluster: 0,
 };
 
