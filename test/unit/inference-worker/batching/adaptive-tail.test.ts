@@ -1,6 +1,7 @@
 /**
  * Adaptive batching beside fixed knobs, in virtual time: at no rate is its p99 more than a tenth above that of the best of
- * nine pairs of size and timeout, whichever that is, and whatever runs cost.
+ * nine pairs of size and timeout, whichever that is, and whatever runs cost. With a goal, p99 stays within it also when
+ * more comes than can be carried, and what is refused is not much more than that.
  */
 import t from 'tap';
 import { capacityOf, type RunCost, simulate } from '../../../support/batching-simulation.ts';
@@ -36,6 +37,29 @@ for (const [what, cost] of Object.entries(COSTS)) {
       const figures = `p99 ${own.p99Ms.toFixed(1)} ms, best ${best.name} ${best.p99Ms.toFixed(1)}`;
       t.ok(own.refused === 0 && own.p99Ms <= MOST_OVER_BEST * best.p99Ms, `at ${share}: ${figures}`);
       t.ok(own.p99Ms < worst.p99Ms, `at ${share}: below the worst, ${worst.name} ${worst.p99Ms.toFixed(1)}`);
+    }
+  });
+}
+
+/** A p99 of few arrivals is not exact. */
+const GOAL_TOLERANCE = 1.03;
+
+for (const [what, cost] of Object.entries(COSTS)) {
+  t.test(`${what}: a latency goal is kept, also under overload`, async (t) => {
+    const capacity = capacityOf(cost, 64);
+    for (const [share, goalMs] of [
+      [0.5, 40],
+      [0.9, 40],
+      [1.3, 40],
+      [1.3, 100],
+    ] as const) {
+      const load = { ratePerSecond: share * capacity, arrivals: 2 * ARRIVALS };
+      const adaptive = { maxBatchSize: 64, batchTimeoutMicros: 5_000, maxEnqueuedBatches, adaptive: true };
+      const { p99Ms, refused } = simulate({ ...adaptive, latencyObjectiveMs: goalMs }, cost, load);
+      t.ok(p99Ms <= GOAL_TOLERANCE * goalMs, `at ${share}: p99 ${p99Ms.toFixed(1)} ms for a goal of ${goalMs}`);
+      const refusedShare = refused / load.arrivals;
+      const unavoidable = Math.max(0, 1 - 1 / share);
+      t.ok(refusedShare <= unavoidable + 0.05, `at ${share}: ${refused} of ${load.arrivals} refused`);
     }
   });
 }
