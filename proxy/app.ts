@@ -35,11 +35,15 @@ import { MetricsExposition } from './stats/exposition.ts';
 import { StatsLayout } from './stats/layout.ts';
 import { StatsRegions } from './stats/region.ts';
 import { TlsStore } from './tls-store.ts';
+import { TraceExporter } from './trace-exporter.ts';
 
 /** Breakers one run can hand out; names are never forgotten within a run. */
 const MAX_BREAKERS = 1024;
 /** Models with degradation, likewise. */
 const MAX_DEGRADATIONS = 256;
+
+/** How long a collector may take for what is left at the end. */
+const LAST_SPANS_MS = 1000;
 
 export class App {
   private readonly log: Logger;
@@ -51,6 +55,7 @@ export class App {
   private readonly analysis: AnalysisClient;
   private readonly threads: DataThreads;
   private readonly tls: TlsStore;
+  private readonly spans: TraceExporter | null;
   private readonly admin: AdminServer;
   /** Metrics and probes only, for those outside the pod. */
   private readonly metrics: AdminServer;
@@ -98,7 +103,10 @@ export class App {
     });
     this.tls = new TlsStore({ log, onChange: (material) => this.threads?.sendTls(material) });
     this.tls.follow(tlsFilesOf(settings, mesh));
+    const { tracingEndpoint: endpoint, tracingServiceName: serviceName } = settings;
+    this.spans = endpoint === null ? null : new TraceExporter({ endpoint, serviceName, log });
     this.threads = new DataThreads({
+      onSpans: (batch) => this.spans?.add(batch),
       tlsMaterials: () => this.tls.materials,
       settings,
       snapshot: mesh,
@@ -143,6 +151,7 @@ export class App {
     this.source.close();
     this.tls.close();
     this.degradation.stop();
+    await this.spans?.close(LAST_SPANS_MS);
     await this.analysis.stop();
     this.admin.close();
     this.metrics.close();
@@ -308,6 +317,11 @@ export class App {
     this.exposition.observe('certificateExpiry', () =>
       this.tls.expiries().map(({ file, seconds }) => ({ labels: [file], value: seconds })),
     );
+    this.exposition.observe('traceSpans', () => {
+      if (this.spans === null) return [];
+      const { exported, dropped, rejected } = this.spans;
+      return Object.entries({ exported, dropped, rejected }).map(([result, value]) => ({ labels: [result], value }));
+    });
     this.exposition.observe('certificateReloads', () => [
       { labels: ['applied'], value: this.tls.reloads },
       { labels: ['refused'], value: this.tls.failedReloads },

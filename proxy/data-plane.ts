@@ -35,8 +35,10 @@ import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { hasBadOutput } from './policy/output-check.ts';
 import type { PrimaryProbing } from './primary-probe.ts';
 import { beginRequest, endRequest } from './request-accounts.ts';
+import { nameRequest, trustHead } from './request-extras.ts';
 import { chooseVersion, clusterOfCaller, clusterOfUnknownModel } from './request-routing.ts';
 import { localReplySlot, respondError, stopBody } from './respond.ts';
+import { type HeadPolicy, withoutInternal } from './routing/head-policy.ts';
 import { RequestTraits, withValue } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import type { RestCall } from './routing/rest-path.ts';
@@ -51,6 +53,7 @@ import {
   RequestEnd,
   RequestOutcome,
 } from './stats/slots.ts';
+import type { Tracer } from './tracing.ts';
 import { DEFAULT_UPGRADES, type Tunnels, upgradeHead } from './tunnels.ts';
 import { Unavailable } from './upstream/wait-queue.ts';
 
@@ -76,6 +79,8 @@ export interface DataPlaneOptions {
   readonly random: () => number;
   /** Null when there is none. */
   readonly accessLog: AccessLog | null;
+  /** Null when nothing is traced. */
+  readonly tracer: Tracer | null;
 }
 
 /** Answers up to this size are kept back so that a failure at their end can still be replaced, bytes. */
@@ -102,6 +107,7 @@ export class DataPlane {
   readonly maxScanBytes: number;
   private readonly random: () => number;
   private readonly accessLog: AccessLog | null;
+  private readonly tracer: Tracer | null;
   private spec = new SpecReader();
   private readonly idleReaders: SpecReader[] = [];
   /** The request that `spec` has read last. */
@@ -120,30 +126,34 @@ export class DataPlane {
     this.maxScanBytes = options.maxScanBytes;
     this.random = options.random;
     this.accessLog = options.accessLog;
+    this.tracer = options.tracer;
   }
 
   // ---- the request comes in ------------------------------------------------------------------------------------
 
-  acceptStream(stream: Http2Stream): StreamHandler {
+  acceptStream(stream: Http2Stream, heads: HeadPolicy): StreamHandler {
     this.active++;
     this.cells[ProcessSlot.STREAMS] = this.active;
     this.cells[ProcessSlot.STREAMS_TOTAL]! += 1;
-    return new Exchange(this, stream, false, this.clock.nowMs());
+    return new Exchange(this, stream, false, heads, this.clock.nowMs());
   }
 
   /** The same for HTTP/1.1. */
-  acceptExchange(exchange: Http1Exchange): Http1Handler {
+  acceptExchange(exchange: Http1Exchange, heads: HeadPolicy): Http1Handler {
     this.active++;
     this.cells[ProcessSlot.STREAMS] = this.active;
     this.cells[ProcessSlot.STREAMS_TOTAL]! += 1;
-    return new Exchange(this, exchange, true, this.clock.nowMs());
+    return new Exchange(this, exchange, true, heads, this.clock.nowMs());
   }
 
-  onRequestHead(exchange: Exchange, head: HeaderList, endStream: boolean): void {
+  onRequestHead(exchange: Exchange, read: HeaderList, endStream: boolean): void {
+    const head = exchange.heads.prepare(read, exchange.down.connection.io);
     const traits = RequestTraits.of(head);
     exchange.head = head;
     exchange.traits = traits;
     exchange.bodyEnded = endStream;
+    if (exchange.heads.makesRequestIds) nameRequest(exchange);
+    if (this.tracer !== null) this.tracer.begin(exchange);
     if (traits.timeoutMs > 0) {
       exchange.deadlineMs = exchange.startedMs + traits.timeoutMs;
       this.wheel.arm(exchange, exchange.deadlineMs);
@@ -155,6 +165,7 @@ export class DataPlane {
       return;
     }
     if (route >= 0) {
+      if (snapshot.routes[route]!.trustsInternal) trustHead(exchange, read);
       this.relay(exchange, this.mesh.routeClusters[route]!, snapshot.routes[route]!.upgrade);
       return;
     }
@@ -199,7 +210,7 @@ export class DataPlane {
     const stream = exchange.attempt?.stream ?? null;
     if (exchange.stage === Stage.AWAITING_SPEC) this.readSpec(exchange);
     else if (exchange.reader?.isCut) this.contradicted(exchange);
-    else if (stream !== null) stream.sendHeaders(trailers, true);
+    else if (stream !== null) stream.sendHeaders(withoutInternal(trailers), true);
   }
 
   // ---- where it goes -------------------------------------------------------------------------------------------
@@ -421,18 +432,20 @@ export class DataPlane {
       exchange.governed && body !== null && traits!.call !== null && this.needsRewrite(exchange, attempt.cluster, spec);
     let stream: WireStream | null;
     if (connection instanceof Http2Connection) {
-      const head = rewrites ? traits!.rewritten : traits!.forward;
+      let head = rewrites ? traits!.rewritten : traits!.forward;
+      if (traits!.timeoutMs > 0) head = this.withTimeLeft(exchange, head);
+      if (exchange.extras !== null) head = exchange.extras.on(head);
       if (head.listSize > connection.peer.maxHeaderListSize) {
         this.settle(exchange, attempt, RequestOutcome.CALLER_ERROR, Outcome.IGNORED, -1);
         this.fail(exchange, ProxyErrors.headTooLarge);
         return;
       }
-      stream = connection.openStream(attempt, traits!.timeoutMs > 0 ? this.withTimeLeft(exchange, head) : head, ended);
+      stream = connection.openStream(attempt, head, ended);
     } else {
       const { id, config } = attempt.cluster;
       const asks = exchange.governed && traits!.rest !== null;
       const head = exchange.tunnel ?? (asks ? traits!.restHead(id, config.model, config.version) : traits!.forward);
-      stream = connection.open(attempt, head, ended);
+      stream = connection.open(attempt, exchange.extras === null ? head : exchange.extras.on(head), ended);
     }
     if (stream === null) {
       // Full since the pool looked, or a head this protocol cannot say: the latter would go round for ever.
@@ -545,6 +558,7 @@ export class DataPlane {
 
   /** The answer is complete: `last` is its trailers, its only header section, or null when it ended with DATA. */
   onAnswerEnd(exchange: Exchange, attempt: Attempt, last: HeaderList | null): void {
+    if (exchange.trace !== null) exchange.trace.answer = last ?? attempt.responseHead;
     const { grpc, rest } = exchange.traits!;
     const status = answerStatus(attempt.responseHead!, last, grpc, rest !== null && exchange.model !== null);
     const reason = ResponseTraits.of(last ?? attempt.responseHead!).reason;
@@ -809,6 +823,7 @@ export class DataPlane {
   finish(exchange: Exchange): void {
     const { down } = exchange;
     if (this.accessLog !== null) this.accessLog.request(exchange, this.clock.nowMs());
+    if (exchange.trace !== null) this.tracer!.end(exchange, this.clock.nowMs());
     exchange.stage = Stage.DONE;
     this.cells[ProcessSlot.REQUEST_ENDS + exchange.end]! += 1;
     this.wheel.disarm(exchange);

@@ -26,11 +26,13 @@ import { MirrorPressure } from './mirror-pressure.ts';
 import { Mirroring } from './mirroring.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
 import { PrimaryProbing } from './primary-probe.ts';
+import { HeadPolicy } from './routing/head-policy.ts';
 import { LoopWatch } from './stats/loop-watch.ts';
 import { StatsRegion } from './stats/region.ts';
 import { ProcessSlot } from './stats/slots.ts';
 import type { DataThreadData, FromData, ListenRequest, ToData } from './thread-messages.ts';
 import { TlsContexts } from './tls-contexts.ts';
+import { Tracer } from './tracing.ts';
 import { Tunnels } from './tunnels.ts';
 
 /** Longest wait for an opaque connection's upstream, milliseconds. */
@@ -101,6 +103,14 @@ const tunnels = new Tunnels({
   nowMs: () => clock.nowMs(),
   onClosed: (relay) => accessLog?.connection(relay),
 });
+const tracer =
+  settings.traceSample < 0
+    ? null
+    : new Tracer({
+        sampleHundredths: settings.traceSample,
+        random: Math.random,
+        send: (batch) => tell({ type: 'spans', batch }),
+      });
 const plane = new DataPlane({
   tunnels,
   clock,
@@ -112,6 +122,7 @@ const plane = new DataPlane({
   maxScanBytes: settings.outboundMaxBufferedMessageBytes,
   random: Math.random,
   accessLog,
+  tracer,
 });
 const opaquePorts = new Set(settings.outboundOpaquePorts);
 const listeners = data.listen.map(createListener);
@@ -149,6 +160,7 @@ function tell(message: FromData): void {
 }
 
 function createListener({ address, role }: ListenRequest): Listener {
+  const heads = new HeadPolicy(settings.heads[role]);
   return new Listener({
     direction: role,
     address,
@@ -163,8 +175,8 @@ function createListener({ address, role }: ListenRequest): Listener {
     cells,
     counters: downstreamCounters,
     log,
-    acceptStream: (stream) => plane.acceptStream(stream),
-    acceptExchange: (exchange) => plane.acceptExchange(exchange),
+    acceptStream: (stream) => plane.acceptStream(stream, heads),
+    acceptExchange: (exchange) => plane.acceptExchange(exchange, heads),
     http1Parser,
     http1Counters,
     tls: termination(role === 'inbound' ? settings.inboundTls : settings.outboundTls),
@@ -208,6 +220,7 @@ async function drain(deadlineMs: number): Promise<void> {
   tunnels.destroy();
   mesh.pools.destroy();
   loopWatch.stop();
+  tracer?.flush();
   await accessLogWriter?.end();
   tell({ type: 'drained', cut });
 }
@@ -224,6 +237,9 @@ control.on('message', (message: ToData) => {
       break;
     case 'tls':
       tls.set(message.material);
+      break;
+    case 'spans_taken':
+      tracer?.taken(message.count);
       break;
     case 'analysis':
       sender.connect(message.port);

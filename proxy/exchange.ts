@@ -14,9 +14,12 @@ import type { BodyBuffer } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
 import type { MirroredPair } from './mirroring.ts';
+import type { RequestExtras } from './request-extras.ts';
+import type { HeadPolicy } from './routing/head-policy.ts';
 import type { RequestTraits } from './routing/request-traits.ts';
 import type { SpecReader } from './routing/spec-reader.ts';
 import { RequestEnd } from './stats/slots.ts';
+import type { TraceContext } from './tracing.ts';
 import { Waiter } from './upstream/wait-queue.ts';
 
 /** A request or answer on the wire, whichever protocol carries it: the two are alike where the data plane looks. */
@@ -39,10 +42,16 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
   readonly down: WireStream;
   /** The caller speaks HTTP/1.1, and so will the upstream. */
   readonly http1: boolean;
+  /** What its listener does to heads. */
+  readonly heads: HeadPolicy;
   stage: number = Stage.NEW;
   head: HeaderList | null = null;
   traits: RequestTraits | null = null;
   model: MeshModel | null = null;
+  /** Fields that are its own; null when there are none. */
+  extras: RequestExtras | null = null;
+  /** Null when it is not traced. */
+  trace: TraceContext | null = null;
   attempt: Attempt | null = null;
   /** Position in the model's fallback list of the next step to try. */
   nextFallback = 0;
@@ -91,8 +100,9 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
   /** Request and answer bytes for the shadows; null when the request is not mirrored. */
   mirrored: MirroredPair | null = null;
 
-  constructor(plane: DataPlane, down: WireStream, http1: boolean, nowMs: number) {
+  constructor(plane: DataPlane, down: WireStream, http1: boolean, heads: HeadPolicy, nowMs: number) {
     super();
+    this.heads = heads;
     this.plane = plane;
     this.down = down;
     this.http1 = http1;

@@ -57,6 +57,7 @@ function conditions(route: RouteDocument): Omit<RouteSnapshot, 'cluster'> {
     path: route.path ?? route.pathPrefix ?? '',
     pathIsPrefix: route.path === null,
     methods: route.methods,
+    trustsInternal: route.trustInternalHeaders,
     headers: route.headers.map(({ name, value, prefix, absent }) => ({
       name,
       value: value ?? prefix ?? '',

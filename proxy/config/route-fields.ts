@@ -52,6 +52,12 @@ export const ROUTES_NODE = list(
       default: 'false',
       reason: 'Whether CONNECT requests go on, then as opaque bytes; they are answered 405 otherwise.',
     }),
+    trustInternalHeaders: scalar({
+      kind: 'boolean',
+      default: 'false',
+      reason:
+        'Whether x-understudy-* headers of its requests are passed on; from others they are taken away. Conditions never see them.',
+    }),
     cluster: scalar({
       kind: 'clusterName',
       default: null,

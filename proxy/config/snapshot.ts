@@ -225,6 +225,8 @@ export interface RouteSnapshot {
   readonly upgrade: UpgradePolicy;
   /** Whether CONNECT is taken; it is 405 everywhere else. */
   readonly connect: boolean;
+  /** Internal request headers of its requests are passed on. */
+  readonly trustsInternal: boolean;
   /** Where they go. */
   readonly cluster: number;
 }

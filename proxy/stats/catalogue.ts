@@ -249,6 +249,12 @@ export const CONTROL_METRICS = {
     type: 'counter',
     labels: ['result'],
   },
+  traceSpans: {
+    name: 'understudy_trace_spans_total',
+    help: 'Spans of traced requests, by whether the collector took them, would not have them, or a queue was full.',
+    type: 'counter',
+    labels: ['result'],
+  },
   certificateExpiry: {
     name: 'understudy_tls_certificate_expiry_seconds',
     help: 'When a certificate shown to peers ends, in seconds since 1970, by its file.',

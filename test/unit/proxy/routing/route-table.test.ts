@@ -13,6 +13,7 @@ const ANY: RouteSnapshot = {
   headers: [],
   upgrade: 'websocket',
   connect: false,
+  trustsInternal: false,
   cluster: 0,
 };
 
