@@ -24,6 +24,7 @@ import { DataThreads } from './data-threads.ts';
 import { DegradationCells } from './degradation/cells.ts';
 import { DEGRADATION_COMMANDS, DEGRADATION_STATES } from './degradation/controller.ts';
 import { DegradationDriver } from './degradation-driver.ts';
+import { EndpointControl } from './endpoint-control.ts';
 import { AnalysisClient } from './mirror/analysis-client.ts';
 import type { ComparisonPolicy } from './mirror/messages.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
@@ -53,6 +54,7 @@ export class App {
   private readonly breakerCells: BreakerCells;
   private readonly exposition: MetricsExposition;
   private readonly analysis: AnalysisClient;
+  private readonly endpoints: EndpointControl;
   private readonly threads: DataThreads;
   private readonly tls: TlsStore;
   private readonly spans: TraceExporter | null;
@@ -95,6 +97,12 @@ export class App {
     });
     this.degradation.apply(mesh);
     this.exposition = new MetricsExposition({ layout: this.layout, regions });
+    this.endpoints = new EndpointControl({
+      clock: systemClock,
+      log,
+      threads: settings.concurrency,
+      onChange: (located) => this.threads.publish(located),
+    });
     this.observe();
     this.analysis = new AnalysisClient({
       policies: comparisonPolicies(mesh),
@@ -109,10 +117,11 @@ export class App {
       onSpans: (batch) => this.spans?.add(batch),
       tlsMaterials: () => this.tls.materials,
       settings,
-      snapshot: mesh,
+      snapshot: this.endpoints.locate(mesh),
       statsBuffers: regions.buffers,
       breakerBuffer,
       degradationBuffer,
+      endpointBuffers: this.endpoints.buffers,
       log,
       onStarted: (thread) => this.threads.sendAnalysisPort(thread, this.analysisPort()),
       onBreaker: (cluster, { from, to, reason }) => this.transitions.add(cluster, from, to, reason),
@@ -128,6 +137,7 @@ export class App {
   async start(): Promise<void> {
     await this.threads.start();
     this.degradation.start();
+    this.endpoints.start();
     this.source.start();
     this.tls.start();
     const { adminListen, metricsListen } = this.source.current.settings;
@@ -148,6 +158,7 @@ export class App {
     this.log.info('draining', { delayMs: shutdownDelayMs, graceMs: shutdownGracePeriodMs });
     await new Promise((resolve) => setTimeout(resolve, Math.min(shutdownDelayMs, shutdownGracePeriodMs)));
     const cut = await this.threads.drain(Math.max(0, deadlineMs - systemClock.nowMs()));
+    this.endpoints.stop();
     this.source.close();
     this.tls.close();
     this.degradation.stop();
@@ -174,7 +185,7 @@ export class App {
     this.retainSeries(mesh);
     this.analysis.setPolicies(comparisonPolicies(mesh));
     this.degradation.apply(mesh);
-    this.threads.publish(mesh);
+    this.threads.publish(this.endpoints.locate(mesh));
   }
 
   private allocate(kind: AllocationKind, name: string, labels: readonly string[]): number {
@@ -263,6 +274,7 @@ export class App {
         sums,
         breakerOf: (cluster) => this.describe(cluster),
         degradationOf: (model) => this.degradation.describe(model),
+        endpointsOf: (cluster) => this.endpoints.endpointsOf(cluster.name),
         comparisons: this.analysis.figures(),
       }),
     );
@@ -364,6 +376,26 @@ export class App {
         }),
       ),
     );
+    this.exposition.observe('endpointState', () =>
+      mesh().clusters.flatMap(({ name }) =>
+        this.endpoints
+          .endpointsOf(name)
+          .flatMap(({ address, state }) =>
+            ENDPOINT_STATES.map((label) => ({ labels: [name, address, label], value: label === state ? 1 : 0 })),
+          ),
+      ),
+    );
+    this.exposition.observe('healthChecks', () =>
+      [...this.endpoints.checker.counts].flatMap(([cluster, { passed, failed }]) => [
+        { labels: [cluster, 'passed'], value: passed },
+        { labels: [cluster, 'failed'], value: failed },
+      ]),
+    );
+    this.exposition.observe('nameLookups', () => [
+      { labels: ['ok'], value: this.endpoints.resolver.succeeded },
+      { labels: ['failed'], value: this.endpoints.resolver.failed },
+    ]);
+    this.exposition.observe('endpointsUnjudged', () => [{ labels: [], value: this.endpoints.places.refused }]);
     this.exposition.observe('comparisonPairs', () => this.comparisonRows((figures) => figures.pairs));
     this.exposition.observe('comparisonAgreement', () => this.comparisonRows((figures) => figures.agreement));
     this.exposition.observe('comparisonDifference', () => this.comparisonRows((figures) => figures.maxAbsDifference));
@@ -411,6 +443,7 @@ function placeOf(places: Map<string, number>, name: string, most: number, what: 
   return place;
 }
 
+const ENDPOINT_STATES = ['healthy', 'unhealthy', 'ejected'] as const;
 const BREAKER_STATES = ['closed', 'open', 'half_open', 'held_open', 'held_closed'] as const;
 
 function comparisonPolicies(mesh: MeshSnapshot): ComparisonPolicy[] {

@@ -27,6 +27,7 @@ import { Mirroring } from './mirroring.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
 import { PrimaryProbing } from './primary-probe.ts';
 import { HeadPolicy } from './routing/head-policy.ts';
+import { HealthCells } from './stats/health-cells.ts';
 import { LoopWatch } from './stats/loop-watch.ts';
 import { StatsRegion } from './stats/region.ts';
 import { ProcessSlot } from './stats/slots.ts';
@@ -91,11 +92,14 @@ const mesh = new Mesh(data.snapshot, {
   clock,
   breakerCells: new BreakerCells(data.breakerBuffer, data.index),
   degradationCells: new DegradationCells(data.degradationBuffer, data.index),
+  endpointCells: new BreakerCells(data.endpointBuffers.ejections, data.index),
+  healthCells: new HealthCells(data.endpointBuffers.health),
   statsCells: cells,
   upstreamLimits,
   upstreamCounters,
   tlsRole: (origination) => tls.clientRole(origination),
   onBreaker: (cluster, transition) => tell({ type: 'breaker', cluster, transition }),
+  onEjection: (cluster, endpoint, transition) => tell({ type: 'ejection', cluster, endpoint, transition }),
 });
 const tunnels = new Tunnels({
   cells,

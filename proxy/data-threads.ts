@@ -27,6 +27,7 @@ export interface DataThreadsOptions {
   /** Certificates in force now. */
   readonly tlsMaterials: () => readonly TlsMaterial[];
   readonly degradationBuffer: SharedArrayBuffer;
+  readonly endpointBuffers: DataThreadData['endpointBuffers'];
   readonly log: Logger;
   readonly onSpans: (batch: SpanBatch) => void;
   /** A thread is ready for messages. */
@@ -160,6 +161,7 @@ export class DataThreads {
       statsBuffer: options.statsBuffers[thread]!,
       breakerBuffer: options.breakerBuffer,
       degradationBuffer: options.degradationBuffer,
+      endpointBuffers: options.endpointBuffers,
     };
     const worker = new Worker(new URL('./data-thread.ts', import.meta.url), {
       workerData,
@@ -211,6 +213,12 @@ export class DataThreads {
         const { from, to, reason, openForMs } = message.transition;
         this.options.onBreaker(message.cluster, message.transition);
         log.warn('breaker', { cluster: message.cluster, from, to, reason, openForMs: Math.round(openForMs) });
+        return;
+      }
+      case 'ejection': {
+        const { from, to, reason, openForMs } = message.transition;
+        const { cluster, endpoint } = message;
+        log.warn('endpoint_ejection', { cluster, endpoint, from, to, reason, forMs: Math.round(openForMs) });
         return;
       }
       case 'drained':

@@ -59,7 +59,11 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
   governed = false;
   /** The call runs the model: it may be replaced and mirrored. Calls that ask about a model are only routed. */
   infers = false;
+  /** Times it was sent to another endpoint of the cluster it is with. */
+  retries = 0;
   startedMs: number;
+  /** When the timer is to run for other reasons than a single try; 0 for never. */
+  dueMs = 0;
   /** When the caller stops waiting; 0 for never. */
   deadlineMs = 0;
   /** The request from its first byte, as long as it is needed: see `keepsBody`. */
@@ -160,6 +164,8 @@ export class Attempt extends Waiter implements StreamHandler, Http1Handler {
   /** It failed for want of device memory. */
   outOfMemory = false;
   settled = false;
+  /** It failed and another try follows: its cluster's answer is still to come. */
+  retried = false;
   /** Times the request was refused unprocessed and sent again. */
   refusals = 0;
 

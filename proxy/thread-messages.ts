@@ -52,6 +52,7 @@ export interface DataThreadData {
   readonly statsBuffer: SharedArrayBuffer;
   readonly breakerBuffer: SharedArrayBuffer;
   readonly degradationBuffer: SharedArrayBuffer;
+  readonly endpointBuffers: { readonly ejections: SharedArrayBuffer; readonly health: SharedArrayBuffer };
 }
 
 /** Control thread to data thread. */
@@ -74,4 +75,10 @@ export type FromData =
   | { readonly type: 'spans'; readonly batch: SpanBatch }
   | { readonly type: 'applied'; readonly revision: number }
   | { readonly type: 'breaker'; readonly cluster: string; readonly transition: BreakerTransition }
+  | {
+      readonly type: 'ejection';
+      readonly cluster: string;
+      readonly endpoint: string;
+      readonly transition: BreakerTransition;
+    }
   | { readonly type: 'drained'; readonly cut: number };

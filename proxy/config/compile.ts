@@ -18,6 +18,7 @@ import { ProblemList } from './problem.ts';
 import { PROCESS_FIELDS, type ProcessSettings } from './process-fields.ts';
 import { checkRoutes } from './route-check.ts';
 import type { ClusterSnapshot, MeshSnapshot, ModelSnapshot } from './snapshot.ts';
+import { checkUpstream, combineUpstream } from './upstream-levels.ts';
 
 /** The cluster of models that no entry names, and that of traffic that is no model call. */
 export const OTHER_MODELS_CLUSTER = '@worker';
@@ -40,6 +41,7 @@ export function compileMesh(
   const { settings } = environment;
   const addresses = roleAddresses(settings);
   checkPolicy(combinePolicy(document.defaults, null, true), 'defaults', problems);
+  checkUpstream(combineUpstream(document.defaults, null, true), 'defaults', problems);
   const clusters = new ClusterSet(document.defaults, addresses.worker, problems);
   for (const [i, cluster] of document.clusters.entries()) clusters.declare(cluster, `clusters[${i}]`);
   const models: ModelDraft[] = [];
@@ -123,13 +125,15 @@ function resolvePassthrough(
 }
 
 function placeCluster(draft: ClusterDraft, allocate: Allocate): ClusterSnapshot {
-  const { name, model, version, endpoints, tls, policy } = draft;
+  const { name, model, version, endpoints, tls, policy, upstream } = draft;
   return {
     name,
     model,
     version,
     endpoints,
     tls,
+    endpointPlaces: [],
+    ...upstream,
     ...policy,
     statsBase: allocate('cluster', name, [name, draft.model, draft.version]),
     breakerIndex: allocate('breaker', name, [name]),
