@@ -19,7 +19,7 @@ import type { EnvironmentVariables } from './config/env.ts';
 import { describeConfiguration } from './config/redact.ts';
 import type { ClusterSnapshot, EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
 import { ConfigSource, type Configuration } from './config/source.ts';
-import { tlsFilesOf } from './config/tls-material.ts';
+import { tlsContext, tlsFilesOf } from './config/tls-material.ts';
 import { DataThreads } from './data-threads.ts';
 import { DegradationCells } from './degradation/cells.ts';
 import { DEGRADATION_COMMANDS, DEGRADATION_STATES } from './degradation/controller.ts';
@@ -101,6 +101,12 @@ export class App {
       clock: systemClock,
       log,
       threads: settings.concurrency,
+      tlsRole: (tls) => ({
+        context: tlsContext(this.tls.materialOf(tls.files)!, settings.tlsMinVersion),
+        serverName: tls.serverName,
+        peerNames: tls.peerNames,
+        onHandshake: () => {},
+      }),
       onChange: (located) => this.threads.publish(located),
     });
     this.observe();

@@ -4,12 +4,13 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
+import { type TlsClientRole, tlsClientOptions } from '../proto/io/tls.ts';
 import { formatAddress } from './config/address.ts';
-import type { MeshSnapshot } from './config/snapshot.ts';
+import type { MeshSnapshot, TlsOrigination } from './config/snapshot.ts';
 import { EndpointDirectory } from './discovery/endpoint-directory.ts';
 import { EndpointPlaces } from './discovery/endpoint-places.ts';
 import { HealthChecker } from './discovery/health-checker.ts';
-import { probeHealth } from './discovery/health-probe.ts';
+import { type OpenConnection, probeHealth } from './discovery/health-probe.ts';
 import { NameResolver } from './discovery/name-resolver.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
 import { describeBreaker } from './policy/breaker-view.ts';
@@ -34,6 +35,7 @@ export interface EndpointControlOptions {
   readonly log: Logger;
   /** Data threads that record. */
   readonly threads: number;
+  readonly tlsRole: (tls: TlsOrigination) => TlsClientRole;
   /** Names resolve to something else: this snapshot is to be published. */
   readonly onChange: (mesh: MeshSnapshot) => void;
 }
@@ -48,14 +50,16 @@ export class EndpointControl {
   private readonly ejections: BreakerCells;
   private readonly health: HealthCells;
   private readonly directory: EndpointDirectory;
+  private readonly tlsRole: (tls: TlsOrigination) => TlsClientRole;
   private readonly onChange: (mesh: MeshSnapshot) => void;
   private written: MeshSnapshot | null = null;
   private located: MeshSnapshot | null = null;
   private timer: NodeJS.Timeout | null = null;
 
-  constructor({ clock, log, threads, onChange }: EndpointControlOptions) {
+  constructor({ clock, log, threads, tlsRole, onChange }: EndpointControlOptions) {
     this.clock = clock;
     this.onChange = onChange;
+    this.tlsRole = tlsRole;
     this.buffers = { ejections: BreakerCells.allocate(MAX_PLACES, threads), health: HealthCells.allocate(MAX_PLACES) };
     this.ejections = new BreakerCells(this.buffers.ejections);
     this.health = new HealthCells(this.buffers.health);
@@ -69,7 +73,7 @@ export class EndpointControl {
     this.checker = new HealthChecker({
       clock,
       cells: this.health,
-      probe: probeHealth,
+      probe: (address, check, tls) => probeHealth(address, check, tls === null ? undefined : this.secure(tls)),
       random: Math.random,
       onChange: (cluster, endpoint, healthy, problem) =>
         log.warn('endpoint_health', { cluster, endpoint, healthy, problem }),
@@ -114,6 +118,16 @@ export class EndpointControl {
     if (!this.health.isHealthy(place)) return 'unhealthy';
     const { state } = describeBreaker(this.ejections, place, outlier.guard, nowMs);
     return outlier.guard.enabled && state !== 'closed' ? 'ejected' : 'healthy';
+  }
+
+  /** Opens connections for checks of a cluster that is spoken to with TLS, with the certificates in force. */
+  private secure(origination: TlsOrigination): OpenConnection {
+    return (address, protocol) => {
+      const options = tlsClientOptions(address, this.tlsRole(origination));
+      return process
+        .getBuiltinModule('node:tls')
+        .connect(protocol === '' ? options : { ...options, ALPNProtocols: [protocol] });
+    };
   }
 
   private relocate(): void {

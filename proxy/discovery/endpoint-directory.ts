@@ -42,7 +42,7 @@ export class EndpointDirectory {
           return this.places.place(cluster.name, name, nowMs);
         })
       : [];
-    return { ...cluster, endpoints, endpointPlaces };
+    return { ...cluster, endpoints, endpointPlaces, tls: nameKept(cluster) };
   }
 
   private expand(cluster: ClusterSnapshot, address: EndpointAddress): readonly EndpointAddress[] {
@@ -52,6 +52,13 @@ export class EndpointDirectory {
     if (cluster.discovery === 'name') return [{ ...address, resolved }];
     return oneFamily(resolved).map((host) => ({ ...address, host }));
   }
+}
+
+/** An endpoint found by address is still expected to show its name. */
+function nameKept({ tls, discovery, endpoints }: ClusterSnapshot): ClusterSnapshot['tls'] {
+  const [first] = endpoints;
+  if (tls === null || tls.serverName !== '' || discovery === 'name' || first?.kind !== 'tcp') return tls;
+  return { ...tls, serverName: first.host };
 }
 
 /** A name with addresses of both families stands for one server each, reachable by either: IPv4 is taken where there is any. */

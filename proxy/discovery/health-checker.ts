@@ -6,11 +6,17 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import { formatAddress } from '../config/address.ts';
-import type { ClusterSnapshot, EndpointAddress, HealthCheckPolicy, MeshSnapshot } from '../config/snapshot.ts';
+import type {
+  ClusterSnapshot,
+  EndpointAddress,
+  HealthCheckPolicy,
+  MeshSnapshot,
+  TlsOrigination,
+} from '../config/snapshot.ts';
 import type { HealthCells } from '../stats/health-cells.ts';
 
 /** Asks one endpoint; resolves with '' when it is well, and with what was wrong otherwise. Ends within the timeout. */
-export type Probe = (address: EndpointAddress, check: HealthCheckPolicy) => Promise<string>;
+export type Probe = (address: EndpointAddress, check: HealthCheckPolicy, tls: TlsOrigination | null) => Promise<string>;
 
 export interface HealthCheckerOptions {
   readonly clock: Clock;
@@ -34,6 +40,7 @@ interface Checked {
   readonly place: number;
   address: EndpointAddress;
   policy: HealthCheckPolicy;
+  tls: TlsOrigination | null;
   healthy: boolean;
   /** Results in a row that speak against `healthy`. */
   against: number;
@@ -87,10 +94,12 @@ export class HealthChecker {
       const name = formatAddress(address);
       const known = before.get(`${cluster.name}\n${name}`);
       const dueAtMs = this.options.clock.nowMs() + this.options.random() * policy.intervalMs * JITTER;
-      const fresh = { cluster: cluster.name, name, place, address, policy, healthy: true, against: 0, dueAtMs };
+      const { tls } = cluster;
+      const fresh = { cluster: cluster.name, name, place, address, policy, tls, healthy: true, against: 0, dueAtMs };
       const checked = known !== undefined && known.place === place ? known : { ...fresh, busy: false };
       checked.policy = policy;
       checked.address = address;
+      checked.tls = tls;
       this.endpoints.set(`${cluster.name}\n${name}`, checked);
     }
   }
@@ -101,7 +110,7 @@ export class HealthChecker {
     this.running++;
     let problem = '';
     try {
-      problem = await probe(checked.address, checked.policy);
+      problem = await probe(checked.address, checked.policy, checked.tls);
     } catch (error) {
       problem = (error as Error).message;
     }

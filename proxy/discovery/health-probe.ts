@@ -1,6 +1,4 @@
-/** Asks one endpoint how it is, by gRPC, HTTP or a mere connection. */
-import { request as httpRequest } from 'node:http';
-import { connect as connectHttp2 } from 'node:http2';
+/** Asks one endpoint how it is, by gRPC, HTTP or a mere connection. Node's clients are loaded with the first check. */
 import { connect, type Socket } from 'node:net';
 import { formatAddress } from '../config/address.ts';
 import type { EndpointAddress, HealthCheckPolicy } from '../config/snapshot.ts';
@@ -11,7 +9,12 @@ const MAX_ANSWER_BYTES = 10 * 1024;
 const SERVING = Buffer.from([0, 0, 0, 0, 2, 0x08, 0x01]);
 
 /** Resolves with '' when the endpoint is well, otherwise with what was wrong; within the policy's timeout. */
-export function probeHealth(address: EndpointAddress, check: HealthCheckPolicy): Promise<string> {
+export function probeHealth(
+  address: EndpointAddress,
+  check: HealthCheckPolicy,
+  open: OpenConnection = openPlain,
+): Promise<string> {
+  const authority = address.kind === 'unix' ? 'localhost' : formatAddress(address);
   return new Promise((resolve) => {
     let stop = (): void => {};
     const timer = setTimeout(() => done('no answer in time'), check.timeoutMs);
@@ -20,35 +23,39 @@ export function probeHealth(address: EndpointAddress, check: HealthCheckPolicy):
       resolve(problem);
       stop();
     };
-    if (check.kind === 'tcp') stop = probeTcp(address, done);
-    else if (check.kind === 'http') stop = probeHttp(address, check, done);
-    else stop = probeGrpc(address, check, done);
+    if (check.kind === 'tcp') stop = probeTcp(() => open(address, ''), done);
+    else if (check.kind === 'http') stop = probeHttp(() => open(address, 'http/1.1'), authority, check, done);
+    else stop = probeGrpc(() => open(address, 'h2'), authority, check, done);
   });
 }
 
+/** A connection to an endpoint on which the protocol (of ALPN, '' for any) can be spoken at once. */
+export type OpenConnection = (address: EndpointAddress, protocol: string) => Socket;
+
 type Done = (problem: string) => void;
 
-function probeTcp(address: EndpointAddress, done: Done): () => void {
-  const socket = open(address);
-  socket.once('connect', () => done(''));
+function probeTcp(open: () => Socket, done: Done): () => void {
+  const socket = open();
+  socket.once('encrypted' in socket ? 'secureConnect' : 'connect', () => done(''));
   socket.on('error', (error) => done(error.message));
   return () => socket.destroy();
 }
 
-function probeHttp(address: EndpointAddress, check: HealthCheckPolicy, done: Done): () => void {
-  const to = address.kind === 'unix' ? { socketPath: address.path } : { host: address.host, port: address.port };
-  const request = httpRequest({ ...to, path: check.path, agent: false }, (response) => {
-    const status = response.statusCode ?? 0;
-    done(status >= 200 && status < 300 ? '' : `HTTP status ${status}`);
-  });
+function probeHttp(open: () => Socket, authority: string, check: HealthCheckPolicy, done: Done): () => void {
+  const headers = { host: authority };
+  const request = process
+    .getBuiltinModule('node:http')
+    .request({ path: check.path, headers, createConnection: open }, (response) => {
+      const status = response.statusCode ?? 0;
+      done(status >= 200 && status < 300 ? '' : `HTTP status ${status}`);
+    });
   request.on('error', (error) => done(error.message));
   request.end();
   return () => request.destroy();
 }
 
-function probeGrpc(address: EndpointAddress, check: HealthCheckPolicy, done: Done): () => void {
-  const authority = address.kind === 'unix' ? 'localhost' : formatAddress(address);
-  const session = connectHttp2(`http://${authority}`, { createConnection: () => open(address) });
+function probeGrpc(open: () => Socket, authority: string, check: HealthCheckPolicy, done: Done): () => void {
+  const session = process.getBuiltinModule('node:http2').connect(`http://${authority}`, { createConnection: open });
   session.on('error', (error) => done(error.message));
   const stream = session.request({
     ':method': 'POST',
@@ -92,6 +99,6 @@ function varint(value: number): Buffer {
   return Buffer.from(bytes);
 }
 
-function open(address: EndpointAddress): Socket {
+function openPlain(address: EndpointAddress): Socket {
   return address.kind === 'unix' ? connect(address.path) : connect({ host: address.host, port: address.port });
 }

@@ -4,6 +4,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
+import { TestAuthority } from '../support/certificates.ts';
 import { GrpcCaller, servedBy } from '../support/grpc-caller.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { answers, hangs, predictResponse, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
@@ -164,6 +165,38 @@ t.test('health checks take endpoints out and, when none is left, refuse at once'
   test.equal(servedBy(await caller.predict('credit')), 'e0');
   const metrics = await proxy.metrics();
   test.ok(metrics.sum('understudy_health_checks_total', { result: 'failed' }) >= 4);
+});
+
+t.test('endpoints that speak TLS are checked over TLS, and one with the wrong name is not well', async (test) => {
+  const authority = new TestAuthority();
+  const caFile = `${test.testdir()}/ca.pem`;
+  writeFileSync(caFile, authority.cert);
+  const start = async (name: string, certified: string) => {
+    const { cert, key } = authority.issue({ names: [certified] });
+    const upstream = await ScriptedUpstream.start(test, name, { tls: { cert, key } });
+    upstream.script = async (call) => {
+      const body = await call.body;
+      const isCheck = call.headers[':path'] === '/grpc.health.v1.Health/Check';
+      call.answer(isCheck ? Buffer.from([8, 1]) : predictResponse(name, body));
+    };
+    return upstream;
+  };
+  const [good, wrong] = await Promise.all([start('good', '127.0.0.1'), start('wrong', 'else.example')]);
+  const cluster = {
+    name: 'credit@1',
+    model: 'credit',
+    endpoints: [good.address, wrong.address],
+    tls: { caFile },
+    healthCheck: { kind: 'grpc', interval: '60ms', unhealthyAfter: 1 },
+  };
+  const document = { clusters: [cluster], models: [{ name: 'credit', split: [{ cluster: 'credit@1' }] }] };
+  const proxy = await ProxyProgram.start(test, { ready: false, document });
+  await proxy.until(() => proxy.address !== '' && proxy.adminUrl !== '', 'its addresses');
+  await untilState(proxy, wrong.address, 'unhealthy');
+  await untilState(proxy, good.address, 'healthy');
+  const caller = GrpcCaller.to(test, proxy.address);
+  for (let i = 0; i < 5; i++) test.equal(servedBy(await caller.predict('credit')), 'good');
+  test.ok((await proxy.metrics()).sum('understudy_health_checks_total', { result: 'passed' }) > 0);
 });
 
 t.test(
