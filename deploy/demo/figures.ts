@@ -1,6 +1,7 @@
 /**
  * The figures of one run, as `--json` prints them.
  */
+import type { DegradationFigures } from './degradation-act.ts';
 import type { FailoverReport } from './failover-watch.ts';
 import type { SidecarView } from './sidecar-admin.ts';
 import type { Tally } from './tally.ts';
@@ -19,10 +20,20 @@ export interface RunFigures {
     readonly byCohort: Readonly<Record<string, { readonly pairs: number; readonly agreement: number | null }>>;
   };
   readonly kill: { readonly failed: number; readonly fallbackMs: number | null; readonly recoveredMs: number | null };
+  /** Of runs that are long enough for the second act. */
+  readonly degradation?: DegradationFigures;
+  /** The sidecar's verdicts on the shadow by cohort, of the same runs. */
+  readonly verdicts?: SidecarView['verdicts'];
 }
 
-/** Gathers the figures of a run that took `elapsedMs`. */
-export function figuresOf(tally: Tally, elapsedMs: number, sidecar: SidecarView, failover: FailoverReport): RunFigures {
+/** Gathers the figures of a run that took `elapsedMs`; `degradation` is null where the second act was not played. */
+export function figuresOf(
+  tally: Tally,
+  elapsedMs: number,
+  sidecar: SidecarView,
+  failover: FailoverReport,
+  degradation: DegradationFigures | null = null,
+): RunFigures {
   const { p50Ms, p99Ms } = tally.summary(elapsedMs);
   const { pairs, dropped, agreement } = sidecar.shadow;
   const byCohort = sidecar.cohorts.map((cohort) => [
@@ -41,6 +52,7 @@ export function figuresOf(tally: Tally, elapsedMs: number, sidecar: SidecarView,
       fallbackMs: rounded(failover.fallbackMs),
       recoveredMs: rounded(failover.recoveredMs),
     },
+    ...(degradation === null ? {} : { degradation, verdicts: sidecar.verdicts }),
   };
 }
 

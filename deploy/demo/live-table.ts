@@ -30,6 +30,7 @@ export interface LiveView {
   };
   readonly cohorts: readonly CohortView[];
   readonly breakers: readonly { readonly name: string; readonly state: string }[];
+  readonly degradation: { readonly state: string; readonly primaryPercent: number } | null;
   readonly adminUrl: string;
 }
 
@@ -71,6 +72,11 @@ export function renderLive(view: LiveView, colour: boolean): string[] {
   lines.push('', paint(1, label('breaker')));
   for (const { name, state } of view.breakers) {
     lines.push(`  ${name.padEnd(LABEL_WIDTH - 2)}${paint(state === 'closed' ? 32 : 33, state)}`);
+  }
+  if (view.degradation !== null) {
+    const { state, primaryPercent } = view.degradation;
+    const text = `${state}, the primary gets ${primaryPercent} % of the calls`;
+    lines.push('', `${paint(1, label('degradation'))}${paint(state === 'normal' ? 32 : 33, text)}`);
   }
   return lines;
 }

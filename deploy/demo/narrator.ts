@@ -63,6 +63,12 @@ export class Narrator {
     const answered = [...tally.answeredBy].map(([name, count]) => `${count} by ${name}`).join(', ');
     this.tell(`${tally.requests} calls: ${answered}; ${tally.failed} failed.`);
     for (const [reason, count] of tally.failures) this.tell(`  ${count} failed with ${reason}`);
+    for (const [cohort, { harm, pairs }] of Object.entries(sidecar.verdicts)) {
+      if (harm)
+        this.tell(
+          `The sidecar finds that ${this.#shadow} harms ${cohort} applicants, on the evidence of ${pairs} pairs.`,
+        );
+    }
     const lowest = [...sidecar.cohorts].sort((a, b) => a.agreement - b.agreement)[0];
     if (lowest === undefined) return;
     const { pairs, agreement } = sidecar.shadow;

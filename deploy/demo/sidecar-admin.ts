@@ -11,23 +11,54 @@ export interface SidecarView {
   /** In the order of EMPLOYMENT; cohorts without pairs are left out. */
   readonly cohorts: readonly CohortView[];
   readonly breakers: readonly { readonly name: string; readonly state: string }[];
+  /** What the sidecar says of the model's degradation; null without the policy. */
+  readonly degradation: DegradationView | null;
+  /** Its verdicts on the shadow, by cohort. */
+  readonly verdicts: Readonly<Record<string, CohortVerdict>>;
+}
+
+export interface DegradationView {
+  readonly state: string;
+  readonly reason: string;
+  readonly primaryPercent: number;
+  readonly entered: number;
+  /** Steps passed on the way back, percent. */
+  readonly ladder: readonly number[];
+}
+
+/** `pairs` is the evidence it rests on. */
+export interface CohortVerdict {
+  readonly harm: boolean;
+  readonly pairs: number;
 }
 
 export const EMPTY_VIEW: SidecarView = {
   shadow: { pairs: 0, dropped: 0, agreement: Number.NaN },
   cohorts: [],
   breakers: [],
+  degradation: null,
+  verdicts: {},
 };
 
 /** The parts of the answer that are read; all of them may be missing before traffic has come. */
 interface ModelsAnswer {
   readonly models?: readonly {
     readonly name: string;
+    readonly degradation?: DegradationView | null;
     readonly shadows?: readonly {
       readonly pairs?: number;
       readonly dropped?: number | Readonly<Record<string, number>>;
       readonly agreement?: number | null;
-      readonly cohorts?: Readonly<Record<string, { readonly pairs: number; readonly agreement: number | null }>>;
+      readonly cohorts?: Readonly<
+        Record<
+          string,
+          {
+            readonly pairs: number;
+            readonly agreement: number | null;
+            readonly evidence?: { readonly harm: boolean; readonly pairs: number };
+          }
+        >
+      >;
     }[];
   }[];
   readonly clusters?: readonly { readonly name: string; readonly breaker?: { readonly state: string } }[];
@@ -55,7 +86,11 @@ export async function isSidecarReady(adminUrl: string): Promise<boolean> {
 
 /** Picks `model`'s shadow and every breaker out of an answer. */
 export function viewOf(answer: ModelsAnswer, model: string): SidecarView {
-  const shadow = answer.models?.find(({ name }) => name === model)?.shadows?.[0];
+  const found = answer.models?.find(({ name }) => name === model);
+  const shadow = found?.shadows?.[0];
+  const verdicts = Object.entries(shadow?.cohorts ?? {}).flatMap(([name, { evidence }]) =>
+    evidence === undefined ? [] : [[name, { harm: evidence.harm, pairs: evidence.pairs }] as const],
+  );
   const cohorts = Object.entries(shadow?.cohorts ?? {}).map(([name, { pairs, agreement }]) => ({
     name,
     pairs,
@@ -70,6 +105,8 @@ export function viewOf(answer: ModelsAnswer, model: string): SidecarView {
     },
     cohorts: cohorts.filter(({ pairs }) => pairs > 0).sort((a, b) => place(a.name) - place(b.name)),
     breakers: (answer.clusters ?? []).map(({ name, breaker }) => ({ name, state: breaker?.state ?? 'none' })),
+    degradation: found?.degradation ?? null,
+    verdicts: Object.fromEntries(verdicts),
   };
 }
 

@@ -49,8 +49,11 @@ export class Stage {
     this.#events = events;
   }
 
-  /** Starts both programs and resolves once the sidecar is ready for traffic. Rejects if that takes a minute. */
-  async set(): Promise<void> {
+  /**
+   * Starts both programs and resolves once the sidecar is ready for traffic. Rejects if that takes a minute.
+   * `degradation` is the model's degradation policy; null for none.
+   */
+  async set(degradation: object | null): Promise<void> {
     const primarySocket = join(this.folder, 'primary.sock');
     const fallbackSocket = join(this.folder, 'fallback.sock');
     this.#worker = this.#start('worker', 'inference-worker/main.ts', this.#onWorkerEvent.bind(this), {}, [
@@ -64,10 +67,7 @@ export class Stage {
       UNDERSTUDY_ADMIN_LISTEN: '127.0.0.1:0',
       UNDERSTUDY_OUTBOUND_WORKER_ADDRESS: `unix:${primarySocket}`,
       UNDERSTUDY_OUTBOUND_FALLBACK_WORKER_ADDRESS: `unix:${fallbackSocket}`,
-      UNDERSTUDY_MODEL_CREDIT_RISK_PRIMARY: 'credit-risk@1',
-      UNDERSTUDY_MODEL_CREDIT_RISK_SHADOW: 'credit-risk@2 100%',
-      UNDERSTUDY_MODEL_CREDIT_RISK_FALLBACK: 'credit-risk-lite',
-      UNDERSTUDY_MODEL_CREDIT_RISK_COHORT: `header:${COHORT_HEADER}`,
+      ...modelSettings(degradation),
     });
     const deadlineMs = performance.now() + READY_WITHIN_MS;
     while (!(await this.#isReady())) {
@@ -140,4 +140,25 @@ export class Stage {
     if (role === 'outbound') this.address = address ?? '';
     if (role === 'admin') this.adminUrl = `http://${address}`;
   }
+}
+
+/** The model's policy: in the environment as long as that can say it all, else in a document. */
+function modelSettings(degradation: object | null): Record<string, string> {
+  if (degradation === null) {
+    return {
+      UNDERSTUDY_MODEL_CREDIT_RISK_PRIMARY: 'credit-risk@1',
+      UNDERSTUDY_MODEL_CREDIT_RISK_SHADOW: 'credit-risk@2 100%',
+      UNDERSTUDY_MODEL_CREDIT_RISK_FALLBACK: 'credit-risk-lite',
+      UNDERSTUDY_MODEL_CREDIT_RISK_COHORT: `header:${COHORT_HEADER}`,
+    };
+  }
+  const model = {
+    name: 'credit-risk',
+    split: [{ model: 'credit-risk@1' }],
+    shadows: [{ model: 'credit-risk@2' }],
+    fallback: [{ model: 'credit-risk-lite' }],
+    cohort: { header: COHORT_HEADER },
+    degradation,
+  };
+  return { UNDERSTUDY_CONFIG: JSON.stringify({ models: [model] }) };
 }

@@ -1,10 +1,11 @@
 /**
- * The play in one act: steady traffic, a shadow that errs about one cohort, the primary killed, the understudy on stage,
- * the primary back.
+ * The play: steady traffic, a shadow that errs about one cohort, the primary killed, the understudy on stage, the primary
+ * back; and, in longer runs, the primary slowed down, degraded, and back by the ladder.
  *
  * Owns the course of events and the figures told at the end; processes belong to `Stage`, calls to `DemoClient`.
  */
 import { DemoClient } from './client.ts';
+import { DEMO_DEGRADATION, DegradationAct } from './degradation-act.ts';
 import { FailoverWatch } from './failover-watch.ts';
 import { figuresOf, type RunFigures } from './figures.ts';
 import { LiveTable, type LiveView, type Screen } from './live-table.ts';
@@ -36,6 +37,12 @@ const RECOVERY_GRACE_MS = 15_000;
 /** Comparison runs behind the traffic; the last figures are read when they stand still, or after this. */
 const SETTLE_WITHIN_MS = 3000;
 
+/** Runs from this length on have the second act, which begins at this time at the earliest. */
+const SECOND_ACT_FROM_SECONDS = 30;
+const SECOND_ACT_AT_MS = 16_000;
+/** Time between the acts. */
+const PEACE_MS = 3000;
+
 /** How far the play is: nobody killed, nobody answering yet, the understudy on stage, the primary back. */
 type Phase = 'steady' | 'killed' | 'fallback' | 'recovered';
 
@@ -46,10 +53,13 @@ export class Story {
   readonly #narrator: Narrator;
   readonly #tally = new Tally();
   readonly #watch = new FailoverWatch(PRIMARY);
+  readonly #act: DegradationAct;
+  readonly #hasSecondAct: boolean;
   #sidecar: SidecarView = EMPTY_VIEW;
   #startedAtMs = 0;
   #drawnAtMs = 0;
   #elapsedMs = 0;
+  #recoveredAtMs = 0;
   #phase: Phase = 'steady';
   /** Calls that end after the play has ended are nobody's. */
   #isPlaying = false;
@@ -66,6 +76,14 @@ export class Story {
     this.#stopped = new Promise((resolve) => {
       this.#stop = resolve;
     });
+    const { seconds } = options;
+    this.#hasSecondAct = seconds === null || seconds >= SECOND_ACT_FROM_SECONDS;
+    this.#act = new DegradationAct(
+      PRIMARY,
+      () => this.#stage.primaryPid,
+      this.#tally,
+      (text) => this.#narrator.tell(text),
+    );
     this.#stage = new Stage({
       onPrimaryGroup: (change) => {
         if (this.#isPlaying) this.#narrator.groupChanged(change);
@@ -88,11 +106,16 @@ export class Story {
   async play(): Promise<RunFigures> {
     try {
       this.#table.announce('Starting a worker with two isolation groups, and a sidecar ...');
-      const isSet = await Promise.race([this.#stage.set().then(() => true), this.#stopped.then(() => false)]);
+      const isSet = await Promise.race([
+        this.#stage.set(this.#hasSecondAct ? DEMO_DEGRADATION : null).then(() => true),
+        this.#stopped.then(() => false),
+      ]);
       if (isSet) await this.#perform();
       if (this.#collapse !== null) throw new Error(this.#collapse);
-      return figuresOf(this.#tally, this.#elapsedMs, this.#sidecar, this.#watch.report());
+      const degradation = this.#hasSecondAct ? this.#act.figures() : null;
+      return figuresOf(this.#tally, this.#elapsedMs, this.#sidecar, this.#watch.report(), degradation);
     } finally {
+      this.#act.stop();
       await this.#stage.clear();
     }
   }
@@ -127,6 +150,7 @@ export class Story {
     await this.#untilTheEnd();
     clearInterval(kill);
     clearInterval(redraw);
+    this.#act.stop();
     this.#elapsedMs = performance.now() - this.#startedAtMs;
   }
 
@@ -135,10 +159,14 @@ export class Story {
     if (seconds === null) return this.#stopped;
     await Promise.race([delay(seconds * 1000), this.#stopped]);
     const graceUntilMs = performance.now() + RECOVERY_GRACE_MS;
-    while (this.#phase !== 'steady' && this.#phase !== 'recovered' && performance.now() < graceUntilMs) {
+    while (this.#isInTheMiddle() && performance.now() < graceUntilMs) {
       const isStopped = await Promise.race([delay(POLL_MS).then(() => false), this.#stopped.then(() => true)]);
       if (isStopped) return;
     }
+  }
+
+  #isInTheMiddle(): boolean {
+    return (this.#phase !== 'steady' && this.#phase !== 'recovered') || this.#act.isOn;
   }
 
   #onOutcome(outcome: CallOutcome): void {
@@ -152,6 +180,7 @@ export class Story {
     }
     if (this.#phase !== 'recovered' && recoveredMs !== null) {
       this.#phase = 'recovered';
+      this.#recoveredAtMs = performance.now();
       this.#narrator.recovered(recoveredMs, failed);
       if (this.#options.seconds === null) this.#narrator.tell('The traffic goes on until Ctrl-C.');
     }
@@ -178,8 +207,19 @@ export class Story {
     await this.#readSidecar();
     this.#isRefreshing = false;
     if (!this.#isPlaying) return;
+    this.#act.follow(this.#sidecar.degradation, performance.now());
+    this.#beginSecondActIfDue();
     this.#narrator.breakersChanged(before, this.#sidecar);
     if (performance.now() - this.#drawnAtMs > REDRAW_MS - POLL_MS / 2) this.#table.draw(this.#view());
+  }
+
+  /** After the first act, with a moment of peace between the two. */
+  #beginSecondActIfDue(): void {
+    const nowMs = performance.now();
+    if (!this.#hasSecondAct || this.#act.scene !== 'waiting' || this.#phase !== 'recovered') return;
+    if (this.#sidecar.degradation?.state !== 'normal') this.#recoveredAtMs = nowMs;
+    if (nowMs - this.#startedAtMs < SECOND_ACT_AT_MS || nowMs - this.#recoveredAtMs < PEACE_MS) return;
+    this.#act.begin(nowMs);
   }
 
   async #readSidecar(): Promise<void> {
@@ -219,6 +259,7 @@ export class Story {
       shadow: { name: SHADOW, ...this.#sidecar.shadow },
       cohorts: this.#sidecar.cohorts,
       breakers: this.#sidecar.breakers,
+      degradation: this.#sidecar.degradation,
       adminUrl: this.#stage.adminUrl,
     };
   }

@@ -7,7 +7,7 @@ import { GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts'
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { answers, answersAfter, hangs, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
-const OPEN_MS = 300;
+const OPEN_MS = 600;
 
 const primary = await ScriptedUpstream.start(t, 'primary', { forget: true });
 const lite = await ScriptedUpstream.start(t, 'lite', { forget: true });

@@ -14,6 +14,8 @@ const VIEW = {
     { name: 'freelancer', pairs: 50, agreement: 0.5 },
   ],
   breakers: [{ name: 'credit-risk@1', state: 'closed' }],
+  degradation: { state: 'normal', reason: 'step_passed', primaryPercent: 100, entered: 1, ladder: [10, 100] },
+  verdicts: { salaried: { harm: false, pairs: 150 }, freelancer: { harm: true, pairs: 50 } },
 };
 
 function tallyOf(...answerers: string[]): Tally {
@@ -42,6 +44,14 @@ t.test('the figures have the agreed names and at most three decimals', async (t)
   t.same(Object.keys(figures), ['requests', 'failed', 'p50Ms', 'p99Ms', 'answeredBy', 'shadow', 'kill']);
 });
 
+t.test('a run with the second act also has the degradation and the verdicts', async (t) => {
+  const degradation = { entered: 1, ladder: [10, 30, 60, 100], failed: 0 };
+  const figures = figuresOf(tallyOf('credit-risk@1'), 1000, VIEW, new FailoverWatch('m@1').report(), degradation);
+  t.same(Object.keys(figures).slice(-3), ['kill', 'degradation', 'verdicts']);
+  t.same(figures.degradation, degradation);
+  t.same(figures.verdicts, { salaried: { harm: false, pairs: 150 }, freelancer: { harm: true, pairs: 50 } });
+});
+
 t.test('what was never measured is null in JSON, not NaN', async (t) => {
   const figures = figuresOf(new Tally(), 0, EMPTY_VIEW, new FailoverWatch('m@1').report());
   t.same(JSON.parse(JSON.stringify(figures)), figures);
@@ -57,6 +67,8 @@ t.test('the ending names the cohort that stands out and every failure', async (t
   narrator.ending(tally, VIEW);
   t.match(text, /2 calls: 1 by credit-risk@1; 1 failed/);
   t.match(text, /1 failed with UNAVAILABLE/);
+  t.match(text, /credit-risk@2 harms freelancer applicants, on the evidence of 50 pairs/);
+  t.notMatch(text, /harms salaried/);
   t.match(text, /95\.1 % of 200 pairs, but for freelancer applicants in 50\.0 %/);
 });
 

@@ -23,6 +23,7 @@ const VIEW: LiveView = {
     { name: 'credit-risk@1', state: 'open' },
     { name: 'credit-risk@2', state: 'closed' },
   ],
+  degradation: null,
   adminUrl: 'http://127.0.0.1:15000',
 };
 
@@ -123,4 +124,10 @@ t.test('elsewhere a plain line appears every few seconds', async (t) => {
   for (let elapsedMs = 0; elapsedMs < 10_000; elapsedMs += 250) table.draw({ ...VIEW, elapsedMs });
   t.equal(screen.written.trimEnd().split('\n').length, 4);
   t.notOk(screen.written.includes('\u001b'));
+});
+
+t.test('a model with a degradation policy has a line that says who gets its calls', async (t) => {
+  const text = renderLive({ ...VIEW, degradation: { state: 'returning', primaryPercent: 30 } }, false).join('\n');
+  t.match(text, /degradation +returning, the primary gets 30 % of the calls/);
+  t.notMatch(renderLive(VIEW, false).join('\n'), /degradation/);
 });
