@@ -11,7 +11,6 @@
  * folder that is closed to others; in a pod it has a user of its own.
  */
 import { type ChildProcess, spawnSync } from 'node:child_process';
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -80,15 +79,9 @@ class Trial {
   readonly models = new ModelFolder();
   readonly applications: Application[] = [];
   readonly faults: string[] = [];
-  readonly #namespaceFiles: string;
-  readonly #etcExisted: boolean;
 
   constructor() {
-    // `ip netns exec` shows a namespace its own /etc/hosts when there is one at this place.
-    this.#namespaceFiles = `/etc/netns/${this.lab.pod.name}`;
-    this.#etcExisted = mkdirSync('/etc/netns', { recursive: true }) === undefined;
-    mkdirSync(this.#namespaceFiles);
-    writeFileSync(`${this.#namespaceFiles}/hosts`, `127.0.0.1 localhost\n::1 localhost\n${PEER_V4} ${NAME}\n`);
+    this.lab.pod.setHosts({ [NAME]: PEER_V4 });
   }
 
   async play(): Promise<void> {
@@ -167,8 +160,6 @@ class Trial {
   /** The part of `close` that works while the process goes down; the lab does its own. */
   removeFiles(): void {
     this.models.remove();
-    rmSync(this.#namespaceFiles, { recursive: true, force: true });
-    if (!this.#etcExisted) rmSync('/etc/netns', { recursive: true, force: true });
   }
 
   #start(label: string, mode: 'fresh' | 'steady'): Application {

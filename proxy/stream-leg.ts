@@ -16,7 +16,6 @@ import { WireError } from '../proto/tensor/wire-error.ts';
 import type { MeshCluster } from './mesh.ts';
 import type { ModelStream } from './model-stream.ts';
 import type { StreamMessage } from './stream-message.ts';
-import { Served } from './upstream/balancer.ts';
 import { Unavailable, Waiter } from './upstream/wait-queue.ts';
 
 /** A stream that the upstream refused unprocessed is opened again this often. */
@@ -117,7 +116,6 @@ export class StreamLeg extends Waiter implements StreamHandler {
       return;
     }
     this.ended = true;
-    this.cluster.quit(this, Served.OK);
     this.credit();
     if (!this.stream.localEnded && !this.stream.endQueued) this.stream.sendEnd();
   }
@@ -125,7 +123,6 @@ export class StreamLeg extends Waiter implements StreamHandler {
   /** Lets go of the upstream; nothing more is heard. */
   end(): void {
     this.ended = true;
-    this.cluster.quit(this, Served.OK);
     if (this.waitingIn !== null) this.waitingIn.forget(this);
     if (this.stream !== null && !this.stream.closed) this.stream.reset(ErrorCode.CANCEL);
   }

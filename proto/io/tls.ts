@@ -209,8 +209,12 @@ export function openTlsSocket(
 ): ByteSocket {
   const io = new ByteSocket(reader);
   const socket = nodeTls().connect({
-    ...tlsClientOptions(address, role),
+    ...targetOf(address),
+    ...(serverNameOf(address, role) !== '' && { servername: serverNameOf(address, role) }),
+    secureContext: role.context,
     ALPNProtocols: [protocol],
+    rejectUnauthorized: true,
+    checkServerIdentity: (host: string, certificate: PeerCertificate) => judgeServer(role, host, certificate),
     allowHalfOpen: true,
     onread: sharedReadOptions(io.onRead),
   } as unknown as ConnectionOptions);
@@ -237,17 +241,6 @@ export function openTlsSocket(
   });
   socket.once('close', () => settle(tlsResultOf(io.failure ?? failure)));
   return io;
-}
-
-/** What node:tls needs to connect in a role: where to, what to send as SNI, whom to expect. */
-export function tlsClientOptions(address: ConnectAddress, role: TlsClientRole): ConnectionOptions {
-  return {
-    ...targetOf(address),
-    ...(serverNameOf(address, role) !== '' && { servername: serverNameOf(address, role) }),
-    secureContext: role.context,
-    rejectUnauthorized: true,
-    checkServerIdentity: (host: string, certificate: PeerCertificate) => judgeServer(role, host, certificate),
-  };
 }
 
 function targetOf(address: ConnectAddress): object {

@@ -11,8 +11,6 @@ export interface ModelsViewInput {
   readonly breakerOf: (cluster: ClusterSnapshot) => BreakerDescription;
   /** Null for a model that is never degraded. */
   readonly degradationOf: (model: string) => unknown;
-  /** Addresses and states. */
-  readonly endpointsOf: (cluster: ClusterSnapshot) => readonly unknown[];
   readonly comparisons: readonly ComparisonFigures[];
 }
 
@@ -27,7 +25,6 @@ export function modelsView(input: ModelsViewInput): unknown {
       model: cluster.model,
       version: cluster.version,
       breaker: input.breakerOf(cluster),
-      endpoints: input.endpointsOf(cluster),
       ...summariseCluster(input.sums, cluster.statsBase),
     })),
   };

@@ -18,11 +18,12 @@ import { ProblemList } from './problem.ts';
 import { PROCESS_FIELDS, type ProcessSettings } from './process-fields.ts';
 import { checkRoutes } from './route-check.ts';
 import type { ClusterSnapshot, MeshSnapshot, ModelSnapshot } from './snapshot.ts';
-import { checkUpstream, combineUpstream } from './upstream-levels.ts';
 
 /** The cluster of models that no entry names, and that of traffic that is no model call. */
 export const OTHER_MODELS_CLUSTER = '@worker';
 export const PASSTHROUGH_CLUSTER = '@passthrough';
+/** Stands in the metrics for all destinations that connections were redirected from. */
+export const ORIGINAL_DESTINATION_CLUSTER = '@original';
 
 /** The document of a process that has none. */
 export const EMPTY_DOCUMENT: ConfigDocument = readNode(DOCUMENT_SCHEMA, new Map(), '', new ProblemList());
@@ -41,7 +42,6 @@ export function compileMesh(
   const { settings } = environment;
   const addresses = roleAddresses(settings);
   checkPolicy(combinePolicy(document.defaults, null, true), 'defaults', problems);
-  checkUpstream(combineUpstream(document.defaults, null, true), 'defaults', problems);
   const clusters = new ClusterSet(document.defaults, addresses.worker, problems);
   for (const [i, cluster] of document.clusters.entries()) clusters.declare(cluster, `clusters[${i}]`);
   const models: ModelDraft[] = [];
@@ -65,6 +65,7 @@ export function compileMesh(
       routes: routes.map(({ rest, cluster }) => ({ ...rest, cluster: indexOf(cluster) })),
       defaultModelCluster: otherModels ? indexOf(own) : passthroughCluster,
       passthroughCluster,
+      originalDestination: placeCluster(originalDestination(document), allocate),
       maxReplayBytesTotal: settings.outboundMaxReplayBytes,
     });
   } catch (error) {
@@ -124,16 +125,19 @@ function resolvePassthrough(
   return null;
 }
 
-function placeCluster(draft: ClusterDraft, allocate: Allocate): ClusterSnapshot {
-  const { name, model, version, endpoints, tls, policy, upstream } = draft;
+function originalDestination(document: ConfigDocument): Omit<ClusterDraft, 'path' | 'declared'> {
+  const policy = combinePolicy(document.defaults, null, false);
+  return { name: ORIGINAL_DESTINATION_CLUSTER, model: '', version: '', endpoints: [], tls: null, policy };
+}
+
+function placeCluster(draft: Omit<ClusterDraft, 'path' | 'declared'>, allocate: Allocate): ClusterSnapshot {
+  const { name, model, version, endpoints, tls, policy } = draft;
   return {
     name,
     model,
     version,
     endpoints,
     tls,
-    endpointPlaces: [],
-    ...upstream,
     ...policy,
     statsBase: allocate('cluster', name, [name, draft.model, draft.version]),
     breakerIndex: allocate('breaker', name, [name]),

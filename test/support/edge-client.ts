@@ -3,7 +3,9 @@
  *
  *   fragments <host> <port>        HTTP/2 preface and SETTINGS, one byte at a time: {"frame":type of the first answer}
  *   steer <host:port> <text>       a call whose headers name another destination: {"said":...}
- *   storm <host> <port> <count>    connections opened, answered once and closed, 64 at a time: {"answered":n}
+ *   storm <hosts> <port> <count>   connections opened in turn to each of the hosts, answered once and closed, 64 at a
+ *                                  time: {"answered":n}
+ *   silence <host> <port>          says nothing until the other side closes: {"closedAfterMs":n}
  */
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -16,7 +18,8 @@ const [mode, first = '', second = '', third = ''] = process.argv.slice(2);
 
 if (mode === 'fragments') await fragments(first, Number(second));
 else if (mode === 'steer') await steer(first, second);
-else await storm(first, Number(second), Number(third));
+else if (mode === 'silence') await silence(first, Number(second));
+else await storm(first.split(','), Number(second), Number(third));
 
 async function fragments(host: string, port: number): Promise<void> {
   const socket = net.connect({ host, port, noDelay: true });
@@ -57,12 +60,21 @@ async function steer(target: string, elsewhere: string): Promise<void> {
   client.close();
 }
 
-async function storm(host: string, port: number, count: number): Promise<void> {
+async function silence(host: string, port: number): Promise<void> {
+  const beganMs = performance.now();
+  const socket = net.connect({ host, port });
+  socket.on('error', () => {});
+  socket.resume();
+  await new Promise((resolve) => socket.once('close', resolve));
+  console.log(JSON.stringify({ closedAfterMs: Math.round(performance.now() - beganMs) }));
+}
+
+async function storm(hosts: readonly string[], port: number, count: number): Promise<void> {
   let left = count;
   let answered = 0;
   const one = () =>
     new Promise<void>((resolve) => {
-      const socket = net.connect({ host, port });
+      const socket = net.connect({ host: hosts[left % hosts.length]!, port });
       socket.setTimeout(10_000, () => socket.destroy());
       socket.once('connect', () => socket.write('x'));
       socket.once('data', () => {

@@ -44,10 +44,13 @@ export class InterceptionLab {
   readonly pod: Namespace;
   readonly peer: Namespace;
 
-  constructor() {
+  /** `6` gives a network without any IPv4 address but loopback's. */
+  constructor(families: 'dual' | '6' = 'dual') {
     this.pod = this.lab.namespace('pod');
     this.peer = this.lab.namespace('peer');
-    this.lab.link(this.pod, [`${POD_V4}/24`, `${POD_V6}/64`], this.peer, [`${PEER_V4}/24`, `${PEER_V6}/64`]);
+    const wanted = (addresses: readonly string[]) => (families === '6' ? addresses.slice(1) : addresses);
+    const [pod, peer] = [wanted([`${POD_V4}/24`, `${POD_V6}/64`]), wanted([`${PEER_V4}/24`, `${PEER_V6}/64`])];
+    this.lab.link(this.pod, pod, this.peer, peer);
   }
 
   /** A lab with the stand-in proxy, the application's server and the peer's server listening. */

@@ -1,6 +1,6 @@
 /**
  * Somebody else's model server, made of grpc-js: answers Predict for any model with its own name in the output
- * `served_by`, and `/notes.Notes/Say`, which no schema of ours knows, with `name: text`. Run as a program:
+ * `served_by`, health checks with SERVING, and `/notes.Notes/Say`, which no schema of ours knows, with `name: text`. Run as a program:
  *
  *   node model-server.ts <name> <grpc address> [<port for bytes> [<port that speaks first>]]
  *
@@ -24,6 +24,10 @@ export const NOTES_SAY = {
   responseDeserialize: (bytes: Buffer) => bytes,
 } as const satisfies grpc.MethodDefinition<Buffer, Buffer>;
 
+/** grpc.health.v1 on its wire: HealthCheckResponse { status: SERVING }. */
+const HEALTH_CHECK = { ...NOTES_SAY, path: '/grpc.health.v1.Health/Check' };
+const SERVING = Buffer.from([1 << 3, 1]);
+
 if (process.argv[1] === import.meta.filename) await serve(process.argv.slice(2));
 
 async function serve([name = 'server', address = '', bytesPort, greetingPort]: readonly string[]): Promise<void> {
@@ -41,6 +45,14 @@ async function serve([name = 'server', address = '', bytesPort, greetingPort]: r
     {
       say(call: grpc.ServerUnaryCall<Buffer, Buffer>, respond: grpc.sendUnaryData<Buffer>) {
         respond(null, Buffer.from(`${name}: ${call.request}`));
+      },
+    },
+  );
+  server.addService(
+    { check: HEALTH_CHECK },
+    {
+      check(_call: grpc.ServerUnaryCall<Buffer, Buffer>, respond: grpc.sendUnaryData<Buffer>) {
+        respond(null, SERVING);
       },
     },
   );

@@ -7,10 +7,12 @@
  */
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 
 const PREFIX = 'us';
 const COMMAND_TIMEOUT_MS = 20_000;
+/** Where iproute2 looks for files that stand for those of /etc inside a namespace. */
+const NAMESPACE_FILES = '/etc/netns';
 
 /** Why namespaces cannot be used here, or false when they can. */
 export function namespacesUnavailable(...tools: readonly string[]): string | false {
@@ -42,10 +44,23 @@ export class Namespace {
     this.must('ip', 'link', 'set', 'lo', 'up');
   }
 
+  /** Gives names to addresses inside: `ip netns exec` shows a namespace its own /etc/hosts when there is one. */
+  setHosts(names: Readonly<Record<string, string>>): void {
+    const lines = Object.entries({ localhost: '127.0.0.1', ...names }).map(([name, address]) => `${address} ${name}\n`);
+    mkdirSync(`${NAMESPACE_FILES}/${this.name}`, { recursive: true });
+    writeFileSync(`${NAMESPACE_FILES}/${this.name}/hosts`, lines.join(''));
+  }
+
   /** Runs a command inside to its end. */
-  run(command: string, args: readonly string[], input = '', env: NodeJS.ProcessEnv = process.env): Output {
+  run(
+    command: string,
+    args: readonly string[],
+    input = '',
+    env: NodeJS.ProcessEnv = process.env,
+    timeoutMs = COMMAND_TIMEOUT_MS,
+  ): Output {
     const argv = ['netns', 'exec', this.name, command, ...args];
-    const result = spawnSync('ip', argv, { input, encoding: 'utf8', timeout: COMMAND_TIMEOUT_MS, env });
+    const result = spawnSync('ip', argv, { input, encoding: 'utf8', timeout: timeoutMs, env });
     return { status: result.status ?? -1, stdout: result.stdout ?? '', stderr: result.stderr ?? '' };
   }
 
@@ -102,6 +117,12 @@ export class Namespace {
     const pids = spawnSync('ip', ['netns', 'pids', this.name], { encoding: 'utf8' }).stdout ?? '';
     for (const pid of pids.split('\n').filter((line) => line !== '')) killQuietly(Number(pid));
     spawnSync('ip', ['netns', 'del', this.name]);
+    rmSync(`${NAMESPACE_FILES}/${this.name}`, { recursive: true, force: true });
+    try {
+      rmdirSync(NAMESPACE_FILES);
+    } catch {
+      // never made, or others have files there
+    }
   }
 }
 

@@ -11,9 +11,6 @@ const ANY: RouteSnapshot = {
   pathIsPrefix: true,
   methods: [],
   headers: [],
-  upgrade: 'websocket',
-  connect: false,
-  trustsInternal: false,
   cluster: 0,
 };
 
