@@ -3,7 +3,7 @@
  * The one command in front of everything. Plain JavaScript that Node 20 can run: it installs what is missing, then
  * starts the program asked for on the Node version this project pins (an optional dependency of package.json).
  *
- *   understudy demo | proxy | worker | config ... | intercept ... | test | bench ... | soak ... | check
+ *   understudy demo | proxy | worker | config ... | intercept ... | pairs ... | test | bench ... | soak ... | check
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, existsSync, constants as fsConstants, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -32,6 +32,7 @@ const PROGRAMS = {
   proxy: { file: 'proxy/main.ts', help: 'the sidecar proxy, configured by UNDERSTUDY_* variables' },
   worker: { file: 'inference-worker/main.ts', help: 'the inference worker; --help lists its flags' },
   config: { file: 'proxy/cli/main.ts', first: 'config', help: 'explain [--json] | check FILE' },
+  pairs: { file: 'proxy/cli/main.ts', first: 'pairs', help: 'export [--store FILE]: the pairs a proxy has kept' },
   intercept: { file: 'proxy/cli/main.ts', first: 'intercept', help: 'install | verify | remove | print' },
   injector: { file: 'deploy/injector/main.ts', help: 'the admission webhook that adds sidecars to pods' },
   try: { file: 'deploy/try-in-namespaces.ts', help: 'as root: watch an unmodified client being intercepted' },

@@ -11,11 +11,14 @@ import { systemClock } from '../base/clock.ts';
 import { type Logger, setLogFormat } from '../base/logger.ts';
 import { AdminServer, jsonAnswer, textAnswer } from './admin/admin-server.ts';
 import { modelsView } from './admin/models-view.ts';
+import { answerPairs } from './admin/pairs-route.ts';
 import { TransitionLog } from './admin/transition-log.ts';
+import { observeAnalysis } from './analysis-metrics.ts';
 import { formatAddress } from './config/address.ts';
 import type { AllocationKind } from './config/allocation.ts';
 import { roleAddresses, secondaryName } from './config/compile.ts';
 import type { EnvironmentVariables } from './config/env.ts';
+import type { ProcessSettings } from './config/process-fields.ts';
 import { describeConfiguration } from './config/redact.ts';
 import type { ClusterSnapshot, EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
 import { ConfigSource, type Configuration } from './config/source.ts';
@@ -94,8 +97,10 @@ export class App {
     this.analysis = new AnalysisClient({
       policies: comparisonPolicies(mesh),
       log,
+      store: pairStore(settings),
       onRestart: () => this.connectAnalysis(),
     });
+    observeAnalysis(this.exposition, this.analysis, () => this.source.current.mesh);
     this.tls = new TlsStore({ log, onChange: (material) => this.threads?.sendTls(material) });
     this.tls.follow(tlsFilesOf(settings, mesh));
     this.threads = new DataThreads({
@@ -209,6 +214,12 @@ export class App {
         path: '/models',
         help: 'models, weights, breakers, comparisons',
         handle: () => this.answerModels(),
+      },
+      {
+        method: 'GET',
+        path: '/pairs',
+        help: '?model=NAME&kind=divergent|sample&limit=N: pairs kept, as JSON lines',
+        handle: (query: URLSearchParams) => answerPairs(this.source.current.settings.pairStore, query),
       },
       { method: 'GET', path: '/config', help: 'what is running, secrets hidden', handle: () => this.answerConfig() },
       { method: 'GET', path: '/tls', help: 'certificates in force', handle: () => jsonAnswer(this.tls.describe()) },
@@ -354,30 +365,6 @@ export class App {
         }),
       ),
     );
-    this.exposition.observe('comparisonPairs', () => this.comparisonRows((figures) => figures.pairs));
-    this.exposition.observe('comparisonAgreement', () => this.comparisonRows((figures) => figures.agreement));
-    this.exposition.observe('comparisonDifference', () => this.comparisonRows((figures) => figures.maxAbsDifference));
-    this.exposition.observe('comparisonFaults', () =>
-      this.comparisonRows((figures) =>
-        Object.values(figures.faults).reduce<number>((sum, count) => sum + (count as number), 0),
-      ),
-    );
-  }
-
-  /** One row for each cohort of each comparison; rows without a value are left out. */
-  private comparisonRows(
-    read: (figures: ReturnType<AnalysisClient['figures']>[number]['byCohort'][string]) => number | null,
-  ) {
-    const rows: { labels: string[]; value: number }[] = [];
-    for (const figures of this.analysis.figures()) {
-      const cluster = this.source.current.mesh.clusters.find((candidate) => candidate.name === figures.shadow);
-      const version = cluster?.version ?? '';
-      for (const [cohort, cohortFigures] of Object.entries(figures.byCohort)) {
-        const value = read(cohortFigures);
-        if (value !== null) rows.push({ labels: [figures.model, figures.shadow, version, cohort], value });
-      }
-    }
-    return rows;
   }
 
   // ---- threads -------------------------------------------------------------------------------------------------
@@ -402,6 +389,10 @@ function placeOf(places: Map<string, number>, name: string, most: number, what: 
 }
 
 const BREAKER_STATES = ['closed', 'open', 'half_open', 'held_open', 'held_closed'] as const;
+
+function pairStore({ pairStore: path, pairStoreMaxPairs: maxPairs, pairStoreMaxSize: maxBytes }: ProcessSettings) {
+  return path === null ? null : { path, maxPairs, maxBytes };
+}
 
 function comparisonPolicies(mesh: MeshSnapshot): ComparisonPolicy[] {
   return mesh.models

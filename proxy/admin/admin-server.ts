@@ -7,13 +7,15 @@
  */
 import type { Http1Exchange, Http1Handler } from '../../proto/http1/exchange.ts';
 import { Http1Server } from '../../proto/http1/server.ts';
+import { ErrorCode } from '../../proto/http2/frames.ts';
 import { HeaderList } from '../../proto/http2/header-list.ts';
 import type { EndpointAddress } from '../config/snapshot.ts';
 
 export interface AdminAnswer {
   readonly status: number;
   readonly contentType: string;
-  readonly body: string;
+  /** Parts are asked for one by one, as fast as they are read. */
+  readonly body: string | AsyncIterable<string>;
 }
 
 export type AdminHandler = (query: URLSearchParams) => AdminAnswer | Promise<AdminAnswer>;
@@ -40,8 +42,8 @@ export class AdminServer {
     },
     onData: (exchange, _buffer, start, end) => exchange.consume(end - start),
     onTrailers: () => {},
-    onSent: () => {},
-    onReset: () => {},
+    onSent: wake,
+    onReset: wake,
   };
 
   constructor(routes: readonly AdminRoute[]) {
@@ -73,9 +75,14 @@ export class AdminServer {
       answer = jsonAnswer({ error: (error as Error).message }, 500);
     }
     if (exchange.dead) return;
-    const body = Buffer.from(answer.body);
-    exchange.sendHead(answerHead(answer, body.length), body.length === 0);
-    if (body.length > 0) exchange.sendData(body, 0, body.length, true);
+    if (typeof answer.body === 'string') {
+      const body = Buffer.from(answer.body);
+      exchange.sendHead(answerHead(answer, body.length), body.length === 0);
+      if (body.length > 0) exchange.sendData(body, 0, body.length, true);
+    } else {
+      exchange.sendHead(answerHead(answer, -1), false);
+      await sendParts(exchange, answer.body);
+    }
     if (!exchange.remoteEnded) exchange.reset(0);
   }
 
@@ -94,13 +101,41 @@ export class AdminServer {
   }
 }
 
+/** One part is under way at a time; the next is made when it has left. A part that fails cuts the answer short. */
+async function sendParts(exchange: Http1Exchange, parts: AsyncIterable<string>): Promise<void> {
+  try {
+    for await (const part of parts) {
+      if (exchange.dead) return;
+      const bytes = Buffer.from(part);
+      exchange.sendData(bytes, 0, bytes.length, false);
+      while (exchange.queuedBytes > 0 && !exchange.dead) {
+        await new Promise<void>((resolve) => {
+          exchange.context = resolve;
+        });
+      }
+    }
+    if (!exchange.dead) exchange.sendEnd();
+  } catch {
+    if (!exchange.dead) exchange.reset(ErrorCode.INTERNAL_ERROR);
+  }
+}
+
+/** Whoever waits for room looks again. */
+function wake(exchange: Http1Exchange): void {
+  const waiting = exchange.context;
+  exchange.context = null;
+  if (typeof waiting === 'function') waiting();
+}
+
+/** A length below 0 is not known yet. */
 function answerHead({ status, contentType }: AdminAnswer, length: number): HeaderList {
-  return HeaderList.of(
+  const fields: [string, string][] = [
     [':status', String(status)],
     ['content-type', contentType],
     ['cache-control', 'no-store'],
-    ['content-length', String(length)],
-  );
+  ];
+  if (length >= 0) fields.push(['content-length', String(length)]);
+  return HeaderList.of(...fields);
 }
 
 export function textAnswer(body: string, status = 200, contentType = 'text/plain; charset=utf-8'): AdminAnswer {

@@ -238,6 +238,33 @@ export const PROCESS_FIELDS = {
     reason: 'Share of the successful requests that are logged; failures and fallbacks are logged always.',
     reloadable: false,
   },
+  pairStore: {
+    environment: 'UNDERSTUDY_PAIR_STORE',
+    kind: 'text',
+    default: null,
+    unset: 'pairs are compared and not kept',
+    reason:
+      'File (SQLite) in which pairs of answers are kept with their requests: those that diverged and a uniform sample. Off, because requests may hold personal data; models[].comparison.redact names what is never written.',
+    reloadable: false,
+  },
+  pairStoreMaxPairs: {
+    environment: 'UNDERSTUDY_PAIR_STORE_MAX_PAIRS',
+    kind: 'integer',
+    default: '50000',
+    min: 10,
+    max: 10_000_000,
+    reason: 'Pairs kept, four fifths of them divergent ones, the latest. Tens of thousands show what one cohort sees.',
+    reloadable: false,
+  },
+  pairStoreMaxSize: {
+    environment: 'UNDERSTUDY_PAIR_STORE_MAX_SIZE',
+    kind: 'size',
+    default: '512MiB',
+    min: 65_536,
+    max: 1_099_511_627_776,
+    reason: 'Size of the file; above it pairs are given up and counted. 10 KiB a pair at the default count.',
+    reloadable: false,
+  },
   configFile: {
     environment: 'UNDERSTUDY_CONFIG_FILE',
     kind: 'text',

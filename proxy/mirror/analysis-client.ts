@@ -18,10 +18,13 @@ import type {
   FromAnalysis,
   ToAnalysis,
 } from './messages.ts';
+import { NO_STORE_COUNTS, type PairStoreOptions, type StoreCounts } from './store-counts.ts';
 
 export interface AnalysisClientOptions {
   readonly policies: readonly ComparisonPolicy[];
   readonly log: Logger;
+  /** Where the thread keeps pairs; none unless told. */
+  readonly store?: PairStoreOptions | null;
   /** A new thread runs in the place of one that died and has no ports yet. */
   readonly onRestart: () => void;
   /** Milliseconds between reports; 250 unless told. */
@@ -50,6 +53,7 @@ export class AnalysisClient {
   private policies: readonly ComparisonPolicy[];
   private readonly comparisons = new Map<string, ComparisonSums>();
   private latestCounts: AnalysisCounts = NO_COUNTS;
+  private latestStore: StoreCounts = NO_STORE_COUNTS;
   private cache: readonly ComparisonFigures[] | null = null;
   private worker: Worker | null = null;
   private startedMs = 0;
@@ -100,6 +104,11 @@ export class AnalysisClient {
     return this.latestCounts;
   }
 
+  /** What became of the pairs to be kept, as of the last report, since the thread that runs began. */
+  storeCounts(): StoreCounts {
+    return this.latestStore;
+  }
+
   /** Mergeable sums as of the last report, for whoever adds up several sidecars. */
   sums(): readonly ComparisonSums[] {
     return [...this.comparisons.values()];
@@ -147,6 +156,7 @@ export class AnalysisClient {
       policies: this.policies,
       initial: [...this.comparisons.values()],
       counts: this.latestCounts,
+      store: this.options.store ?? null,
       reportEveryMs,
     };
     const entry = new URL('./analysis-thread.ts', import.meta.url);
@@ -175,6 +185,7 @@ export class AnalysisClient {
       this.comparisons.set(key, sums);
     }
     this.latestCounts = report.counts;
+    this.latestStore = report.store;
     this.cache = null;
     this.waiting.get(report.request)?.();
   }

@@ -8,11 +8,14 @@ import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../base/assert.ts';
 import { Analysis } from './analysis.ts';
 import type { AnalysisWorkerData, FreeBuffer, FromAnalysis, PairBatch, ToAnalysis } from './messages.ts';
+import type { PairKeeper } from './pair-keeper.ts';
+import { NO_STORE_COUNTS, type PairStoreOptions } from './store-counts.ts';
 
 assert(parentPort !== null, 'the analysis runs in a worker thread');
 const control: MessagePort = parentPort;
 const start = workerData as AnalysisWorkerData;
-const analysis = new Analysis(start.policies, start.initial, start.counts);
+const keeper = start.store === null ? null : await openKeeper(start.store);
+const analysis = new Analysis(start.policies, start.initial, start.counts, keeper);
 const ports = new Set<MessagePort>();
 const timer = setInterval(() => report(-1), start.reportEveryMs);
 
@@ -33,6 +36,12 @@ control.on('message', (message: ToAnalysis) => {
   }
 });
 
+/** SQLite is loaded only where pairs are kept. */
+async function openKeeper(options: PairStoreOptions): Promise<PairKeeper> {
+  const { PairKeeper } = await import('./pair-keeper.ts');
+  return new PairKeeper(options);
+}
+
 function adopt(port: MessagePort): void {
   ports.add(port);
   port.on('close', () => ports.delete(port));
@@ -48,13 +57,20 @@ function adopt(port: MessagePort): void {
 function report(request: number): void {
   const changes = analysis.report(request >= 0);
   if (changes === null) return;
-  const message: FromAnalysis = { type: 'figures', request, ...changes, counts: analysis.counts };
+  const message: FromAnalysis = {
+    type: 'figures',
+    request,
+    ...changes,
+    counts: analysis.counts,
+    store: keeper?.store.counts ?? NO_STORE_COUNTS,
+  };
   control.postMessage(message);
 }
 
 function stop(): void {
   clearInterval(timer);
   report(-1);
+  keeper?.store.close();
   for (const port of ports) port.close();
   control.close();
 }

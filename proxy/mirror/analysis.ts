@@ -13,6 +13,7 @@ import { DEFAULT_EVIDENCE, EvidenceTest } from './evidence.ts';
 import { addComparison, type CohortSums, type ComparisonSums, createCohortSums } from './figures.ts';
 import { InputReader } from './input-columns.ts';
 import type { AnalysisCounts, ComparisonPolicy } from './messages.ts';
+import type { PairKeeper } from './pair-keeper.ts';
 import { type PairRecord, readRecords } from './pair-record.ts';
 import { Slices } from './slices.ts';
 
@@ -26,6 +27,9 @@ interface Judge {
   readonly policy: ComparisonPolicy;
   readonly rules: ComparisonRules;
   readonly test: EvidenceTest;
+  readonly redact: ReadonlySet<string>;
+  /** The cohort's source is redacted, and then its names are not stored either. */
+  readonly hidesCohorts: boolean;
 }
 
 /** The running state of one comparison. */
@@ -57,8 +61,16 @@ export class Analysis {
   /** An entry was given up since the last report. */
   private forgot = false;
 
-  /** Goes on from `initial` and `counts`, which an earlier analysis had reported. */
-  constructor(policies: readonly ComparisonPolicy[], initial: readonly ComparisonSums[], counts: AnalysisCounts) {
+  private readonly keeper: PairKeeper | null;
+
+  /** Goes on from `initial` and `counts`, which an earlier analysis had reported. Pairs are kept if there is a `keeper`. */
+  constructor(
+    policies: readonly ComparisonPolicy[],
+    initial: readonly ComparisonSums[],
+    counts: AnalysisCounts,
+    keeper: PairKeeper | null = null,
+  ) {
+    this.keeper = keeper;
     this.setPolicies(policies);
     this.tally = { ...counts };
     for (const sums of initial) this.restore(sums);
@@ -77,7 +89,10 @@ export class Analysis {
         absoluteTolerance: policy.absoluteTolerance ?? DEFAULT_RULES.absoluteTolerance,
         relativeTolerance: policy.relativeTolerance ?? DEFAULT_RULES.relativeTolerance,
       };
-      this.judges.set(policy.model, { policy, rules, test: evidenceTest(policy) });
+      const redact = new Set(policy.redact ?? []);
+      const { source } = policy.cohort;
+      const hidesCohorts = source.kind === 'input' && (redact.has('*') || redact.has(source.tensor));
+      this.judges.set(policy.model, { policy, rules, test: evidenceTest(policy), redact, hidesCohorts });
     }
     for (const [key, entry] of this.entries) {
       const judge = this.judges.get(entry.sums.model);
@@ -95,6 +110,7 @@ export class Analysis {
     } catch {
       this.tally.unreadable++;
     }
+    this.keeper?.commit();
   }
 
   /** What changed since the last call (everything if `all`), or null where nothing did. */
@@ -132,6 +148,10 @@ export class Analysis {
       const cohort = cohortAt(entry, place, judge);
       addComparison(cohort, comparison, rows.order, rows.starts[part]!, rows.starts[part + 1]!, judge.test, noise);
       entry.changed.add(place);
+    }
+    if (this.keeper !== null) {
+      const names = judge.hidesCohorts ? [] : rows.cohorts.map((place) => entry.table.names[place]!);
+      this.keeper.take(pair, comparison, names, judge.redact);
     }
     if (pair.request.length > 0) entry.slices.add(this.inputs, pair.request, formOf(pair), comparison);
   }

@@ -12,6 +12,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import type { CohortPolicy } from '../config/snapshot.ts';
 import type { ComparisonSums } from './figures.ts';
+import type { PairStoreOptions, StoreCounts } from './store-counts.ts';
 
 export type { CohortFigures, ComparisonFigures, FaultCounts } from './comparison-figures.ts';
 
@@ -69,6 +70,7 @@ export interface FromAnalysis {
   readonly complete: boolean;
   readonly changed: readonly ComparisonSums[];
   readonly counts: AnalysisCounts;
+  readonly store: StoreCounts;
 }
 
 /** What became of the pairs that reached the analysis thread. */
@@ -89,6 +91,8 @@ export interface AnalysisWorkerData {
   /** Where to go on from: what the thread before this one had last reported. */
   readonly initial: readonly ComparisonSums[];
   readonly counts: AnalysisCounts;
+  /** Where pairs are kept; null for nowhere. */
+  readonly store: PairStoreOptions | null;
   /** Milliseconds between two unasked reports. */
   readonly reportEveryMs: number;
 }

@@ -23,7 +23,7 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
   'proxy/upstream': ['base', 'proto', ...STAGES],
   'proxy/mirror': ['base', 'proto', ...STAGES],
   'proxy/admin': ['base', 'proto', ...STAGES, 'proxy/policy', 'proxy/mirror'],
-  'proxy/cli': ['base', ...STAGES, 'proxy/listener'],
+  'proxy/cli': ['base', ...STAGES, 'proxy/listener', 'proxy/mirror'],
   proxy: ['base', 'proto', 'proxy'],
   'inference-worker': ['base', 'proto'],
   'deploy/demo': ['proto/files.ts'],
