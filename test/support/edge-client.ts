@@ -1,8 +1,8 @@
 /**
  * Callers that behave unusually, for interception tests. Run as a program; prints one line of JSON.
  *
- *   fragments <host> <port>        HTTP/2 preface and SETTINGS, one byte at a time: {"frame":type of the first answer}
- *   steer <host:port> <text>       a call whose headers name another destination: {"said":...}
+ *   fragments <hosts> <port>       HTTP/2 preface and SETTINGS, one byte at a time: [{"frame":type of the first answer}]
+ *   steer <host:port> <texts>      a call per text, whose headers name it as the destination: [{"said":...}]
  *   storm <hosts> <port> <count>   connections opened in turn to each of the hosts, answered once and closed, 64 at a
  *                                  time: {"answered":n}
  *   silence <host> <port>          says nothing until the other side closes: {"closedAfterMs":n}
@@ -16,12 +16,16 @@ const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\
 const STORM_WIDTH = 64;
 const [mode, first = '', second = '', third = ''] = process.argv.slice(2);
 
-if (mode === 'fragments') await fragments(first, Number(second));
-else if (mode === 'steer') await steer(first, second);
-else if (mode === 'silence') await silence(first, Number(second));
+if (mode === 'fragments') {
+  const frames = await Promise.all(first.split(',').map((host) => fragments(host, Number(second))));
+  console.log(JSON.stringify(frames));
+} else if (mode === 'steer') {
+  const said = await Promise.all(second.split(',').map((elsewhere) => steer(first, elsewhere)));
+  console.log(JSON.stringify(said));
+} else if (mode === 'silence') await silence(first, Number(second));
 else await storm(first.split(','), Number(second), Number(third));
 
-async function fragments(host: string, port: number): Promise<void> {
+async function fragments(host: string, port: number): Promise<object> {
   const socket = net.connect({ host, port, noDelay: true });
   const frame = new Promise((resolve) => {
     socket.once('data', (bytes) => resolve(bytes[3]));
@@ -32,18 +36,19 @@ async function fragments(host: string, port: number): Promise<void> {
     socket.write(Buffer.of(byte));
     await delay(2);
   }
-  console.log(JSON.stringify({ frame: await frame }));
+  const answer = { frame: await frame };
   socket.destroy();
+  return answer;
 }
 
-async function steer(target: string, elsewhere: string): Promise<void> {
+async function steer(target: string, elsewhere: string): Promise<object> {
   const client = new grpc.Client(target, grpc.credentials.createInsecure());
   const headers = new grpc.Metadata();
   for (const name of ['x-envoy-original-dst-host', 'l5d-dst-override', 'x-original-dst-host'])
     headers.set(name, elsewhere);
   const { path, requestSerialize, responseDeserialize } = NOTES_SAY;
   const deadline = Date.now() + 10_000;
-  await new Promise<void>((resolve) => {
+  const said = await new Promise<object>((resolve) => {
     client.makeUnaryRequest(
       path,
       requestSerialize,
@@ -52,12 +57,12 @@ async function steer(target: string, elsewhere: string): Promise<void> {
       headers,
       { deadline },
       (error, reply) => {
-        console.log(JSON.stringify(error === null ? { said: String(reply) } : { code: error.code }));
-        resolve();
+        resolve(error === null ? { said: String(reply) } : { code: error.code });
       },
     );
   });
   client.close();
+  return said;
 }
 
 async function silence(host: string, port: number): Promise<void> {
