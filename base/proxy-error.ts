@@ -144,6 +144,16 @@ export const ProxyErrors = {
     true,
     'the upstream cannot be connected to',
   ),
+  noHealthyEndpoint: row(
+    'no_healthy_endpoint',
+    S.UNAVAILABLE,
+    503,
+    'UH',
+    'upstream',
+    true,
+    false,
+    'no endpoint of the upstream is healthy',
+  ),
   upstreamReset: row(
     'upstream_reset',
     S.UNAVAILABLE,

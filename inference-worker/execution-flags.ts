@@ -35,7 +35,7 @@ export const EXECUTION_FLAGS = {
     most: 3_600_000,
     help:
       'What 99 of 100 requests should take from acceptance to answer, in milliseconds: bounds waits and batches, and ' +
-      'refuses what would certainly come later. 0 sets none.',
+      'refuses what is expected to come later. 0 sets none.',
   }),
   pad_variable_length_inputs: switchFlag({
     name: 'pad_variable_length_inputs',

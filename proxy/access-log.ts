@@ -74,7 +74,7 @@ function requestFields(exchange: Exchange, nowMs: number): Record<string, unknow
     bytesSent: exchange.answerBytes,
     mirrored: exchange.wasMirrored,
     replayable: exchange.replayable,
-    requestId: head?.get('x-request-id') ?? '',
+    requestId: exchange.extras?.requestId || (head?.get('x-request-id') ?? ''),
     userAgent: head?.get('user-agent') ?? '',
   };
 }

@@ -9,6 +9,11 @@ export const REASON_CODES: readonly string[] = labelValues(AnswerReason).map((la
   label === 'primary' ? '' : label,
 );
 
+/** The code of an `AnswerReason`; '' for the primary. */
+export function reasonCode(reason: number): string {
+  return REASON_CODES[reason]!;
+}
+
 /** An answer's head with the fields that say which cluster it is of, and for what `AnswerReason`. */
 export function withServedBy(head: HeaderList, cluster: MeshCluster, reason: number): HeaderList {
   const key = cluster.id * REASON_CODES.length + reason;

@@ -22,11 +22,12 @@ import type { ProcessSettings } from './config/process-fields.ts';
 import { describeConfiguration } from './config/redact.ts';
 import type { ClusterSnapshot, EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
 import { ConfigSource, type Configuration } from './config/source.ts';
-import { tlsFilesOf } from './config/tls-material.ts';
+import { tlsContext, tlsFilesOf } from './config/tls-material.ts';
 import { DataThreads } from './data-threads.ts';
 import { DegradationCells } from './degradation/cells.ts';
 import { DEGRADATION_COMMANDS, DEGRADATION_STATES } from './degradation/controller.ts';
 import { DegradationDriver } from './degradation-driver.ts';
+import { EndpointControl } from './endpoint-control.ts';
 import { AnalysisClient } from './mirror/analysis-client.ts';
 import type { ComparisonPolicy } from './mirror/messages.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
@@ -38,11 +39,15 @@ import { MetricsExposition } from './stats/exposition.ts';
 import { StatsLayout } from './stats/layout.ts';
 import { StatsRegions } from './stats/region.ts';
 import { TlsStore } from './tls-store.ts';
+import { TraceExporter } from './trace-exporter.ts';
 
 /** Breakers one run can hand out; names are never forgotten within a run. */
 const MAX_BREAKERS = 1024;
 /** Models with degradation, likewise. */
 const MAX_DEGRADATIONS = 256;
+
+/** How long a collector may take for what is left at the end. */
+const LAST_SPANS_MS = 1000;
 
 export class App {
   private readonly log: Logger;
@@ -52,8 +57,10 @@ export class App {
   private readonly breakerCells: BreakerCells;
   private readonly exposition: MetricsExposition;
   private readonly analysis: AnalysisClient;
+  private readonly endpoints: EndpointControl;
   private readonly threads: DataThreads;
   private readonly tls: TlsStore;
+  private readonly spans: TraceExporter | null;
   private readonly admin: AdminServer;
   /** Metrics and probes only, for those outside the pod. */
   private readonly metrics: AdminServer;
@@ -93,6 +100,18 @@ export class App {
     });
     this.degradation.apply(mesh);
     this.exposition = new MetricsExposition({ layout: this.layout, regions });
+    this.endpoints = new EndpointControl({
+      clock: systemClock,
+      log,
+      threads: settings.concurrency,
+      tlsRole: (tls) => ({
+        context: tlsContext(this.tls.materialOf(tls.files)!, settings.tlsMinVersion),
+        serverName: tls.serverName,
+        peerNames: tls.peerNames,
+        onHandshake: () => {},
+      }),
+      onChange: (located) => this.threads.publish(located),
+    });
     this.observe();
     this.analysis = new AnalysisClient({
       policies: comparisonPolicies(mesh),
@@ -103,13 +122,17 @@ export class App {
     observeAnalysis(this.exposition, this.analysis, () => this.source.current.mesh);
     this.tls = new TlsStore({ log, onChange: (material) => this.threads?.sendTls(material) });
     this.tls.follow(tlsFilesOf(settings, mesh));
+    const { tracingEndpoint: endpoint, tracingServiceName: serviceName } = settings;
+    this.spans = endpoint === null ? null : new TraceExporter({ endpoint, serviceName, log });
     this.threads = new DataThreads({
+      onSpans: (batch) => this.spans?.add(batch),
       tlsMaterials: () => this.tls.materials,
       settings,
-      snapshot: mesh,
+      snapshot: this.endpoints.locate(mesh),
       statsBuffers: regions.buffers,
       breakerBuffer,
       degradationBuffer,
+      endpointBuffers: this.endpoints.buffers,
       log,
       onStarted: (thread) => this.threads.sendAnalysisPort(thread, this.analysisPort()),
       onBreaker: (cluster, { from, to, reason }) => this.transitions.add(cluster, from, to, reason),
@@ -125,6 +148,7 @@ export class App {
   async start(): Promise<void> {
     await this.threads.start();
     this.degradation.start();
+    this.endpoints.start();
     this.source.start();
     this.tls.start();
     const { adminListen, metricsListen } = this.source.current.settings;
@@ -145,9 +169,11 @@ export class App {
     this.log.info('draining', { delayMs: shutdownDelayMs, graceMs: shutdownGracePeriodMs });
     await new Promise((resolve) => setTimeout(resolve, Math.min(shutdownDelayMs, shutdownGracePeriodMs)));
     const cut = await this.threads.drain(Math.max(0, deadlineMs - systemClock.nowMs()));
+    this.endpoints.stop();
     this.source.close();
     this.tls.close();
     this.degradation.stop();
+    await this.spans?.close(LAST_SPANS_MS);
     await this.analysis.stop();
     this.admin.close();
     this.metrics.close();
@@ -170,7 +196,7 @@ export class App {
     this.retainSeries(mesh);
     this.analysis.setPolicies(comparisonPolicies(mesh));
     this.degradation.apply(mesh);
-    this.threads.publish(mesh);
+    this.threads.publish(this.endpoints.locate(mesh));
   }
 
   private allocate(kind: AllocationKind, name: string, labels: readonly string[]): number {
@@ -269,6 +295,7 @@ export class App {
         sums,
         breakerOf: (cluster) => this.describe(cluster),
         degradationOf: (model) => this.degradation.describe(model),
+        endpointsOf: (cluster) => this.endpoints.endpointsOf(cluster.name),
         comparisons: this.analysis.figures(),
       }),
     );
@@ -323,6 +350,11 @@ export class App {
     this.exposition.observe('certificateExpiry', () =>
       this.tls.expiries().map(({ file, seconds }) => ({ labels: [file], value: seconds })),
     );
+    this.exposition.observe('traceSpans', () => {
+      if (this.spans === null) return [];
+      const { exported, dropped, rejected } = this.spans;
+      return Object.entries({ exported, dropped, rejected }).map(([result, value]) => ({ labels: [result], value }));
+    });
     this.exposition.observe('certificateReloads', () => [
       { labels: ['applied'], value: this.tls.reloads },
       { labels: ['refused'], value: this.tls.failedReloads },
@@ -365,6 +397,26 @@ export class App {
         }),
       ),
     );
+    this.exposition.observe('endpointState', () =>
+      mesh().clusters.flatMap(({ name }) =>
+        this.endpoints
+          .endpointsOf(name)
+          .flatMap(({ address, state }) =>
+            ENDPOINT_STATES.map((label) => ({ labels: [name, address, label], value: label === state ? 1 : 0 })),
+          ),
+      ),
+    );
+    this.exposition.observe('healthChecks', () =>
+      [...this.endpoints.checker.counts].flatMap(([cluster, { passed, failed }]) => [
+        { labels: [cluster, 'passed'], value: passed },
+        { labels: [cluster, 'failed'], value: failed },
+      ]),
+    );
+    this.exposition.observe('nameLookups', () => [
+      { labels: ['ok'], value: this.endpoints.resolver.succeeded },
+      { labels: ['failed'], value: this.endpoints.resolver.failed },
+    ]);
+    this.exposition.observe('endpointsUnjudged', () => [{ labels: [], value: this.endpoints.places.refused }]);
   }
 
   // ---- threads -------------------------------------------------------------------------------------------------
@@ -388,6 +440,7 @@ function placeOf(places: Map<string, number>, name: string, most: number, what: 
   return place;
 }
 
+const ENDPOINT_STATES = ['healthy', 'unhealthy', 'ejected'] as const;
 const BREAKER_STATES = ['closed', 'open', 'half_open', 'held_open', 'held_closed'] as const;
 
 function pairStore({ pairStore: path, pairStoreMaxPairs: maxPairs, pairStoreMaxSize: maxBytes }: ProcessSettings) {

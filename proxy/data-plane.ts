@@ -24,7 +24,7 @@ import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
 import { ACCESS_FLAG_CANCELLED, ACCESS_FLAG_FALLBACK, type AccessLog } from './access-log.ts';
 import { withServedBy } from './answer-reasons.ts';
 import { acquireBody, releaseBody } from './body-buffer.ts';
-import type { EndpointAddress } from './config/snapshot.ts';
+import { type EndpointAddress, RetryOn, type UpgradePolicy } from './config/snapshot.ts';
 import { Attempt, Exchange, Stage, type WireStream } from './exchange.ts';
 import { KeptBodies } from './kept-bodies.ts';
 import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
@@ -34,9 +34,12 @@ import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { hasBadOutput } from './policy/output-check.ts';
 import type { PrimaryProbing } from './primary-probe.ts';
-import { beginRequest, endRequest } from './request-accounts.ts';
+import { beginRequest, endRequest, leaveEndpoint } from './request-accounts.ts';
+import { nameRequest, trustHead } from './request-extras.ts';
 import { chooseVersion, clusterOfCaller, clusterOfUnknownModel } from './request-routing.ts';
 import { localReplySlot, respondError, stopBody } from './respond.ts';
+import { mayRetry, retries } from './retrying.ts';
+import { type HeadPolicy, withoutInternal } from './routing/head-policy.ts';
 import { RequestTraits, withValue } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import type { RestCall } from './routing/rest-path.ts';
@@ -51,6 +54,9 @@ import {
   RequestEnd,
   RequestOutcome,
 } from './stats/slots.ts';
+import type { Tracer } from './tracing.ts';
+import { DEFAULT_UPGRADES, type Tunnels, upgradeHead } from './tunnels.ts';
+import type { Balanced } from './upstream/balancer.ts';
 import { Unavailable } from './upstream/wait-queue.ts';
 
 /** Where a downstream connection's caller meant to go, kept in `Http2Connection.context`. */
@@ -67,6 +73,7 @@ export interface DataPlaneOptions {
   readonly mesh: Mesh;
   readonly mirroring: Mirroring;
   readonly probing: PrimaryProbing;
+  readonly tunnels: Tunnels;
   readonly cells: Float64Array;
   /** Longest message kept in order to find its model's name, bytes. */
   readonly maxScanBytes: number;
@@ -74,6 +81,8 @@ export interface DataPlaneOptions {
   readonly random: () => number;
   /** Null when there is none. */
   readonly accessLog: AccessLog | null;
+  /** Null when nothing is traced. */
+  readonly tracer: Tracer | null;
 }
 
 /** Answers up to this size are kept back so that a failure at their end can still be replaced, bytes. */
@@ -95,10 +104,12 @@ export class DataPlane {
   readonly wheel: TimerWheel;
   private readonly mirroring: Mirroring;
   private readonly probing: PrimaryProbing;
+  private readonly tunnels: Tunnels;
   readonly cells: Float64Array;
   readonly maxScanBytes: number;
   private readonly random: () => number;
   private readonly accessLog: AccessLog | null;
+  private readonly tracer: Tracer | null;
   private spec = new SpecReader();
   private readonly idleReaders: SpecReader[] = [];
   /** The request that `spec` has read last. */
@@ -111,47 +122,54 @@ export class DataPlane {
     this.mesh = options.mesh;
     this.mirroring = options.mirroring;
     this.probing = options.probing;
+    this.tunnels = options.tunnels;
     this.cells = options.cells;
     this.bodies = new KeptBodies(options.cells);
     this.maxScanBytes = options.maxScanBytes;
     this.random = options.random;
     this.accessLog = options.accessLog;
+    this.tracer = options.tracer;
   }
 
   // ---- the request comes in ------------------------------------------------------------------------------------
 
-  acceptStream(stream: Http2Stream): StreamHandler {
+  acceptStream(stream: Http2Stream, heads: HeadPolicy): StreamHandler {
     this.active++;
     this.cells[ProcessSlot.STREAMS] = this.active;
     this.cells[ProcessSlot.STREAMS_TOTAL]! += 1;
-    return new Exchange(this, stream, false, this.clock.nowMs());
+    return new Exchange(this, stream, false, heads, this.clock.nowMs());
   }
 
   /** The same for HTTP/1.1. */
-  acceptExchange(exchange: Http1Exchange): Http1Handler {
+  acceptExchange(exchange: Http1Exchange, heads: HeadPolicy): Http1Handler {
     this.active++;
     this.cells[ProcessSlot.STREAMS] = this.active;
     this.cells[ProcessSlot.STREAMS_TOTAL]! += 1;
-    return new Exchange(this, exchange, true, this.clock.nowMs());
+    return new Exchange(this, exchange, true, heads, this.clock.nowMs());
   }
 
-  onRequestHead(exchange: Exchange, head: HeaderList, endStream: boolean): void {
+  onRequestHead(exchange: Exchange, read: HeaderList, endStream: boolean): void {
+    const head = exchange.heads.prepare(read, exchange.down.connection.io);
     const traits = RequestTraits.of(head);
     exchange.head = head;
     exchange.traits = traits;
     exchange.bodyEnded = endStream;
+    if (exchange.heads.makesRequestIds) nameRequest(exchange);
+    if (this.tracer !== null) this.tracer.begin(exchange);
     if (traits.timeoutMs > 0) {
       exchange.deadlineMs = exchange.startedMs + traits.timeoutMs;
+      exchange.dueMs = exchange.deadlineMs;
       this.wheel.arm(exchange, exchange.deadlineMs);
     }
-    if (traits.isConnect) {
+    const { routes, snapshot } = this.mesh;
+    const route = routes === null ? -1 : routes.match(head, traits);
+    if (traits.isConnect && (route < 0 || !snapshot.routes[route]!.connect)) {
       this.fail(exchange, ProxyErrors.methodNotAllowed);
       return;
     }
-    const { routes } = this.mesh;
-    const route = routes === null ? -1 : routes.match(head, traits);
     if (route >= 0) {
-      this.relay(exchange, this.mesh.routeClusters[route]!);
+      if (snapshot.routes[route]!.trustsInternal) trustHead(exchange, read);
+      this.relay(exchange, this.mesh.routeClusters[route]!, snapshot.routes[route]!.upgrade);
       return;
     }
     if (traits.call === null) {
@@ -195,7 +213,7 @@ export class DataPlane {
     const stream = exchange.attempt?.stream ?? null;
     if (exchange.stage === Stage.AWAITING_SPEC) this.readSpec(exchange);
     else if (exchange.reader?.isCut) this.contradicted(exchange);
-    else if (stream !== null) stream.sendHeaders(trailers, true);
+    else if (stream !== null) stream.sendHeaders(withoutInternal(trailers), true);
   }
 
   // ---- where it goes -------------------------------------------------------------------------------------------
@@ -270,6 +288,7 @@ export class DataPlane {
       exchange.governed &&
       infers &&
       (model.fallbacks.length > 0 || exchange.mirrored?.captured === true || model.config.checkOutputs);
+    this.allowRetries(exchange, cluster, infers);
     this.begin(exchange, cluster);
     if (exchange.bodyEnded && exchange.probes) this.probe(exchange);
     if (!exchange.bodyEnded || exchange.mirrored === null) return;
@@ -303,6 +322,7 @@ export class DataPlane {
     exchange.infers = rest.isInference;
     exchange.keepsBody = model.fallbacks.length > 0;
     exchange.holds = exchange.governed && rest.isInference && model.fallbacks.length > 0;
+    this.allowRetries(exchange, cluster, rest.isInference);
     this.limitTime(exchange, cluster, rest.isInference);
     this.withholdIfDegraded(exchange, cluster);
     this.begin(exchange, cluster);
@@ -350,16 +370,29 @@ export class DataPlane {
   private passThrough(exchange: Exchange): void {
     const cluster = clusterOfCaller(this.mesh, exchange);
     if (cluster === null) this.fail(exchange, ProxyErrors.routeNotFound);
-    else this.relay(exchange, cluster);
+    else this.relay(exchange, cluster, DEFAULT_UPGRADES);
   }
 
   /** Untouched to a cluster. */
-  private relay(exchange: Exchange, cluster: MeshCluster): void {
+  private relay(exchange: Exchange, cluster: MeshCluster, upgrades: UpgradePolicy): void {
     exchange.stage = Stage.FORWARDING;
+    const { down, bodyEnded } = exchange;
+    // With a body in front of it, what the upgrade's bytes are could be read in two ways.
+    if (bodyEnded && 'upgradeAsked' in down && down.head!.upgrade)
+      exchange.tunnel = upgradeHead(exchange.head!, exchange.traits!.forward, upgrades);
     // What arrives before there is a connection has to be kept; after that it streams.
     if (!exchange.bodyEnded) exchange.body = acquireBody();
+    this.allowRetries(exchange, cluster, false);
     this.limitTime(exchange, cluster, false);
     this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
+  }
+
+  /** Keeps what another try would need: the request, and of a model's answer what could still prove to be a failure. */
+  private allowRetries(exchange: Exchange, cluster: MeshCluster, infers: boolean): void {
+    if (!retries(cluster)) return;
+    const { body } = exchange;
+    if (body === null || body.length <= cluster.config.retry.maxBytes) exchange.keepsBody = true;
+    if (infers) exchange.holds = true;
   }
 
   /** Arms the deadline: the caller's or the cluster's, and before it the primary's share when a fallback waits. */
@@ -372,13 +405,19 @@ export class DataPlane {
     if (replaceable && exchange.governed && model !== null && model.fallbacks.length > 0) {
       due = exchange.startedMs + (due - exchange.startedMs) * model.config.primaryBudgetFraction;
     }
+    exchange.dueMs = due;
     this.wheel.arm(exchange, due);
   }
 
   // ---- one attempt ---------------------------------------------------------------------------------------------
 
   /** Admission, breaker, connection. A refusal goes to the next fallback or to the caller. */
-  private attemptWith(exchange: Exchange, cluster: MeshCluster, reason: number): void {
+  private attemptWith(
+    exchange: Exchange,
+    cluster: MeshCluster,
+    reason: number,
+    avoid: Balanced<unknown> | null = null,
+  ): void {
     const nowMs = this.clock.nowMs();
     const { statsBase } = cluster.config;
     if (cluster.inFlight >= cluster.config.maxConcurrentRequests) {
@@ -399,8 +438,40 @@ export class DataPlane {
     }
     const attempt = new Attempt(exchange, cluster, reason, verdict, cluster.breaker.epoch, nowMs);
     exchange.attempt = attempt;
+    attempt.left = avoid;
     beginRequest(this.cells, cluster);
+    if (cluster.balancer !== null) this.limitTry(exchange, cluster, nowMs);
     cluster.request(attempt, exchange.http1);
+  }
+
+  /** Arms the timer for one try where another may follow, and counts the first for the retry budget. */
+  private limitTry(exchange: Exchange, cluster: MeshCluster, nowMs: number): void {
+    const { perTryTimeoutMs, attempts } = cluster.config.retry;
+    if (exchange.retries === 0) cluster.retryBudget.request(nowMs);
+    if (perTryTimeoutMs === 0) return;
+    const another = exchange.retries < attempts && retries(cluster);
+    const tryMs = another ? nowMs + perTryTimeoutMs : exchange.dueMs;
+    if (tryMs > 0) this.wheel.arm(exchange, exchange.dueMs > 0 ? Math.min(tryMs, exchange.dueMs) : tryMs);
+  }
+
+  /** Sends a request that failed here to another endpoint of the same cluster; false when that may not be. */
+  private tryAgain(
+    exchange: Exchange,
+    attempt: Attempt,
+    condition: number,
+    result: number,
+    status: number,
+    nowMs: number,
+  ): boolean {
+    if (!mayRetry(this.cells, exchange, attempt, condition, nowMs)) return false;
+    attempt.retried = true;
+    this.settle(exchange, attempt, result, Outcome.FAILURE, status, nowMs);
+    const { stream } = attempt;
+    if (stream !== null && !stream.closed) stream.reset(ErrorCode.CANCEL);
+    if (exchange.held !== null) exchange.held.length = 0;
+    exchange.retries++;
+    this.attemptWith(exchange, attempt.cluster, attempt.reason, attempt.left);
+    return true;
   }
 
   /** A connection has room: the head and what has arrived of the body go out. */
@@ -413,18 +484,20 @@ export class DataPlane {
       exchange.governed && body !== null && traits!.call !== null && this.needsRewrite(exchange, attempt.cluster, spec);
     let stream: WireStream | null;
     if (connection instanceof Http2Connection) {
-      const head = rewrites ? traits!.rewritten : traits!.forward;
+      let head = rewrites ? traits!.rewritten : traits!.forward;
+      if (traits!.timeoutMs > 0) head = this.withTimeLeft(exchange, head);
+      if (exchange.extras !== null) head = exchange.extras.on(head);
       if (head.listSize > connection.peer.maxHeaderListSize) {
         this.settle(exchange, attempt, RequestOutcome.CALLER_ERROR, Outcome.IGNORED, -1);
         this.fail(exchange, ProxyErrors.headTooLarge);
         return;
       }
-      stream = connection.openStream(attempt, traits!.timeoutMs > 0 ? this.withTimeLeft(exchange, head) : head, ended);
+      stream = connection.openStream(attempt, head, ended);
     } else {
       const { id, config } = attempt.cluster;
       const asks = exchange.governed && traits!.rest !== null;
-      const head = asks ? traits!.restHead(id, config.model, config.version) : traits!.forward;
-      stream = connection.open(attempt, head, ended);
+      const head = exchange.tunnel ?? (asks ? traits!.restHead(id, config.model, config.version) : traits!.forward);
+      stream = connection.open(attempt, exchange.extras === null ? head : exchange.extras.on(head), ended);
     }
     if (stream === null) {
       // Full since the pool looked, or a head this protocol cannot say: the latter would go round for ever.
@@ -475,9 +548,12 @@ export class DataPlane {
       this.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.PENDING]! += 1;
       this.settle(exchange, attempt, RequestOutcome.OVERLOADED, Outcome.IGNORED, -1);
       this.refused(exchange, AnswerReason.OVERFLOW, ProxyErrors.pendingOverflow);
+    } else if (reason === Unavailable.NO_ENDPOINT) {
+      this.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.NO_ENDPOINT]! += 1;
+      this.settle(exchange, attempt, RequestOutcome.CONNECT_FAILED, Outcome.IGNORED, -1);
+      this.refused(exchange, AnswerReason.CONNECT_FAILED, ProxyErrors.noHealthyEndpoint);
     } else {
-      this.settle(exchange, attempt, RequestOutcome.CONNECT_FAILED, Outcome.FAILURE, -1);
-      this.refused(exchange, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
+      this.connectFailed(exchange, attempt);
     }
   }
 
@@ -485,7 +561,12 @@ export class DataPlane {
 
   onAnswerHead(exchange: Exchange, attempt: Attempt, head: HeaderList, endStream: boolean): void {
     if (!attempt.stream!.headReceived) {
-      relayInformational(exchange, head);
+      if (exchange.tunnel !== null && head.get(':status') === '101') this.openTunnel(exchange, attempt, head);
+      else relayInformational(exchange, head);
+      return;
+    }
+    if (exchange.http1 && exchange.traits!.isConnect && head.get(':status')!.startsWith('2')) {
+      this.openTunnel(exchange, attempt, head);
       return;
     }
     if (!exchange.down.takesSection(head)) {
@@ -496,6 +577,17 @@ export class DataPlane {
     attempt.responseHead = head;
     if (endStream) this.onAnswerEnd(exchange, attempt, head);
     else if (!exchange.holds) this.commit(exchange, attempt);
+  }
+
+  /** Both sides have agreed to leave HTTP. */
+  private openTunnel(exchange: Exchange, attempt: Attempt, head: HeaderList): void {
+    const { cluster } = attempt;
+    exchange.status = GrpcStatus.OK;
+    exchange.committed = true;
+    this.settle(exchange, attempt, RequestOutcome.OK, Outcome.SUCCESS, GrpcStatus.OK);
+    this.cells[cluster.config.statsBase + ClusterSlot.ANSWERS + attempt.reason]! += 1;
+    this.tunnels.join(exchange.down as Http1Exchange, attempt.stream as Http1Exchange, head, cluster.name);
+    this.finish(exchange);
   }
 
   onAnswerData(
@@ -521,6 +613,7 @@ export class DataPlane {
 
   /** The answer is complete: `last` is its trailers, its only header section, or null when it ended with DATA. */
   onAnswerEnd(exchange: Exchange, attempt: Attempt, last: HeaderList | null): void {
+    if (exchange.trace !== null) exchange.trace.answer = last ?? attempt.responseHead;
     const { grpc, rest } = exchange.traits!;
     const status = answerStatus(attempt.responseHead!, last, grpc, rest !== null && exchange.model !== null);
     const reason = ResponseTraits.of(last ?? attempt.responseHead!).reason;
@@ -541,6 +634,11 @@ export class DataPlane {
     const outcome = breakerOutcome(fault);
     attempt.outOfMemory = reason === 'device_out_of_memory' && fault === RequestOutcome.UPSTREAM_ERROR;
     if (outcome === Outcome.FAILURE) this.heedPushback(attempt, last, nowMs);
+    if (
+      status === GrpcStatus.UNAVAILABLE &&
+      this.tryAgain(exchange, attempt, RetryOn.UNAVAILABLE, fault, status, nowMs)
+    )
+      return;
     this.settle(exchange, attempt, fault, outcome, status, nowMs);
     const { model } = exchange;
     const replaceable = model !== null && status < 32 && (model.fallbackStatusBits & (1 << status)) !== 0;
@@ -580,11 +678,12 @@ export class DataPlane {
       return;
     }
     if (refused && !attempt.connection!.established) {
-      this.settle(exchange, attempt, RequestOutcome.CONNECT_FAILED, Outcome.FAILURE, -1);
-      this.refused(exchange, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
+      this.connectFailed(exchange, attempt);
       return;
     }
-    this.settle(exchange, attempt, RequestOutcome.UPSTREAM_RESET, Outcome.FAILURE, -1);
+    const nowMs = this.clock.nowMs();
+    if (this.tryAgain(exchange, attempt, RetryOn.RESET, RequestOutcome.UPSTREAM_RESET, -1, nowMs)) return;
+    this.settle(exchange, attempt, RequestOutcome.UPSTREAM_RESET, Outcome.FAILURE, -1, nowMs);
     if (exchange.traits!.call === null && !attempt.connection!.dead) {
       // Traffic we only relay: the caller hears what the upstream said. A connection that died said nothing.
       exchange.down.reset(errorCode === ErrorCode.NO_ERROR ? ErrorCode.CANCEL : errorCode);
@@ -593,6 +692,14 @@ export class DataPlane {
       return;
     }
     this.refused(exchange, AnswerReason.RESET, ProxyErrors.upstreamReset);
+  }
+
+  private connectFailed(exchange: Exchange, attempt: Attempt): void {
+    const nowMs = this.clock.nowMs();
+    const result = RequestOutcome.CONNECT_FAILED;
+    if (this.tryAgain(exchange, attempt, RetryOn.CONNECT_FAILED, result, -1, nowMs)) return;
+    this.settle(exchange, attempt, result, Outcome.FAILURE, -1, nowMs);
+    this.refused(exchange, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
   }
 
   /** Nothing of the answer is out and the request can be sent again as it is. */
@@ -653,11 +760,13 @@ export class DataPlane {
     const step = exchange.nextFallback++;
     const primary = step < model.fallbacks.length ? null : exchange.withheldFrom;
     if (exchange.held !== null) exchange.held.length = 0;
+    exchange.retries = 0;
     if (exchange.deadlineMs > 0) {
       const nowMs = this.clock.nowMs();
       const last = exchange.nextFallback >= model.fallbacks.length;
       const share = last ? 1 : model.config.fallbacks[step]!.budgetFraction;
-      this.wheel.arm(exchange, nowMs + (exchange.deadlineMs - nowMs) * share);
+      exchange.dueMs = nowMs + (exchange.deadlineMs - nowMs) * share;
+      this.wheel.arm(exchange, exchange.dueMs);
     }
     if (primary !== null) {
       // Nobody answers for the primary: it is asked after all, and what it says goes to the caller.
@@ -673,9 +782,22 @@ export class DataPlane {
     this.attemptWith(exchange, model.fallbacks[step]!, again ? attempt.reason : reason);
   }
 
+  /** One try has had its time. When no other may follow it keeps what time the request has. */
+  private tryTimedOut(exchange: Exchange, nowMs: number): void {
+    const { attempt, dueMs } = exchange;
+    const limited = attempt !== null && !attempt.settled && attempt.cluster.config.retry.perTryTimeoutMs > 0;
+    if (limited && this.tryAgain(exchange, attempt, RetryOn.PER_TRY_TIMEOUT, RequestOutcome.DEADLINE, -1, nowMs))
+      return;
+    if (dueMs > 0) this.wheel.arm(exchange, dueMs);
+  }
+
   onDeadline(exchange: Exchange, nowMs: number): void {
     const { attempt } = exchange;
     if (exchange.stage === Stage.DONE) return;
+    if (exchange.dueMs === 0 || nowMs < exchange.dueMs) {
+      this.tryTimedOut(exchange, nowMs);
+      return;
+    }
     const early = nowMs < exchange.deadlineMs;
     const caller = callerHolds(exchange);
     if (attempt !== null && !attempt.settled) {
@@ -767,6 +889,7 @@ export class DataPlane {
     attempt.settled = true;
     const { cluster, stream } = attempt;
     const tookMs = nowMs - attempt.askedMs;
+    leaveEndpoint(cluster, attempt, result, outcome, nowMs, 0);
     endRequest(this.cells, cluster, attempt.verdict, attempt.epoch, result, outcome, status, tookMs, nowMs);
     const { model } = exchange;
     const gate = model === null ? null : model.gate;
@@ -775,7 +898,7 @@ export class DataPlane {
     }
     if (attempt.waitingIn !== null) attempt.waitingIn.forget(attempt);
     if (stream !== null && stream.outstanding > 0 && exchange.committed === false) stream.consume(stream.outstanding);
-    if (exchange.mirrored !== null && attempt.reason === AnswerReason.PRIMARY) {
+    if (exchange.mirrored !== null && attempt.reason === AnswerReason.PRIMARY && !attempt.retried) {
       const answer = exchange.committed ? null : exchange.held;
       this.mirroring.primaryDone(exchange.mirrored, cluster.name, answer, status, nowMs - attempt.startedMs);
     }
@@ -785,6 +908,7 @@ export class DataPlane {
   finish(exchange: Exchange): void {
     const { down } = exchange;
     if (this.accessLog !== null) this.accessLog.request(exchange, this.clock.nowMs());
+    if (exchange.trace !== null) this.tracer!.end(exchange, this.clock.nowMs());
     exchange.stage = Stage.DONE;
     this.cells[ProcessSlot.REQUEST_ENDS + exchange.end]! += 1;
     this.wheel.disarm(exchange);

@@ -26,11 +26,15 @@ import { MirrorPressure } from './mirror-pressure.ts';
 import { Mirroring } from './mirroring.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
 import { PrimaryProbing } from './primary-probe.ts';
+import { HeadPolicy } from './routing/head-policy.ts';
+import { HealthCells } from './stats/health-cells.ts';
 import { LoopWatch } from './stats/loop-watch.ts';
 import { StatsRegion } from './stats/region.ts';
 import { ProcessSlot } from './stats/slots.ts';
 import type { DataThreadData, FromData, ListenRequest, ToData } from './thread-messages.ts';
 import { TlsContexts } from './tls-contexts.ts';
+import { Tracer } from './tracing.ts';
+import { Tunnels } from './tunnels.ts';
 
 /** Longest wait for an opaque connection's upstream, milliseconds. */
 const OPAQUE_CONNECT_TIMEOUT_MS = 10_000;
@@ -88,13 +92,31 @@ const mesh = new Mesh(data.snapshot, {
   clock,
   breakerCells: new BreakerCells(data.breakerBuffer, data.index),
   degradationCells: new DegradationCells(data.degradationBuffer, data.index),
+  endpointCells: new BreakerCells(data.endpointBuffers.ejections, data.index),
+  healthCells: new HealthCells(data.endpointBuffers.health),
   statsCells: cells,
   upstreamLimits,
   upstreamCounters,
   tlsRole: (origination) => tls.clientRole(origination),
   onBreaker: (cluster, transition) => tell({ type: 'breaker', cluster, transition }),
+  onEjection: (cluster, endpoint, transition) => tell({ type: 'ejection', cluster, endpoint, transition }),
 });
+const tunnels = new Tunnels({
+  cells,
+  idleTimeoutMs: settings.outboundOpaqueIdleTimeoutMs,
+  nowMs: () => clock.nowMs(),
+  onClosed: (relay) => accessLog?.connection(relay),
+});
+const tracer =
+  settings.traceSample < 0
+    ? null
+    : new Tracer({
+        sampleHundredths: settings.traceSample,
+        random: Math.random,
+        send: (batch) => tell({ type: 'spans', batch }),
+      });
 const plane = new DataPlane({
+  tunnels,
   clock,
   wheel,
   mesh,
@@ -104,6 +126,7 @@ const plane = new DataPlane({
   maxScanBytes: settings.outboundMaxBufferedMessageBytes,
   random: Math.random,
   accessLog,
+  tracer,
 });
 const opaquePorts = new Set(settings.outboundOpaquePorts);
 const listeners = data.listen.map(createListener);
@@ -141,6 +164,7 @@ function tell(message: FromData): void {
 }
 
 function createListener({ address, role }: ListenRequest): Listener {
+  const heads = new HeadPolicy(settings.heads[role]);
   return new Listener({
     direction: role,
     address,
@@ -155,8 +179,8 @@ function createListener({ address, role }: ListenRequest): Listener {
     cells,
     counters: downstreamCounters,
     log,
-    acceptStream: (stream) => plane.acceptStream(stream),
-    acceptExchange: (exchange) => plane.acceptExchange(exchange),
+    acceptStream: (stream) => plane.acceptStream(stream, heads),
+    acceptExchange: (exchange) => plane.acceptExchange(exchange, heads),
     http1Parser,
     http1Counters,
     tls: termination(role === 'inbound' ? settings.inboundTls : settings.outboundTls),
@@ -197,14 +221,16 @@ async function drain(deadlineMs: number): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
   const cut = plane.active;
   for (const listener of listeners) listener.destroy();
+  tunnels.destroy();
   mesh.pools.destroy();
   loopWatch.stop();
+  tracer?.flush();
   await accessLogWriter?.end();
   tell({ type: 'drained', cut });
 }
 
 function openConnections(): number {
-  return listeners.reduce((sum, listener) => sum + listener.open, 0);
+  return listeners.reduce((sum, listener) => sum + listener.open, tunnels.open);
 }
 
 control.on('message', (message: ToData) => {
@@ -215,6 +241,9 @@ control.on('message', (message: ToData) => {
       break;
     case 'tls':
       tls.set(message.material);
+      break;
+    case 'spans_taken':
+      tracer?.taken(message.count);
       break;
     case 'analysis':
       sender.connect(message.port);

@@ -14,8 +14,10 @@ import type { ProcessSettings } from './config/process-fields.ts';
 import type { EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
 import { listenerTlsFiles, type TlsMaterial, tlsFilesId } from './config/tls-material.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
+import type { HeadRules } from './routing/head-policy.ts';
 import type { DataThreadData, FromData, ListenRequest, ToData } from './thread-messages.ts';
 import type { TlsServerPolicy } from './tls-contexts.ts';
+import type { SpanBatch } from './tracing.ts';
 
 export interface DataThreadsOptions {
   readonly settings: ProcessSettings;
@@ -25,7 +27,9 @@ export interface DataThreadsOptions {
   /** Certificates in force now. */
   readonly tlsMaterials: () => readonly TlsMaterial[];
   readonly degradationBuffer: SharedArrayBuffer;
+  readonly endpointBuffers: DataThreadData['endpointBuffers'];
   readonly log: Logger;
+  readonly onSpans: (batch: SpanBatch) => void;
   /** A thread is ready for messages. */
   readonly onStarted: (thread: number) => void;
   /** A thread ended by itself; another takes its place. */
@@ -143,6 +147,8 @@ export class DataThreads {
         outboundTls: settings.outboundTls,
         inboundTls: settings.inboundTls,
         tlsServer: tlsServerPolicy(settings),
+        heads: { outbound: headRules(settings, 'outbound'), inbound: headRules(settings, 'inbound') },
+        traceSample: settings.tracingEndpoint === null ? -1 : settings.tracingSample,
         logLevel: settings.logLevel,
         logFormat: settings.logFormat,
         accessLog: settings.accessLog,
@@ -155,6 +161,7 @@ export class DataThreads {
       statsBuffer: options.statsBuffers[thread]!,
       breakerBuffer: options.breakerBuffer,
       degradationBuffer: options.degradationBuffer,
+      endpointBuffers: options.endpointBuffers,
     };
     const worker = new Worker(new URL('./data-thread.ts', import.meta.url), {
       workerData,
@@ -195,6 +202,10 @@ export class DataThreads {
         this.options.onStarted(thread);
         resolve();
         return;
+      case 'spans':
+        this.options.onSpans(message.batch);
+        this.post(thread, { type: 'spans_taken', count: message.batch.spans.length });
+        return;
       case 'applied':
         running.appliedRevision = message.revision;
         return;
@@ -202,6 +213,12 @@ export class DataThreads {
         const { from, to, reason, openForMs } = message.transition;
         this.options.onBreaker(message.cluster, message.transition);
         log.warn('breaker', { cluster: message.cluster, from, to, reason, openForMs: Math.round(openForMs) });
+        return;
+      }
+      case 'ejection': {
+        const { from, to, reason, openForMs } = message.transition;
+        const { cluster, endpoint } = message;
+        log.warn('endpoint_ejection', { cluster, endpoint, from, to, reason, forMs: Math.round(openForMs) });
         return;
       }
       case 'drained':
@@ -243,6 +260,14 @@ export class DataThreads {
   private post(thread: number, message: ToData): void {
     this.threads[thread]?.worker.postMessage(message);
   }
+}
+
+function headRules(settings: ProcessSettings, role: ListenRequest['role']): HeadRules {
+  return {
+    trustsInternal: settings[`${role}TrustInternalHeaders`],
+    forwarded: settings[`${role}ForwardedHeaders`],
+    requestId: settings.requestId,
+  };
 }
 
 function tlsServerPolicy(settings: ProcessSettings): TlsServerPolicy | null {

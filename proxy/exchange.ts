@@ -14,9 +14,12 @@ import type { BodyBuffer } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
 import type { MirroredPair } from './mirroring.ts';
+import type { RequestExtras } from './request-extras.ts';
+import type { HeadPolicy } from './routing/head-policy.ts';
 import type { RequestTraits } from './routing/request-traits.ts';
 import type { SpecReader } from './routing/spec-reader.ts';
 import { RequestEnd } from './stats/slots.ts';
+import type { TraceContext } from './tracing.ts';
 import { Waiter } from './upstream/wait-queue.ts';
 
 /** A request or answer on the wire, whichever protocol carries it: the two are alike where the data plane looks. */
@@ -39,10 +42,16 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
   readonly down: WireStream;
   /** The caller speaks HTTP/1.1, and so will the upstream. */
   readonly http1: boolean;
+  /** What its listener does to heads. */
+  readonly heads: HeadPolicy;
   stage: number = Stage.NEW;
   head: HeaderList | null = null;
   traits: RequestTraits | null = null;
   model: MeshModel | null = null;
+  /** Fields that are its own; null when there are none. */
+  extras: RequestExtras | null = null;
+  /** Null when it is not traced. */
+  trace: TraceContext | null = null;
   attempt: Attempt | null = null;
   /** Position in the model's fallback list of the next step to try. */
   nextFallback = 0;
@@ -50,7 +59,11 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
   governed = false;
   /** The call runs the model: it may be replaced and mirrored. Calls that ask about a model are only routed. */
   infers = false;
+  /** Times it was sent to another endpoint of the cluster it is with. */
+  retries = 0;
   startedMs: number;
+  /** When the timer is to run for other reasons than a single try; 0 for never. */
+  dueMs = 0;
   /** When the caller stops waiting; 0 for never. */
   deadlineMs = 0;
   /** The request from its first byte, as long as it is needed: see `keepsBody`. */
@@ -61,6 +74,8 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
   withheldFrom: MeshCluster | null = null;
   /** Once complete, the request is shown to that primary as well. */
   probes = false;
+  /** The head that asks for an upgrade the route allows; null when none is asked for. */
+  tunnel: HeaderList | null = null;
   /** DATA bytes of the request seen so far. */
   bodyBytes = 0;
   /** The whole request has arrived. */
@@ -89,8 +104,9 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
   /** Request and answer bytes for the shadows; null when the request is not mirrored. */
   mirrored: MirroredPair | null = null;
 
-  constructor(plane: DataPlane, down: WireStream, http1: boolean, nowMs: number) {
+  constructor(plane: DataPlane, down: WireStream, http1: boolean, heads: HeadPolicy, nowMs: number) {
     super();
+    this.heads = heads;
     this.plane = plane;
     this.down = down;
     this.http1 = http1;
@@ -148,6 +164,8 @@ export class Attempt extends Waiter implements StreamHandler, Http1Handler {
   /** It failed for want of device memory. */
   outOfMemory = false;
   settled = false;
+  /** It failed and another try follows: its cluster's answer is still to come. */
+  retried = false;
   /** Times the request was refused unprocessed and sent again. */
   refusals = 0;
 

@@ -7,6 +7,7 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { Http2Limits } from '../proto/http2/limits.ts';
+import { formatAddress } from '../proto/io/adopt.ts';
 import type { TlsClientRole } from '../proto/io/tls.ts';
 import { SpecTarget } from '../proto/tensor/spec-rewrite.ts';
 import type {
@@ -20,12 +21,16 @@ import type {
 import type { DegradationCells } from './degradation/cells.ts';
 import { DegradationGate } from './degradation/gate.ts';
 import { ComparisonPace } from './mirror/comparison-pace.ts';
+import { OutlierGuard } from './outlier-guard.ts';
 import type { BreakerCells } from './policy/breaker-cells.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
 import { CircuitBreaker } from './policy/circuit-breaker.ts';
+import { RetryBudget } from './policy/retry-budget.ts';
 import { RouteTable } from './routing/route-table.ts';
 import { cumulativeWeights } from './routing/version-choice.ts';
+import type { HealthCells } from './stats/health-cells.ts';
 import { ClusterSlot, ShadowSlot } from './stats/slots.ts';
+import { Balanced, Balancer } from './upstream/balancer.ts';
 import { Cluster, type Endpoint, PoolTable } from './upstream/cluster.ts';
 
 /** A cluster with its breaker, as the data plane uses it. */
@@ -33,9 +38,10 @@ export class MeshCluster extends Cluster {
   readonly breaker: CircuitBreaker;
   /** The model and version to write into requests, with its bytes ready. A cluster's name stands for both. */
   target: SpecTarget;
+  readonly retryBudget = new RetryBudget();
 
-  constructor(id: number, config: ClusterSnapshot, breaker: CircuitBreaker) {
-    super(id, config);
+  constructor(id: number, config: ClusterSnapshot, breaker: CircuitBreaker, clock: Clock) {
+    super(id, config, clock);
     this.breaker = breaker;
     this.target = new SpecTarget(config.model, config.version);
   }
@@ -99,11 +105,15 @@ export interface MeshOptions {
   readonly clock: Clock;
   readonly breakerCells: BreakerCells;
   readonly degradationCells: DegradationCells;
+  /** One breaker for each endpoint's place, and its health. */
+  readonly endpointCells: BreakerCells;
+  readonly healthCells: HealthCells;
   readonly statsCells: Float64Array;
   readonly upstreamLimits: Http2Limits;
   readonly upstreamCounters: Float64Array;
   readonly onBreaker: (cluster: string, transition: BreakerTransition) => void;
   readonly tlsRole: (tls: TlsOrigination) => TlsClientRole;
+  readonly onEjection: (cluster: string, endpoint: string, transition: BreakerTransition) => void;
 }
 
 /** Addresses that are not configured (original destinations) kept with a cluster of their own; the oldest goes first. */
@@ -204,7 +214,7 @@ export class Mesh {
       cluster.config = config;
       cluster.target = new SpecTarget(config.model, config.version);
       cluster.breaker.updatePolicy(config.breaker);
-      cluster.endpoints = this.endpointsOf(config);
+      this.connectEndpoints(cluster, config);
     }
     return cluster;
   }
@@ -225,13 +235,55 @@ export class Mesh {
         onBreaker(config.name, transition);
       },
     });
-    const cluster = new MeshCluster(this.nextId++, config, breaker);
-    cluster.endpoints = this.endpointsOf(config);
+    const cluster = new MeshCluster(this.nextId++, config, breaker, clock);
+    this.connectEndpoints(cluster, config);
     return cluster;
   }
 
-  private endpointsOf(config: ClusterSnapshot): Endpoint[] {
-    return config.endpoints.map((address) => this.pools.get(address, config));
+  /** The pools of its endpoints and, where they are judged one by one, the balancer over them. */
+  private connectEndpoints(cluster: MeshCluster, config: ClusterSnapshot): void {
+    cluster.endpoints = config.endpoints.map((address) => this.pools.get(address, config));
+    const known = new Map(cluster.balancer?.endpoints.map((endpoint) => [endpoint.name, endpoint]));
+    if (config.endpointPlaces.length === 0) {
+      cluster.balancer = null;
+    } else {
+      cluster.balancer ??= new Balancer(
+        Math.random,
+        (place) => this.options.healthCells.isHealthy(place),
+        () => cluster.config.outlier.maxEjectedFraction,
+      );
+      cluster.balancer.endpoints = config.endpoints.map((address, i) => {
+        const name = formatAddress(address);
+        const place = config.endpointPlaces[i]!;
+        const before = known.get(name);
+        const same = before !== undefined && before.place === place && before.pools === cluster.endpoints[i];
+        const endpoint = same ? before : new Balanced(cluster.endpoints[i]!, name, place, null);
+        if (same) known.delete(name);
+        this.guard(endpoint, config);
+        return endpoint;
+      });
+    }
+    for (const endpoint of known.values()) (endpoint.guard as OutlierGuard | null)?.close();
+  }
+
+  /** Gives the endpoint of a cluster of several a guard under the policy in force, or takes it away. */
+  private guard(endpoint: Balanced<Endpoint>, config: ClusterSnapshot): void {
+    const { guard: policy } = config.outlier;
+    const guard = endpoint.guard as OutlierGuard | null;
+    if (!policy.enabled || config.endpoints.length < 2 || endpoint.place < 0) {
+      guard?.close();
+      endpoint.guard = null;
+    } else if (guard !== null) {
+      guard.update(policy);
+    } else {
+      const { clock, endpointCells, statsCells, onEjection } = this.options;
+      const onTransition = (transition: BreakerTransition) => {
+        if (transition.openForMs > 0) statsCells[config.statsBase + ClusterSlot.EJECTIONS]! += 1;
+        onEjection(config.name, endpoint.name, transition);
+      };
+      const breaker = new CircuitBreaker(policy, endpointCells, endpoint.place, clock, Math.random, { onTransition });
+      endpoint.guard = new OutlierGuard(breaker);
+    }
   }
 
   private forgetOthers(used: ReadonlySet<MeshCluster>): void {

@@ -31,6 +31,7 @@ import { REASON_CODES } from './answer-reasons.ts';
 import type { DataPlane } from './data-plane.ts';
 import { Attempt, type Exchange } from './exchange.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
+import { servedFrom } from './outlier-guard.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { isBadInferResponse } from './policy/oip-output-check.ts';
@@ -50,6 +51,7 @@ import {
   suspectPrimary,
 } from './stream-message.ts';
 import { StreamPin } from './stream-pin.ts';
+import { Served } from './upstream/balancer.ts';
 import { Unavailable } from './upstream/wait-queue.ts';
 
 /** Messages without an answer from which on the caller's window stays closed, and at which its stream ends. */
@@ -403,6 +405,13 @@ export class ModelStream extends WheelTimer implements StreamHandler {
   /** A leg could not be opened. */
   onLegUnavailable(leg: StreamLeg, reason: number): void {
     const full = reason === Unavailable.PENDING_FULL;
+    if (reason === Unavailable.NO_ENDPOINT) {
+      const { statsBase } = leg.cluster.config;
+      this.plane.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.NO_ENDPOINT]! += 1;
+      const error = ProxyErrors.noHealthyEndpoint;
+      this.legFailed(leg, RequestOutcome.CONNECT_FAILED, Outcome.IGNORED, AnswerReason.CONNECT_FAILED, error);
+      return;
+    }
     if (full) this.plane.cells[leg.cluster.config.statsBase + ClusterSlot.REFUSALS + ClusterRefusal.PENDING]! += 1;
     const result = full ? RequestOutcome.OVERLOADED : RequestOutcome.CONNECT_FAILED;
     const outcome = full ? Outcome.IGNORED : Outcome.FAILURE;
@@ -423,6 +432,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
   onLegEnd(leg: StreamLeg, last: HeaderList | null): void {
     const status = answerStatus(leg.responseHead!, last, true);
     const waits = leg.takeAll();
+    leg.cluster.quit(leg, status === GrpcStatus.OK ? Served.OK : Served.FAILED);
     this.dropLeg(leg);
     if (waits.length === 0) {
       // A server may end the conversation; one that only went away is asked again with the next message.
@@ -450,6 +460,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
 
   private legFailed(leg: StreamLeg, result: number, outcome: number, reason: number, error: ProxyError): void {
     const waits = leg.takeAll();
+    leg.cluster.quit(leg, servedFrom(outcome, result === RequestOutcome.OVERLOADED));
     this.dropLeg(leg);
     for (const message of waits) settle(this.plane, message, result, outcome, -1);
     for (const message of waits) if (!this.ended) this.moveOn(message, reason, error);

@@ -20,6 +20,7 @@ import type { Exchange, WireStream } from './exchange.ts';
 import type { MeshCluster } from './mesh.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
+import { leaveEndpoint } from './request-accounts.ts';
 import { type RequestTraits, withFields } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
@@ -213,6 +214,7 @@ class ProbeCall extends Waiter implements StreamHandler, Http1Handler {
     probing.inFlight--;
     probing.wheel.disarm(this.timer);
     this.cluster.breaker.record(this.verdict, this.epoch, outcome, nowMs);
+    leaveEndpoint(this.cluster, this, result, outcome, nowMs, 0);
     if (result >= 0) this.gate.record(result, isOutOfMemory, true, nowMs - this.startedMs, nowMs);
     if (this.waitingIn !== null) this.waitingIn.forget(this);
     if (this.ownsBody) this.dropBody();

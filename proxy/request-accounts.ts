@@ -1,7 +1,9 @@
 /** The books of a cluster: how each request to it ended, in its statistics and with its breaker. */
 import type { MeshCluster } from './mesh.ts';
+import { servedFrom } from './outlier-guard.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
-import { ClusterSlot, GRPC_STATUS_OTHER } from './stats/slots.ts';
+import { ClusterSlot, GRPC_STATUS_OTHER, RequestOutcome } from './stats/slots.ts';
+import type { Waiter } from './upstream/wait-queue.ts';
 
 /** One more request is with the cluster. */
 export function beginRequest(cells: Float64Array, cluster: MeshCluster): void {
@@ -36,4 +38,17 @@ export function endRequest(
     cells[statsBase + ClusterSlot.SLOW]! += 1;
   }
   cluster.breaker.record(verdict, epoch, counted, nowMs);
+}
+
+/** The endpoint a request was with is told how it served it; of clusters whose endpoints are judged one by one. */
+export function leaveEndpoint(
+  cluster: MeshCluster,
+  waiter: Waiter,
+  result: number,
+  outcome: number,
+  nowMs: number,
+  waitMs: number,
+): void {
+  if (waiter.endpoint === null) return;
+  cluster.leave(waiter, servedFrom(outcome, result === RequestOutcome.OVERLOADED), nowMs, waitMs);
 }

@@ -17,6 +17,7 @@ import type { MeshShadow } from './mesh.ts';
 import type { MirroredPair, Mirroring } from './mirroring.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
+import { leaveEndpoint } from './request-accounts.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import { ClusterSlot, MirrorDrop, RequestOutcome, ShadowSlot } from './stats/slots.ts';
 import { Unavailable, Waiter } from './upstream/wait-queue.ts';
@@ -198,6 +199,7 @@ export class ShadowCall extends Waiter implements StreamHandler {
       cells[config.statsBase + ClusterSlot.REQUESTS + result]! += 1;
       breaker.record(this.verdict, this.epoch, breakerOutcome(result), nowMs);
     }
+    leaveEndpoint(this.shadow.cluster, this, result, breakerOutcome(result), nowMs, 0);
     this.settle();
   }
 
@@ -208,6 +210,7 @@ export class ShadowCall extends Waiter implements StreamHandler {
     mirroring.countDrop(this.shadow, reason);
     const { judged, cluster } = this.shadow;
     if (judged) cluster.breaker.record(this.verdict, this.epoch, outcome, mirroring.clock.nowMs());
+    leaveEndpoint(cluster, this, RequestOutcome.UPSTREAM_RESET, outcome, mirroring.clock.nowMs(), 0);
     if (this.waitingIn !== null) this.waitingIn.forget(this);
     this.settle();
     if (stream !== null && !stream.closed) stream.reset(ErrorCode.CANCEL);

@@ -16,6 +16,7 @@ import { WireError } from '../proto/tensor/wire-error.ts';
 import type { MeshCluster } from './mesh.ts';
 import type { ModelStream } from './model-stream.ts';
 import type { StreamMessage } from './stream-message.ts';
+import { Served } from './upstream/balancer.ts';
 import { Unavailable, Waiter } from './upstream/wait-queue.ts';
 
 /** A stream that the upstream refused unprocessed is opened again this often. */
@@ -116,6 +117,7 @@ export class StreamLeg extends Waiter implements StreamHandler {
       return;
     }
     this.ended = true;
+    this.cluster.quit(this, Served.OK);
     this.credit();
     if (!this.stream.localEnded && !this.stream.endQueued) this.stream.sendEnd();
   }
@@ -123,6 +125,7 @@ export class StreamLeg extends Waiter implements StreamHandler {
   /** Lets go of the upstream; nothing more is heard. */
   end(): void {
     this.ended = true;
+    this.cluster.quit(this, Served.OK);
     if (this.waitingIn !== null) this.waitingIn.forget(this);
     if (this.stream !== null && !this.stream.closed) this.stream.reset(ErrorCode.CANCEL);
   }

@@ -4,7 +4,9 @@ import type { LogFormat, LogLevel } from '../base/logger.ts';
 import type { EndpointAddress, MeshSnapshot } from './config/snapshot.ts';
 import type { TlsMaterial, TlsMinVersion } from './config/tls-material.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
+import type { HeadRules } from './routing/head-policy.ts';
 import type { TlsServerPolicy } from './tls-contexts.ts';
+import type { SpanBatch } from './tracing.ts';
 
 export type ListenerRole = 'outbound' | 'inbound';
 
@@ -23,6 +25,10 @@ export interface DataThreadSettings {
   readonly inboundTls: 'off' | 'permissive' | 'strict';
   /** Null when no listener speaks TLS. */
   readonly tlsServer: TlsServerPolicy | null;
+  /** What is done to heads, by the direction of the listener. */
+  readonly heads: Readonly<Record<ListenerRole, HeadRules>>;
+  /** Share of requests that begin a trace, hundredths of a percent; -1 when nothing is traced. */
+  readonly traceSample: number;
   readonly logLevel: LogLevel;
   readonly logFormat: LogFormat;
   readonly accessLog: 'off' | 'json' | 'text';
@@ -46,6 +52,7 @@ export interface DataThreadData {
   readonly statsBuffer: SharedArrayBuffer;
   readonly breakerBuffer: SharedArrayBuffer;
   readonly degradationBuffer: SharedArrayBuffer;
+  readonly endpointBuffers: { readonly ejections: SharedArrayBuffer; readonly health: SharedArrayBuffer };
 }
 
 /** Control thread to data thread. */
@@ -54,6 +61,8 @@ export type ToData =
   /** Comes before the first snapshot that needs it. */
   | { readonly type: 'tls'; readonly material: TlsMaterial }
   | { readonly type: 'analysis'; readonly port: MessagePort }
+  /** So many spans are no longer this thread's. */
+  | { readonly type: 'spans_taken'; readonly count: number }
   | { readonly type: 'breaker'; readonly cluster: string; readonly command: BreakerCommand }
   /** Stop accepting, finish what is open, cut the rest after `deadlineMs`, answer `drained`. */
   | { readonly type: 'drain'; readonly deadlineMs: number };
@@ -63,6 +72,13 @@ export type FromData =
   | { readonly type: 'listening'; readonly role: ListenerRole; readonly address: EndpointAddress }
   | { readonly type: 'listen_failed'; readonly role: ListenerRole; readonly message: string }
   | { readonly type: 'ready' }
+  | { readonly type: 'spans'; readonly batch: SpanBatch }
   | { readonly type: 'applied'; readonly revision: number }
   | { readonly type: 'breaker'; readonly cluster: string; readonly transition: BreakerTransition }
+  | {
+      readonly type: 'ejection';
+      readonly cluster: string;
+      readonly endpoint: string;
+      readonly transition: BreakerTransition;
+    }
   | { readonly type: 'drained'; readonly cut: number };

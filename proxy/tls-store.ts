@@ -91,6 +91,11 @@ export class TlsStore {
     }
   }
 
+  /** The material in force of one set of files that is followed; undefined for others. */
+  materialOf(files: TlsFiles): TlsMaterial | undefined {
+    return this.entries.get(tlsFilesId(files))?.material;
+  }
+
   /** Everything a data thread needs to begin with. */
   get materials(): readonly TlsMaterial[] {
     return [...this.entries.values()].map((entry) => entry.material);

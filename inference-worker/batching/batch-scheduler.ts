@@ -55,6 +55,8 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
   private readonly retries = new RetryQueue();
   private readonly endings: TaskEndings;
   private sweptAtMs = Number.NEGATIVE_INFINITY;
+  /** When a place is expected to be free; kept only under a latency goal. */
+  private busyUntilMs = 0;
   private readonly timer: DueTimer;
   private onDrained: (() => void) | null = null;
 
@@ -126,12 +128,12 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     this.checkDrained();
   }
 
-  /** Whether a task of `rows` rows at `lane` would miss the latency goal for certain, by what waits before it. */
-  isHopeless(lane: number, rows: number): boolean {
+  /** Whether a task of `rows` rows at `lane` is expected to miss the latency goal, by what runs and waits before it. */
+  isHopeless(lane: number, rows: number, nowMs: number): boolean {
     if (this.shape.options.latencyObjectiveMs === 0) return false;
     let ahead = 0;
     for (const queue of this.queues) ahead += queue.rowsUpTo(lane);
-    return this.policy.isHopeless(ahead, rows, this.stats.instances);
+    return this.policy.isHopeless(ahead, rows, this.stats.instances, Math.max(0, this.busyUntilMs - nowMs));
   }
 
   /** A run of known cost, from this version's warm-up or its work. */
@@ -262,13 +264,9 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
       queue.pool.release(batch);
       return;
     }
-    for (let i = 0; i < batch.count; i++) {
-      const call = batch.calls[i]!;
-      call.queueMs = nowMs - call.acceptedAtMs;
-      this.stats.queueMsSum += call.queueMs;
-    }
     batch.pad(this.sizeToRun(batch));
     this.stats.runningBatches++;
+    this.noteBusy(nowMs);
     this.executor.start(batch);
   }
 
@@ -301,10 +299,14 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
 
   // --- ending tasks -------------------------------------------------------------------------------------------------
 
+  /** What a task did not spend in its run it spent waiting: in the queue, behind another batch, or on its way. */
   private noteTimes(batch: Batch, executeMs: number): void {
+    const beganMs = this.clock.nowMs() - executeMs;
     for (let i = 0; i < batch.count; i++) {
       const call = batch.calls[i]!;
+      call.queueMs = Math.max(0, beganMs - call.acceptedAtMs);
       call.computeMs = executeMs;
+      this.stats.queueMsSum += call.queueMs;
       this.stats.signature(call.signature.name).answered(call.entry, call.queueMs, executeMs);
       this.policy.recordLatency(call.queueMs + executeMs);
     }
@@ -314,8 +316,22 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     const queue = this.running.get(batch);
     assert(queue !== undefined, 'a batch ends once');
     this.running.delete(batch);
-    if (wasRunning) this.stats.runningBatches--;
+    if (wasRunning) {
+      this.stats.runningBatches--;
+      this.noteBusy(this.clock.nowMs());
+    }
     return queue;
+  }
+
+  /** Works out anew when a place is free: with each batch that begins or ends, so that errors do not add up. */
+  private noteBusy(nowMs: number): void {
+    if (this.shape.options.latencyObjectiveMs === 0) return;
+    const { instances } = this.stats;
+    let leftMs = 0;
+    if (this.running.size >= instances) {
+      for (const batch of this.running.keys()) leftMs += this.policy.fit.estimateMs(batch.executedRows) / instances;
+    }
+    this.busyUntilMs = leftMs > 0 ? nowMs + leftMs : 0;
   }
 
   private countOut(tasks: number, rows: number): void {

@@ -144,7 +144,7 @@ export class BatchServable implements Servable, SchedulerOwner, SplitTaskOwner {
     if (call.cancelled) return cancelledInQueue();
     if (call.deadlineMs <= nowMs) return expiredInQueue();
     const queue = this.queues.find(binder.tensors);
-    if (queue === null || this.scheduler.isHopeless(laneOf(call.priority), binder.rows)) return batchQueueFull();
+    if (queue === null || this.scheduler.isHopeless(laneOf(call.priority), binder.rows, nowMs)) return batchQueueFull();
     call.rows = binder.rows;
     const refusal =
       binder.rows > this.shape.options.maxBatchSize

@@ -129,6 +129,17 @@ export class ByteSocket implements BufferHolder, TlsWriteObserver {
     return this.error;
   }
 
+  /** The peer speaks TLS with us. */
+  get secure(): boolean {
+    return this.tls !== null || this.streaming;
+  }
+
+  /** The peer's IP address, a v4-mapped one in its dotted form; '' for Unix sockets, and once it is gone. */
+  get remoteAddress(): string {
+    const address = this.socket?.remoteAddress ?? '';
+    return address.startsWith('::ffff:') ? address.slice(7) : address;
+  }
+
   /** False while too many bytes wait for the kernel, and after the close. */
   get writable(): boolean {
     return !this.stalled && !this.closed;

@@ -209,12 +209,8 @@ export function openTlsSocket(
 ): ByteSocket {
   const io = new ByteSocket(reader);
   const socket = nodeTls().connect({
-    ...targetOf(address),
-    ...(serverNameOf(address, role) !== '' && { servername: serverNameOf(address, role) }),
-    secureContext: role.context,
+    ...tlsClientOptions(address, role),
     ALPNProtocols: [protocol],
-    rejectUnauthorized: true,
-    checkServerIdentity: (host: string, certificate: PeerCertificate) => judgeServer(role, host, certificate),
     allowHalfOpen: true,
     onread: sharedReadOptions(io.onRead),
   } as unknown as ConnectionOptions);
@@ -241,6 +237,17 @@ export function openTlsSocket(
   });
   socket.once('close', () => settle(tlsResultOf(io.failure ?? failure)));
   return io;
+}
+
+/** What node:tls needs to connect in a role: where to, what to send as SNI, whom to expect. */
+export function tlsClientOptions(address: ConnectAddress, role: TlsClientRole): ConnectionOptions {
+  return {
+    ...targetOf(address),
+    ...(serverNameOf(address, role) !== '' && { servername: serverNameOf(address, role) }),
+    secureContext: role.context,
+    rejectUnauthorized: true,
+    checkServerIdentity: (host: string, certificate: PeerCertificate) => judgeServer(role, host, certificate),
+  };
 }
 
 function targetOf(address: ConnectAddress): object {

@@ -11,6 +11,8 @@ export interface ModelsViewInput {
   readonly breakerOf: (cluster: ClusterSnapshot) => BreakerDescription;
   /** Null for a model that is never degraded. */
   readonly degradationOf: (model: string) => unknown;
+  /** Addresses and states. */
+  readonly endpointsOf: (cluster: ClusterSnapshot) => readonly unknown[];
   readonly comparisons: readonly ComparisonFigures[];
 }
 
@@ -25,6 +27,7 @@ export function modelsView(input: ModelsViewInput): unknown {
       model: cluster.model,
       version: cluster.version,
       breaker: input.breakerOf(cluster),
+      endpoints: input.endpointsOf(cluster),
       ...summariseCluster(input.sums, cluster.statsBase),
     })),
   };

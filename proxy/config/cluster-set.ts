@@ -16,6 +16,7 @@ import { type ClusterPolicy, checkPolicy, combinePolicy } from './policy-levels.
 import type { ProblemList } from './problem.ts';
 import type { EndpointAddress, TlsOrigination } from './snapshot.ts';
 import { tlsOrigination } from './tls-settings.ts';
+import { checkUpstream, combineUpstream, type UpstreamPolicy } from './upstream-levels.ts';
 
 /** A cluster before it has its places in shared memory. `name` is final once `finish` has run. */
 export interface ClusterDraft {
@@ -25,6 +26,7 @@ export interface ClusterDraft {
   readonly endpoints: readonly EndpointAddress[];
   readonly tls: TlsOrigination | null;
   readonly policy: ClusterPolicy;
+  readonly upstream: UpstreamPolicy;
   /** Where it is written first. */
   readonly path: string;
   readonly declared: boolean;
@@ -70,7 +72,9 @@ export class ClusterSet {
     this.checkLevel(cluster, path);
     const version = cluster.version ?? '';
     const tls = tlsOrigination(cluster, endpoints, path, this.problems);
-    const draft = { name: cluster.name, model, version, endpoints, tls, policy, path, declared: true };
+    const upstream = combineUpstream(this.defaults, cluster, model !== '');
+    checkUpstream(upstream, path, this.problems);
+    const draft = { name: cluster.name, model, version, endpoints, tls, policy, upstream, path, declared: true };
     this.declared.set(cluster.name, draft);
     this.drafts.push(draft);
   }
@@ -78,7 +82,9 @@ export class ClusterSet {
   /** Adds one of our own clusters, such as `@passthrough`; names that begin with `@` are nobody else's. */
   addOwn(name: string, address: EndpointAddress): ClusterDraft {
     const policy = combinePolicy(this.defaults, null, false);
-    const draft = { name, model: '', version: '', endpoints: [address], tls: null, policy, path: name, declared: true };
+    const upstream = combineUpstream(this.defaults, null, false);
+    const endpoints = [address];
+    const draft = { name, model: '', version: '', endpoints, tls: null, policy, upstream, path: name, declared: true };
     this.drafts.push(draft);
     return draft;
   }
@@ -150,7 +156,8 @@ export class ClusterSet {
       return known;
     }
     const { model, version } = target;
-    const draft = { name, model, version, endpoints: [endpoint], tls: null, policy, path, declared: false };
+    const upstream = combineUpstream(this.defaults, null, true);
+    const draft = { name, model, version, endpoints: [endpoint], tls: null, policy, upstream, path, declared: false };
     this.made.set(key, draft);
     this.drafts.push(draft);
     return draft;

@@ -18,6 +18,7 @@ import { ProblemList } from './problem.ts';
 import { PROCESS_FIELDS, type ProcessSettings } from './process-fields.ts';
 import { checkRoutes } from './route-check.ts';
 import type { ClusterSnapshot, MeshSnapshot, ModelSnapshot } from './snapshot.ts';
+import { checkUpstream, combineUpstream } from './upstream-levels.ts';
 
 /** The cluster of models that no entry names, and that of traffic that is no model call. */
 export const OTHER_MODELS_CLUSTER = '@worker';
@@ -42,6 +43,7 @@ export function compileMesh(
   const { settings } = environment;
   const addresses = roleAddresses(settings);
   checkPolicy(combinePolicy(document.defaults, null, true), 'defaults', problems);
+  checkUpstream(combineUpstream(document.defaults, null, true), 'defaults', problems);
   const clusters = new ClusterSet(document.defaults, addresses.worker, problems);
   for (const [i, cluster] of document.clusters.entries()) clusters.declare(cluster, `clusters[${i}]`);
   const models: ModelDraft[] = [];
@@ -127,17 +129,23 @@ function resolvePassthrough(
 
 function originalDestination(document: ConfigDocument): Omit<ClusterDraft, 'path' | 'declared'> {
   const policy = combinePolicy(document.defaults, null, false);
-  return { name: ORIGINAL_DESTINATION_CLUSTER, model: '', version: '', endpoints: [], tls: null, policy };
+  const common = combineUpstream(document.defaults, null, false);
+  // One address each: there is no other to send to in its stead.
+  const outlier = { guard: { ...common.outlier.guard, enabled: false }, maxEjectedFraction: 0 };
+  const upstream = { ...common, outlier };
+  return { name: ORIGINAL_DESTINATION_CLUSTER, model: '', version: '', endpoints: [], tls: null, policy, upstream };
 }
 
 function placeCluster(draft: Omit<ClusterDraft, 'path' | 'declared'>, allocate: Allocate): ClusterSnapshot {
-  const { name, model, version, endpoints, tls, policy } = draft;
+  const { name, model, version, endpoints, tls, policy, upstream } = draft;
   return {
     name,
     model,
     version,
     endpoints,
     tls,
+    endpointPlaces: [],
+    ...upstream,
     ...policy,
     statsBase: allocate('cluster', name, [name, draft.model, draft.version]),
     breakerIndex: allocate('breaker', name, [name]),

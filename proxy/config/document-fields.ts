@@ -19,6 +19,15 @@ import {
 } from './document-schema.ts';
 import { ROUTES_NODE } from './route-fields.ts';
 import { clusterTls } from './tls-fields.ts';
+import {
+  discovery,
+  HEALTH_CHECK_NODE,
+  OUTLIER_REASON,
+  outlier,
+  RETRIES_REASON,
+  RETRY_ON_NODE,
+  retries,
+} from './upstream-fields.ts';
 
 const BREAKER_REASON = 'When requests stop being sent to a failing cluster, and for how long.';
 const breaker = {
@@ -167,6 +176,10 @@ const cluster = object('One model version, or one upstream of other traffic.', {
   breaker: object(BREAKER_REASON, inherited(breaker, 'defaults.breaker')),
   timeouts: object(TIMEOUTS_REASON, inherited(timeouts, 'defaults.timeouts')),
   limits: object(LIMITS_REASON, inherited(limits, 'defaults.limits')),
+  outlier: object(OUTLIER_REASON, inherited(outlier, 'defaults.outlier')),
+  retries: object(RETRIES_REASON, { ...inherited(retries, 'defaults.retries'), on: RETRY_ON_NODE }),
+  healthCheck: HEALTH_CHECK_NODE,
+  ...discovery,
 });
 
 const model = object('What happens to requests that name one model.', {
@@ -305,6 +318,8 @@ export const DOCUMENT_SCHEMA = object('The configuration document.', {
     breaker: object(BREAKER_REASON, breaker),
     timeouts: object(TIMEOUTS_REASON, timeouts),
     limits: object(LIMITS_REASON, limits),
+    outlier: object(OUTLIER_REASON, outlier),
+    retries: object(RETRIES_REASON, retries),
   }),
   clusters: list('Clusters declared by name.', 512, cluster),
   models: list('Models and what happens to their requests.', 256, model),

@@ -179,7 +179,15 @@ function checkTogether(settings: ProcessSettings, problems: ProblemList): void {
     problems.add('UNDERSTUDY_OUTBOUND_EXPLICIT_PORTS', undefined, `at most ${MAX_EXPLICIT_PORTS} ports in all`);
   }
   checkTlsSettings(settings, problems);
+  checkTracing(settings, problems);
   checkListeners(settings, problems);
+}
+
+/** The endpoint of tracing is a URL that can be posted to. */
+function checkTracing({ tracingEndpoint }: ProcessSettings, problems: ProblemList): void {
+  if (tracingEndpoint === null || /^https?:\/\/./.test(URL.parse(tracingEndpoint)?.href ?? '')) return;
+  const name = PROCESS_FIELDS.tracingEndpoint.environment;
+  problems.add(name, tracingEndpoint, 'an http or https URL such as http://collector:4318/v1/traces');
 }
 
 /** No two listeners share an address: the second bind would fail after the first had begun to serve. */

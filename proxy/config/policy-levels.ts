@@ -59,7 +59,8 @@ export function isWritten(level: PolicyDocument): boolean {
 
 type Written<T> = { [K in keyof T]?: NonNullable<T[K]> };
 
-function written<T extends object>(values: T | undefined): Written<T> {
+/** The values that are written, of a level's fields that may be unset. */
+export function written<T extends object>(values: T | undefined): Written<T> {
   const entries = Object.entries(values ?? {}).filter(([, value]) => value !== null);
   return Object.fromEntries(entries) as Written<T>;
 }

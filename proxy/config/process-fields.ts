@@ -7,6 +7,7 @@
 
 import { DEGRADATION_PRESETS } from './degradation-fields.ts';
 import type { Field, FieldValue } from './field.ts';
+import { REQUEST_PROCESS_FIELDS } from './request-fields.ts';
 import { TLS_PROCESS_FIELDS } from './tls-fields.ts';
 
 export interface ProcessField extends Field {
@@ -151,6 +152,7 @@ export const PROCESS_FIELDS = {
     reloadable: false,
   },
   ...TLS_PROCESS_FIELDS,
+  ...REQUEST_PROCESS_FIELDS,
   adminListen: {
     environment: 'UNDERSTUDY_ADMIN_LISTEN',
     kind: 'listen',

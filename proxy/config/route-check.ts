@@ -57,11 +57,14 @@ function conditions(route: RouteDocument): Omit<RouteSnapshot, 'cluster'> {
     path: route.path ?? route.pathPrefix ?? '',
     pathIsPrefix: route.path === null,
     methods: route.methods,
+    trustsInternal: route.trustInternalHeaders,
     headers: route.headers.map(({ name, value, prefix, absent }) => ({
       name,
       value: value ?? prefix ?? '',
       isPrefix: value === null,
       absent,
     })),
+    upgrade: route.upgrade,
+    connect: route.connect,
   };
 }

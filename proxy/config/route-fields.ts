@@ -4,6 +4,8 @@ import { list, object, scalar } from './document-schema.ts';
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
 
+const UPGRADES = ['none', 'websocket', 'any'] as const;
+
 const header = object('One header the request must have; all that are written must match.', {
   name: scalar({
     kind: 'headerName',
@@ -39,6 +41,23 @@ export const ROUTES_NODE = list(
       scalar({ kind: 'choice', choices: METHODS, default: null, required: true, reason: 'A method.' }),
     ),
     headers: list('Conditions on headers, all of them.', 16, header),
+    upgrade: scalar({
+      kind: 'choice',
+      choices: UPGRADES,
+      default: 'websocket',
+      reason: 'Which upgrades of HTTP/1.1 requests go on, then as opaque bytes. h2c never does.',
+    }),
+    connect: scalar({
+      kind: 'boolean',
+      default: 'false',
+      reason: 'Whether CONNECT requests go on, then as opaque bytes; they are answered 405 otherwise.',
+    }),
+    trustInternalHeaders: scalar({
+      kind: 'boolean',
+      default: 'false',
+      reason:
+        'Whether x-understudy-* headers of its requests are passed on; from others they are taken away. Conditions never see them.',
+    }),
     cluster: scalar({
       kind: 'clusterName',
       default: null,

@@ -12,7 +12,14 @@
  * source address to dial from, by which the interception rules know an inbound connection on its last step.
  */
 export type EndpointAddress =
-  | { readonly kind: 'tcp'; readonly host: string; readonly port: number; readonly localAddress?: string }
+  | {
+      readonly kind: 'tcp';
+      readonly host: string;
+      readonly port: number;
+      readonly localAddress?: string;
+      /** What the name resolves to now; connections elsewhere drain. Absent while it is not known. */
+      readonly resolved?: readonly string[];
+    }
   | { readonly kind: 'unix'; readonly path: string };
 
 /** When a cluster's breaker opens and how it closes again. Durations in milliseconds, fractions in 0..1. */
@@ -51,6 +58,45 @@ export interface TlsOrigination {
   readonly files: TlsFiles;
 }
 
+/** When one endpoint of several is ejected: a breaker of its own. */
+export interface OutlierPolicy {
+  readonly guard: BreakerPolicy;
+  /** Share of the endpoints that may be ejected at a time, 0..1. */
+  readonly maxEjectedFraction: number;
+}
+
+/** Active health checks of each endpoint. */
+export interface HealthCheckPolicy {
+  readonly kind: 'grpc' | 'http' | 'tcp';
+  /** grpc: the service asked about, '' for the server. */
+  readonly service: string;
+  /** http: the path. */
+  readonly path: string;
+  readonly intervalMs: number;
+  readonly timeoutMs: number;
+  readonly unhealthyAfter: number;
+  readonly healthyAfter: number;
+}
+
+/** What is sent to another endpoint after it failed at one. */
+export interface RetryPolicy {
+  /** Further tries; 0 for none. */
+  readonly attempts: number;
+  /** Bits of `RetryOn`. */
+  readonly on: number;
+  /** Longest time of one try while another is left, milliseconds; 0 for the request's own. */
+  readonly perTryTimeoutMs: number;
+  /** Retries over requests, 0..1. */
+  readonly budgetFraction: number;
+  /** Retries allowed each second in any case. */
+  readonly budgetFloor: number;
+  /** Largest request kept to be sent again, bytes. */
+  readonly maxBytes: number;
+}
+
+/** Bits of `RetryPolicy.on`. */
+export const RetryOn = { CONNECT_FAILED: 1, RESET: 2, PER_TRY_TIMEOUT: 4, UNAVAILABLE: 8 } as const;
+
 /** One model version (or one opaque upstream) as seen by the data plane: endpoints plus the version asked of them. */
 export interface ClusterSnapshot {
   /** `credit-risk@1`, `credit-risk-lite`, or the name given in the document. Unique in the snapshot. */
@@ -62,6 +108,15 @@ export interface ClusterSnapshot {
   readonly endpoints: readonly EndpointAddress[];
   /** Null to speak in the clear. */
   readonly tls: TlsOrigination | null;
+  /** The place of each endpoint in the shared health and ejection cells, -1 for none; empty: none has one. */
+  readonly endpointPlaces: readonly number[];
+  readonly outlier: OutlierPolicy;
+  /** Null for none. */
+  readonly healthCheck: HealthCheckPolicy | null;
+  readonly retry: RetryPolicy;
+  /** Whether a name is one endpoint, or one for each of its addresses. */
+  readonly discovery: 'name' | 'addresses';
+  readonly dnsRefreshMs: number;
   readonly breaker: BreakerPolicy;
   readonly connectTimeoutMs: number;
   /** Longest time a request may take in this cluster when the caller sent no deadline; 0 is unlimited. */
@@ -208,6 +263,9 @@ export interface HeaderCondition {
   readonly absent: boolean;
 }
 
+/** Which `upgrade` of an HTTP/1.1 request goes on: none, websocket, or whatever it asks for except `h2c`. */
+export type UpgradePolicy = 'none' | 'websocket' | 'any';
+
 /** Requests that go elsewhere than their model or destination says. */
 export interface RouteSnapshot {
   readonly name: string;
@@ -219,6 +277,11 @@ export interface RouteSnapshot {
   /** Empty for any. */
   readonly methods: readonly string[];
   readonly headers: readonly HeaderCondition[];
+  readonly upgrade: UpgradePolicy;
+  /** Whether CONNECT is taken; it is 405 everywhere else. */
+  readonly connect: boolean;
+  /** Internal request headers of its requests are passed on. */
+  readonly trustsInternal: boolean;
   /** Where they go. */
   readonly cluster: number;
 }

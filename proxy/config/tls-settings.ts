@@ -40,6 +40,10 @@ export function tlsOrigination(
   if (!named && endpoints.some((endpoint) => endpoint.kind === 'unix')) {
     problems.add(`${path}.tls.serverName`, undefined, 'a name, since a Unix socket has none to expect');
   }
+  if (!named && cluster.discovery === 'addresses' && endpoints.length > 1) {
+    const hint = 'with discovery by addresses the names of several endpoints are not told apart';
+    problems.add(`${path}.tls.serverName`, undefined, 'a name', hint);
+  }
   return {
     serverName: tls.serverName ?? '',
     peerNames: tls.names,

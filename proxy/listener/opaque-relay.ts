@@ -4,7 +4,7 @@
  * carries nothing for long is cut, for nobody else would ever end it when both peers are gone without a word.
  */
 import { type ConnectAddress, openSocket } from '../../proto/io/adopt.ts';
-import type { ByteReader, ByteSocket } from '../../proto/io/byte-socket.ts';
+import { type ByteReader, ByteSocket } from '../../proto/io/byte-socket.ts';
 import { OpaqueCut } from '../stats/slots.ts';
 
 /** One direction's reader: what comes in here goes out there. */
@@ -64,26 +64,28 @@ export class OpaqueRelay {
   private done = false;
 
   /**
-   * Connects to `address` and relays; `first[0..length)` goes ahead. `onDone` is called once, when both are closed, with
-   * an `OpaqueCut` or `NOT_CUT`.
+   * Connects to `to`, or takes a socket that stands already, and relays; `first[0..length)` goes ahead. `onDone` is called
+   * once, when both are closed, with an `OpaqueCut` or `NOT_CUT`.
    */
   constructor(
     io: ByteSocket,
     first: Buffer,
     length: number,
-    address: ConnectAddress,
+    to: ConnectAddress | ByteSocket,
     { connectTimeoutMs, idleTimeoutMs }: OpaqueRelayLimits,
     onDone: (cut: number) => void,
   ) {
     this.onDone = onDone;
     this.timer = setTimeout(() => this.cutOff(OpaqueCut.CONNECT_TIMEOUT), connectTimeoutMs);
-    const upstream = openSocket(address, this.up, () => this.connected(idleTimeoutMs));
+    const upstream = to instanceof ByteSocket ? to : openSocket(to, this.up, () => this.connected(idleTimeoutMs));
+    upstream.reader = this.up;
     this.down.io = io;
     this.down.peer = upstream;
     this.up.io = upstream;
     this.up.peer = io;
     io.reader = this.down;
     if (length > 0) upstream.write(first, 0, length);
+    if (upstream === to) this.connected(idleTimeoutMs);
   }
 
   /** Cuts both sides. */

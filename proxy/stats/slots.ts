@@ -170,12 +170,17 @@ export const ClusterSlot = {
   NOT_REPLAYABLE: 61,
   /** Answers that took longer than the breaker allows. */
   SLOW: 62,
+  /** Requests sent to another endpoint after one failed them, and those that would have been but for the budget. */
+  RETRIES: 63,
+  RETRIES_REFUSED: 64,
+  /** Endpoints ejected, once over all threads. */
+  EJECTIONS: 65,
   /** Histogram of the time from sending the request to the end of the answer; successes only. */
-  LATENCY: 63, // HISTOGRAM_SLOTS slots
+  LATENCY: 66, // HISTOGRAM_SLOTS slots
 } as const;
 
 /** Length of a cluster's block in slots. */
-export const CLUSTER_SLOTS = 63 + HISTOGRAM_SLOTS;
+export const CLUSTER_SLOTS = 66 + HISTOGRAM_SLOTS;
 
 /** Offsets inside a shadow's block. */
 export const ShadowSlot = {

@@ -10,10 +10,11 @@ import { formatAddress } from '../../proto/io/adopt.ts';
 import type { TlsClientRole } from '../../proto/io/tls.ts';
 import type { ClusterSnapshot, EndpointAddress, TlsOrigination } from '../config/snapshot.ts';
 import { ClusterSlot } from '../stats/slots.ts';
+import { type Balanced, type Balancer, Served } from './balancer.ts';
 import type { PoolOptions } from './connection-pool.ts';
 import { Http1Pool } from './http1-pool.ts';
 import { Http2Pool } from './http2-pool.ts';
-import type { Waiter } from './wait-queue.ts';
+import { Unavailable, type Waiter } from './wait-queue.ts';
 
 /** HTTP/2 connections to one endpoint and thread: one carries everything until the peer's stream limit asks for another. */
 const MAX_HTTP2_CONNECTIONS = 16;
@@ -34,6 +35,10 @@ export class Endpoint {
   update(options: PoolOptions): void {
     this.http1.options = { ...options, maxConnections: MAX_HTTP1_CONNECTIONS };
     this.http2.options = { ...options, maxConnections: MAX_HTTP2_CONNECTIONS };
+    const resolved = options.address.kind === 'tcp' ? options.address.resolved : undefined;
+    if (resolved === undefined) return;
+    this.http1.keepOnly(resolved);
+    this.http2.keepOnly(resolved);
   }
 
   retire(): void {
@@ -55,21 +60,60 @@ export class Cluster {
   /** Requests in flight on this thread. */
   inFlight = 0;
   endpoints: Endpoint[] = [];
-  private next = 0;
+  /** Null for a cluster of one endpoint that is not checked: there is nothing to pick. */
+  balancer: Balancer<Endpoint> | null = null;
+  private readonly clock: Clock;
 
-  constructor(id: number, config: ClusterSnapshot) {
+  constructor(id: number, config: ClusterSnapshot, clock: Clock) {
     this.id = id;
     this.name = config.name;
     this.config = config;
+    this.clock = clock;
   }
 
-  /** Asks an endpoint's pool for a connection, endpoints in turn; in the protocol the request came in. */
+  /**
+   * Picks an endpoint and asks its pool for a connection, in the protocol the request came in. A waiter that asks again
+   * gets another endpoint if there is one. Who got one says at its end how it was served (`leave`).
+   */
   request(waiter: Waiter, http1: boolean): void {
-    const { endpoints } = this;
-    if (this.next >= endpoints.length) this.next = 0;
-    const endpoint = endpoints[this.next++]!;
+    let endpoint = this.endpoints[0]!;
+    if (this.balancer !== null) {
+      const picked = this.pick(this.balancer, waiter);
+      if (picked === null) {
+        waiter.onUnavailable(Unavailable.NO_ENDPOINT);
+        return;
+      }
+      endpoint = picked.pools;
+    }
     if (http1) endpoint.http1.request(waiter);
     else endpoint.http2.request(waiter);
+  }
+
+  /** The waiter is done with the endpoint it was given: `served` is a `Served`, `waitMs` what the endpoint asked for. */
+  leave(waiter: Waiter, served: number, nowMs: number, waitMs: number): void {
+    const endpoint = waiter.endpoint as Balanced<Endpoint> | null;
+    if (endpoint === null) return;
+    waiter.endpoint = null;
+    waiter.left = endpoint;
+    if (this.balancer === null) endpoint.active--;
+    else this.balancer.settle(endpoint, waiter.admission, waiter.admissionEpoch, served, nowMs, waitMs);
+  }
+
+  /** The same at this moment, without a word about waiting. */
+  quit(waiter: Waiter, served: number): void {
+    if (waiter.endpoint !== null) this.leave(waiter, served, this.clock.nowMs(), 0);
+  }
+
+  private pick(balancer: Balancer<Endpoint>, waiter: Waiter): Balanced<Endpoint> | null {
+    const nowMs = this.clock.nowMs();
+    this.leave(waiter, Served.UNKNOWN, nowMs, 0);
+    const endpoint = balancer.pick(nowMs, waiter.left as Balanced<Endpoint> | null);
+    if (endpoint === null) return null;
+    endpoint.active++;
+    waiter.endpoint = endpoint;
+    waiter.admission = balancer.admission;
+    waiter.admissionEpoch = endpoint.guard === null ? 0 : endpoint.guard.epoch;
+    return endpoint;
   }
 }
 

@@ -79,6 +79,14 @@ export abstract class ConnectionPool<C extends Http2Connection | Http1ClientConn
     for (const connection of [...this.connections]) this.closeIfIdle(connection);
   }
 
+  /** The name this endpoint is called by has these addresses now: connections to others take no new requests. */
+  keepOnly(addresses: readonly string[]): void {
+    for (const connection of [...this.connections]) {
+      const remote = connection.io.socket?.remoteAddress;
+      if (remote !== undefined && !addresses.includes(remote)) connection.drain();
+    }
+  }
+
   /** Closes everything at once. */
   destroy(): void {
     this.closed = true;

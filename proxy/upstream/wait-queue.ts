@@ -1,15 +1,22 @@
 /** Requests that wait for a connection: a bounded queue in which each can also leave from the middle, at no cost. */
 import type { Http1ClientConnection } from '../../proto/http1/client-connection.ts';
 import type { Http2Connection } from '../../proto/http2/connection.ts';
+import type { Balanced } from './balancer.ts';
 
 /** Why a waiting request was not given a connection. */
-export const Unavailable = { CONNECT_FAILED: 0, PENDING_FULL: 1, CLOSED: 2 } as const;
+export const Unavailable = { CONNECT_FAILED: 0, PENDING_FULL: 1, CLOSED: 2, NO_ENDPOINT: 3 } as const;
 
 /** A request that wants a connection. Linked into its pool's queue while it waits. */
 export abstract class Waiter {
   poolNext: Waiter | null = null;
   poolPrevious: Waiter | null = null;
   waitingIn: WaitQueue | null = null;
+  /** The endpoint it is with, where endpoints are picked one by one, and what that endpoint's guard decided. */
+  endpoint: Balanced<unknown> | null = null;
+  admission = 0;
+  admissionEpoch = 0;
+  /** The endpoint it was with before: not picked again while there is another. */
+  left: Balanced<unknown> | null = null;
 
   /** This connection has room: open a stream on it now. */
   abstract onConnection(connection: Http2Connection | Http1ClientConnection): void;

@@ -21,6 +21,7 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
   'proxy/policy': ['base', 'proto', ...STAGES],
   'proxy/degradation': ['base', 'proto', ...STAGES],
   'proxy/upstream': ['base', 'proto', ...STAGES],
+  'proxy/discovery': ['base', 'proto', ...STAGES],
   'proxy/mirror': ['base', 'proto', ...STAGES],
   'proxy/admin': ['base', 'proto', ...STAGES, 'proxy/policy', 'proxy/mirror'],
   'proxy/cli': ['base', ...STAGES, 'proxy/listener', 'proxy/mirror'],

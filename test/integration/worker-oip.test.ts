@@ -385,6 +385,32 @@ t.test('a full queue is told as such, with the reason beside it, and is no failu
   }
 });
 
+t.test('what waits is run by its priority parameter, copies for a shadow last of all', async (t) => {
+  const busy = await openTestFront(
+    t,
+    { heavy: heavy(1500) },
+    {},
+    { place: 'thread', threads: 1, maxBatchSize: 1, adaptive: false, batchTimeoutMicros: 0 },
+  );
+  const caller = new TfsClient(busy.address);
+  t.teardown(() => caller.close());
+  const order: string[] = [];
+  const ask = async (name: string, priority: number, metadata = {}): Promise<void> => {
+    const inputs = [fp32('x', [1, 256], Array(256).fill(0.5))];
+    const parameters = { priority: { int64_param: priority } };
+    await caller.unary(SERVICE, 'ModelInfer', { model_name: 'heavy', inputs, parameters }, { metadata });
+    order.push(name);
+  };
+  // The thread holds one batch and takes one more ahead; the rest waits in the queue.
+  const first = [ask('running', 0), ask('ahead', 0)];
+  const { stats } = busy.servables.get('heavy')!;
+  while (stats.runningBatches < 2) await new Promise((resolve) => setTimeout(resolve, 1));
+  const shadow = { 'x-understudy-shadow': '1' };
+  const rest = [ask('shadow', 1, shadow), ask('low', 2), ask('default', 0), ask('highest', 1)];
+  await Promise.all([...first, ...rest]);
+  t.same(order, ['running', 'ahead', 'highest', 'default', 'low', 'shadow']);
+});
+
 t.test('a request that waited longer than its timeout parameter is told so', async (t) => {
   const waiting = await openTestFront(t, { scale: scaleModel(2) }, {}, { place: 'thread', threads: 1 });
   const inputs = [jsonInput('x', [1, 2], two)];

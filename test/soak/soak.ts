@@ -171,9 +171,8 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
     const end = await Promise.race([died, settled, limit]);
     stop.abort();
     if (end !== null) faults.push(end);
-    const overdue = tally.stuck();
     stuck = Math.max(stuck, tally.open);
-    if (tally.open > 0) faults.push(`${tally.open} calls never settled: ${[...new Set(overdue)].join(', ')}`);
+    if (tally.open > 0) faults.push(`${tally.open} calls never settled: ${tally.inFlightNow().join(', ')}`);
     await troubles;
 
     if (tally.wrongCount > 0) faults.push(`${tally.wrongCount} wrong: ${tally.wrongs.join('; ')}`);

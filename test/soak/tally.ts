@@ -55,6 +55,12 @@ export class Tally {
     return [...this.inFlight.values()].filter((call) => call.sinceMs < before).map((call) => call.kind);
   }
 
+  /** Kinds and ages of the calls in flight, oldest first. */
+  inFlightNow(): string[] {
+    const nowMs = performance.now();
+    return [...this.inFlight.values()].map((call) => `${call.kind} for ${Math.round(nowMs - call.sinceMs)} ms`);
+  }
+
   get open(): number {
     return this.inFlight.size;
   }

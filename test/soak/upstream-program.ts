@@ -34,7 +34,11 @@ export class UpstreamProgram {
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] });
     this.child = child;
     await new Promise<void>((resolve, reject) => {
-      child.on('exit', (code) => reject(new Error(`upstream ${this.name} ended by itself with ${code}`)));
+      child.on('exit', (code) => {
+        if (this.child !== child) return;
+        this.tally.wrong(`upstream ${this.name} ended by itself with ${code}`);
+        reject(new Error(`upstream ${this.name} ended by itself with ${code}`));
+      });
       createInterface({ input: child.stdout! }).on('line', (line) => {
         if (line.startsWith('ready ')) {
           this.port = Number(line.slice(6));
@@ -52,6 +56,7 @@ export class UpstreamProgram {
     this.child = null;
     if (child === null) return;
     this.kills++;
+    if (child.exitCode !== null || child.signalCode !== null) return;
     const gone = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await gone;

@@ -35,13 +35,14 @@ function answer(stream: http2.ServerHttp2Stream, body: Buffer, status: number): 
 
 function failGrpc(stream: http2.ServerHttp2Stream, body: Buffer): void {
   const ways = [
-    () => stream.respond({ ...GRPC_HEAD, 'grpc-status': '14' }, { endStream: true }),
+    () => stream.destroyed || stream.respond({ ...GRPC_HEAD, 'grpc-status': '14' }, { endStream: true }),
     () => answer(stream, body.subarray(0, random.between(0, body.length)), 13),
     () => stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR),
     () => stream.close(http2.constants.NGHTTP2_REFUSED_STREAM),
     () => {}, // never answers
     () => void delay(random.between(5, 300)).then(() => answer(stream, body, 0)),
     () => {
+      if (stream.destroyed) return;
       stream.respond(GRPC_HEAD);
       stream.write(body.subarray(0, random.between(0, body.length)));
       setTimeout(() => stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR), random.between(0, 30));
@@ -83,6 +84,7 @@ function predict(stream: http2.ServerHttp2Stream, headers: http2.IncomingHttpHea
 
 /** Sends back what comes as it comes. */
 function talk(stream: http2.ServerHttp2Stream): void {
+  if (stream.destroyed) return;
   stream.respond(GRPC_HEAD, { waitForTrailers: true });
   stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
   stream.pipe(stream);

@@ -104,6 +104,11 @@ export class ManualPacer implements Pacer {
     };
   }
 
+  /** When the next timer is due; Infinity without any. */
+  get nextDueMs(): number {
+    return this.timers.reduce((least, { dueMs }) => Math.min(least, dueMs), Number.POSITIVE_INFINITY);
+  }
+
   /** Ends this turn, and following ones that it asks for. */
   endTurn(): void {
     while (this.turnEnds.length > 0) this.endOneTurn();

@@ -19,7 +19,16 @@ t.test('conditions that are not written hold for everything', async (test) => {
   const { mesh, mistakes } = compile({ clusters, routes: [{ name: 'all', cluster: 'other' }] });
   test.equal(mistakes, '');
   test.same(mesh!.routes, [
-    { name: 'all', authorities: [], path: '', pathIsPrefix: true, methods: [], headers: [], cluster: 0 },
+    {
+      name: 'all',
+      authorities: [],
+      path: '',
+      pathIsPrefix: true,
+      methods: [],
+      trustsInternal: false,
+      headers: [],
+      cluster: 0,
+    },
   ]);
 });
 

@@ -11,6 +11,9 @@ const ANY: RouteSnapshot = {
   pathIsPrefix: true,
   methods: [],
   headers: [],
+  upgrade: 'websocket',
+  connect: false,
+  trustsInternal: false,
   cluster: 0,
 };
 

@@ -1,0 +1,259 @@
+/**
+ * A cluster of several endpoints: who gets requests, who is ejected and comes back, what is sent again, and what names
+ * and health checks change.
+ */
+import { writeFileSync } from 'node:fs';
+import t, { type Test } from 'tap';
+import { TestAuthority } from '../support/certificates.ts';
+import { GrpcCaller, servedBy } from '../support/grpc-caller.ts';
+import { ProxyProgram } from '../support/proxy-program.ts';
+import { answers, hangs, predictResponse, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
+
+/** Upstreams behind one cluster of the model `credit`, and a caller of the proxy before them. */
+async function lab(test: Test, count: number, cluster: object = {}, more: { env?: Record<string, string> } = {}) {
+  const names = Array.from({ length: count }, (_, i) => `e${i}`);
+  const upstreams = await Promise.all(names.map((name) => ScriptedUpstream.start(test, name)));
+  const proxy = await ProxyProgram.start(test, {
+    ...more,
+    ready: false,
+    document: {
+      clusters: [
+        {
+          name: 'credit@1',
+          model: 'credit',
+          version: '1',
+          endpoints: upstreams.map(({ address }) => address),
+          breaker: { enabled: false },
+          ...cluster,
+        },
+      ],
+      models: [{ name: 'credit', split: [{ cluster: 'credit@1' }] }],
+    },
+  });
+  await proxy.until(() => proxy.address !== '' && proxy.adminUrl !== '', 'its addresses');
+  return { upstreams, proxy, caller: GrpcCaller.to(test, proxy.address) };
+}
+
+const fails: Script = (call) => call.failInTrailers(14, 'not now');
+
+async function statuses(caller: GrpcCaller, count: number): Promise<Map<number, number>> {
+  const seen = new Map<number, number>();
+  for (let i = 0; i < count; i += 10) {
+    const some = Math.min(10, count - i);
+    const all = await Promise.all(Array.from({ length: some }, () => caller.predict('credit')));
+    for (const { status } of all) seen.set(status, (seen.get(status) ?? 0) + 1);
+  }
+  return seen;
+}
+
+/** Waits until the admin address shows an endpoint in a state. */
+async function untilState(proxy: ProxyProgram, address: string, state: string): Promise<void> {
+  for (let i = 0; i < 400; i++) {
+    const { clusters } = (await (await fetch(`${proxy.adminUrl}/models`)).json()) as {
+      clusters: { endpoints: { address: string; state: string }[] }[];
+    };
+    const endpoints = clusters.flatMap((cluster) => cluster.endpoints);
+    if (endpoints.find((endpoint) => endpoint.address === address)?.state === state) return;
+    await new Promise((done) => setTimeout(done, 25));
+  }
+  throw new Error(`${address} never was ${state}`);
+}
+
+t.test('a dead endpoint of three costs no caller an answer', async (test) => {
+  const { upstreams, caller, proxy } = await lab(test, 3);
+  const before = await statuses(caller, 30);
+  test.same([...before], [[0, 30]]);
+  test.ok(
+    upstreams.every(({ count }) => count > 0),
+    'all three are used',
+  );
+  await upstreams[0]!.close();
+  test.same([...(await statuses(caller, 60))], [[0, 60]]);
+  const metrics = await proxy.metrics();
+  test.ok(metrics.sum('understudy_cluster_retries_total') > 0, 'some were sent again');
+});
+
+t.test('an endpoint that fails in its trailers is ejected, and one real request brings it back', async (test) => {
+  const outlier = { consecutiveFailures: 3, ejection: '300ms' };
+  const { upstreams, caller, proxy } = await lab(test, 2, { outlier, retries: { budgetFloor: 1000 } });
+  const [bad] = upstreams as [ScriptedUpstream, ScriptedUpstream];
+  bad.script = fails;
+  const stopAt = performance.now() + 20_000;
+  let ejections = 0;
+  while (ejections === 0 && performance.now() < stopAt) {
+    test.same([...(await statuses(caller, 20))], [[0, 20]], 'retries hide it from callers');
+    ejections = (await proxy.metrics()).sum('understudy_endpoint_ejections_total');
+  }
+  test.ok(ejections > 0);
+  const ejectedAt = bad.count;
+  await statuses(caller, 20);
+  test.ok(bad.count - ejectedAt <= 3, 'at most a probe now and then');
+  bad.script = answers('e0');
+  for (let i = 0; i < 100 && bad.count - ejectedAt < 10; i++) {
+    await statuses(caller, 5);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+  test.ok(bad.count - ejectedAt >= 10, 'it serves again');
+  await untilState(proxy, bad.address, 'healthy');
+});
+
+t.test('with every endpoint failing at most half are ejected, and the caller hears the upstream', async (test) => {
+  const { upstreams, caller, proxy } = await lab(test, 4, {
+    outlier: { consecutiveFailures: 2 },
+    retries: { attempts: 0 },
+  });
+  for (const upstream of upstreams) upstream.script = fails;
+  test.same([...(await statuses(caller, 40))], [[14, 40]]);
+  const metrics = await proxy.metrics();
+  test.equal(metrics.sum('understudy_endpoint_state', { state: 'ejected' }), 2);
+  const last = await caller.predict('credit');
+  test.equal(last.message, 'not now');
+});
+
+t.test('retries end where their budget ends', async (test) => {
+  const retries = { attempts: 3, budget: '0%', budgetFloor: 2 };
+  const { upstreams, caller, proxy } = await lab(test, 2, { retries, outlier: { enabled: false } });
+  for (const upstream of upstreams) upstream.script = fails;
+  await statuses(caller, 20);
+  const metrics = await proxy.metrics();
+  const sent = metrics.sum('understudy_cluster_retries_total');
+  test.ok(sent >= 2 && sent <= 8, `${sent} retries in a few seconds`);
+  test.ok(metrics.sum('understudy_cluster_retries_over_budget_total') > 0);
+  test.equal(upstreams[0]!.count + upstreams[1]!.count, 20 + sent);
+});
+
+t.test('a try that takes too long is given up for another endpoint', async (test) => {
+  const retries = { perTryTimeout: '150ms', budgetFloor: 1000 };
+  const { upstreams, caller } = await lab(test, 2, { retries, outlier: { enabled: false } });
+  const [slow, quick] = upstreams as [ScriptedUpstream, ScriptedUpstream];
+  slow.script = hangs;
+  for (let i = 0; i < 60 && slow.count === 0; i++) {
+    test.equal(servedBy(await caller.predict('credit', { 'grpc-timeout': '20S' })), 'e1');
+  }
+  test.ok(slow.count > 0, 'it was tried');
+  test.ok(
+    slow.calls.every((call) => call.resetCode === 8),
+    'and told to stop',
+  );
+  quick.script = hangs;
+  const answer = await caller.predict('credit', { 'grpc-timeout': '900m' });
+  test.equal(answer.status, 4, "the last try has the request's own time");
+  test.ok(answer.tookMs > 500, `${answer.tookMs} ms`);
+});
+
+t.test('health checks take endpoints out and, when none is left, refuse at once', async (test) => {
+  const healthCheck = { kind: 'grpc', interval: '60ms', timeout: '1s', unhealthyAfter: 2, healthyAfter: 1 };
+  const { upstreams, caller, proxy } = await lab(test, 2, { healthCheck, outlier: { enabled: false } });
+  const sick = new Set<string>();
+  for (const upstream of upstreams) {
+    upstream.script = async (call) => {
+      const body = await call.body;
+      const isCheck = call.headers[':path'] === '/grpc.health.v1.Health/Check';
+      call.answer(isCheck ? Buffer.from([8, sick.has(upstream.name) ? 2 : 1]) : predictResponse(upstream.name, body));
+    };
+  }
+  sick.add('e0');
+  await untilState(proxy, upstreams[0]!.address, 'unhealthy');
+  for (let i = 0; i < 10; i++) test.equal(servedBy(await caller.predict('credit')), 'e1');
+  sick.add('e1');
+  await untilState(proxy, upstreams[1]!.address, 'unhealthy');
+  const refused = await caller.predict('credit');
+  test.equal(refused.status, 14);
+  test.equal(decodeURIComponent(refused.message), 'no endpoint of the upstream is healthy');
+  sick.delete('e0');
+  await untilState(proxy, upstreams[0]!.address, 'healthy');
+  test.equal(servedBy(await caller.predict('credit')), 'e0');
+  const metrics = await proxy.metrics();
+  test.ok(metrics.sum('understudy_health_checks_total', { result: 'failed' }) >= 4);
+});
+
+t.test('endpoints that speak TLS are checked over TLS, and one with the wrong name is not well', async (test) => {
+  const authority = new TestAuthority();
+  const caFile = `${test.testdir()}/ca.pem`;
+  writeFileSync(caFile, authority.cert);
+  const start = async (name: string, certified: string) => {
+    const { cert, key } = authority.issue({ names: [certified] });
+    const upstream = await ScriptedUpstream.start(test, name, { tls: { cert, key } });
+    upstream.script = async (call) => {
+      const body = await call.body;
+      const isCheck = call.headers[':path'] === '/grpc.health.v1.Health/Check';
+      call.answer(isCheck ? Buffer.from([8, 1]) : predictResponse(name, body));
+    };
+    return upstream;
+  };
+  const [good, wrong] = await Promise.all([start('good', '127.0.0.1'), start('wrong', 'else.example')]);
+  const cluster = {
+    name: 'credit@1',
+    model: 'credit',
+    endpoints: [good.address, wrong.address],
+    tls: { caFile },
+    healthCheck: { kind: 'grpc', interval: '60ms', unhealthyAfter: 1 },
+  };
+  const document = { clusters: [cluster], models: [{ name: 'credit', split: [{ cluster: 'credit@1' }] }] };
+  const proxy = await ProxyProgram.start(test, { ready: false, document });
+  await proxy.until(() => proxy.address !== '' && proxy.adminUrl !== '', 'its addresses');
+  await untilState(proxy, wrong.address, 'unhealthy');
+  await untilState(proxy, good.address, 'healthy');
+  const caller = GrpcCaller.to(test, proxy.address);
+  for (let i = 0; i < 5; i++) test.equal(servedBy(await caller.predict('credit')), 'good');
+  test.ok((await proxy.metrics()).sum('understudy_health_checks_total', { result: 'passed' }) > 0);
+});
+
+t.test(
+  'a name that moves takes its connections along, and one of several addresses is several endpoints',
+  async (test) => {
+    // Two upstreams on one port of two loopback addresses, and a name service that is a file.
+    const first = await ScriptedUpstream.start(test, 'first');
+    const second = new ScriptedUpstream('second');
+    await second.listen(first.port, '127.0.0.2');
+    test.teardown(() => second.close());
+    const table = `${test.testdir()}/hosts.json`;
+    const say = (addresses: string[]) => writeFileSync(table, JSON.stringify(addresses));
+    say(['127.0.0.1']);
+    const preload = `
+    import dns from 'node:dns'; import { readFileSync } from 'node:fs'; import { syncBuiltinESMExports } from 'node:module';
+    const read = () => JSON.parse(readFileSync(${JSON.stringify(table)}, 'utf8'));
+    const plain = dns.lookup, promised = dns.promises.lookup;
+    const entry = (address) => ({ address, family: 4 });
+    dns.lookup = (name, options, done) => {
+      if (name !== 'models.test') return plain(name, options, done);
+      const all = read().map(entry);
+      setImmediate(() => (options.all ? done(null, all) : done(null, all[0].address, 4)));
+    };
+    dns.promises.lookup = async (name, options) =>
+      name === 'models.test' ? read().map(entry) : promised(name, options);
+    syncBuiltinESMExports();`;
+    const cluster = (name: string, discovery: string) => ({
+      name,
+      model: name,
+      endpoints: [`models.test:${first.port}`],
+      discovery,
+      dnsRefresh: '100ms',
+    });
+    const proxy = await ProxyProgram.start(test, {
+      ready: false,
+      nodeArgs: ['--import', `data:text/javascript,${encodeURIComponent(preload)}`],
+      document: {
+        clusters: [cluster('moving', 'name'), cluster('spread', 'addresses')],
+        models: ['moving', 'spread'].map((name) => ({ name, split: [{ cluster: name }] })),
+      },
+    });
+    await proxy.until(() => proxy.address !== '' && proxy.adminUrl !== '', 'its addresses');
+    const caller = GrpcCaller.to(test, proxy.address);
+    test.equal(servedBy(await caller.predict('moving')), 'first');
+    say(['127.0.0.2']);
+    let served = '';
+    for (let i = 0; i < 200 && served !== 'second'; i++) {
+      served = servedBy(await caller.predict('moving')) ?? '';
+      await new Promise((done) => setTimeout(done, 20));
+    }
+    test.equal(served, 'second', 'the old connection was left');
+    say(['127.0.0.1', '127.0.0.2']);
+    const seen = new Set<string | undefined>();
+    for (let i = 0; i < 200 && seen.size < 2; i++) {
+      seen.add(servedBy(await caller.predict('spread')));
+      await new Promise((done) => setTimeout(done, 20));
+    }
+    test.same([...seen].sort(), ['first', 'second']);
+  },
+);
