@@ -83,6 +83,16 @@ export const ProxyErrors = {
     false,
     'too much of the stream waits for an answer',
   ),
+  memoryOverflow: row(
+    'memory_overflow',
+    S.RESOURCE_EXHAUSTED,
+    503,
+    'OM',
+    'proxy',
+    false,
+    false,
+    'too much is held here for slow requests',
+  ),
   headTooLarge: row(
     'head_too_large',
     S.RESOURCE_EXHAUSTED,

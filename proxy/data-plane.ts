@@ -23,7 +23,7 @@ import { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
 import { ACCESS_FLAG_CANCELLED, ACCESS_FLAG_FALLBACK, type AccessLog } from './access-log.ts';
 import { withServedBy } from './answer-reasons.ts';
-import { acquireBody, releaseBody } from './body-buffer.ts';
+import { acquireBody, clearBody, releaseBody } from './body-buffer.ts';
 import { type EndpointAddress, RetryOn, type UpgradePolicy } from './config/snapshot.ts';
 import { Attempt, Exchange, Stage, type WireStream } from './exchange.ts';
 import { KeptBodies } from './kept-bodies.ts';
@@ -49,6 +49,7 @@ import {
   AnswerReason,
   ClusterRefusal,
   ClusterSlot,
+  MemoryVerdict,
   MirrorDrop,
   ProcessSlot,
   RequestEnd,
@@ -77,6 +78,8 @@ export interface DataPlaneOptions {
   readonly cells: Float64Array;
   /** Longest message kept in order to find its model's name, bytes. */
   readonly maxScanBytes: number;
+  /** Most that is kept of all messages together whose model's name is still to be found, bytes. */
+  readonly maxWaitingBytes: number;
   /** Uniform in 0..1, for splits without a sticky key. */
   readonly random: () => number;
   /** Null when there is none. */
@@ -124,7 +127,7 @@ export class DataPlane {
     this.probing = options.probing;
     this.tunnels = options.tunnels;
     this.cells = options.cells;
-    this.bodies = new KeptBodies(options.cells);
+    this.bodies = new KeptBodies(options.cells, options.maxWaitingBytes);
     this.maxScanBytes = options.maxScanBytes;
     this.random = options.random;
     this.accessLog = options.accessLog;
@@ -191,7 +194,7 @@ export class DataPlane {
     exchange.bodyBytes += end - start;
     if (endStream) exchange.bodyEnded = true;
     if (exchange.stage === Stage.AWAITING_SPEC) {
-      this.bodies.append(exchange.body!, buffer, start, end);
+      this.bodies.append(exchange, exchange.body!, buffer, start, end);
       this.readSpec(exchange);
       return;
     }
@@ -238,6 +241,7 @@ export class DataPlane {
       case SpecVerdict.NEED_MORE:
         if (own === null) this.giveReader(exchange);
         if (body.length > this.maxScanBytes) this.fail(exchange, ProxyErrors.requestTooLarge);
+        else if (!this.bodies.wait(exchange)) this.fail(exchange, ProxyErrors.memoryOverflow);
         else exchange.down.consume(exchange.down.outstanding);
         return;
       case SpecVerdict.ABSENT:
@@ -264,6 +268,7 @@ export class DataPlane {
   private route(exchange: Exchange, spec: SpecReader): void {
     const model = this.mesh.models.get(spec.name);
     exchange.stage = Stage.FORWARDING;
+    if (exchange.waitingBytes > 0) this.bodies.stopWaiting(exchange);
     if (model === undefined) {
       this.routeUnknownModel(exchange);
       return;
@@ -299,6 +304,7 @@ export class DataPlane {
   /** A stream of messages goes its own way from here: `down` no longer speaks to the exchange. */
   private carryStream(exchange: Exchange, model: MeshModel, cluster: MeshCluster, version: string): void {
     this.wheel.disarm(exchange);
+    this.bodies.forget(exchange);
     const body = exchange.body!;
     exchange.body = null;
     this.bodies.hold(-body.length);
@@ -468,7 +474,7 @@ export class DataPlane {
     this.settle(exchange, attempt, result, Outcome.FAILURE, status, nowMs);
     const { stream } = attempt;
     if (stream !== null && !stream.closed) stream.reset(ErrorCode.CANCEL);
-    if (exchange.held !== null) exchange.held.length = 0;
+    if (exchange.held !== null) clearBody(exchange.held);
     exchange.retries++;
     this.attemptWith(exchange, attempt.cluster, attempt.reason, attempt.left);
     return true;
@@ -604,7 +610,7 @@ export class DataPlane {
       stream.consume(exchange.down.sendData(buffer, start, end, endStream));
     } else {
       exchange.held ??= acquireBody();
-      exchange.held.append(buffer, start, end);
+      this.bodies.appendAnswer(exchange, exchange.held, buffer, start, end);
       stream.consume(end - start);
       if (exchange.held.length > MAX_HELD_BYTES) this.commit(exchange, attempt);
     }
@@ -759,7 +765,7 @@ export class DataPlane {
     const model = exchange.model!;
     const step = exchange.nextFallback++;
     const primary = step < model.fallbacks.length ? null : exchange.withheldFrom;
-    if (exchange.held !== null) exchange.held.length = 0;
+    if (exchange.held !== null) clearBody(exchange.held);
     exchange.retries = 0;
     if (exchange.deadlineMs > 0) {
       const nowMs = this.clock.nowMs();
@@ -904,6 +910,26 @@ export class DataPlane {
     }
   }
 
+  /**
+   * The thread holds too much, and this exchange most of it. A copy kept for another attempt or a shadow is given up and
+   * the request goes on; one that still needs what it keeps ends.
+   */
+  shed(exchange: Exchange): void {
+    const { attempt } = exchange;
+    if (exchange.stage === Stage.DONE) return;
+    if (exchange.heldBytes === exchange.body?.length && attempt !== null && attempt.stream !== null) {
+      this.cells[ProcessSlot.MEMORY_VERDICTS + MemoryVerdict.COPY_GIVEN_UP]! += 1;
+      this.giveUpCopy(exchange, MirrorDrop.PRESSURE);
+      return;
+    }
+    this.cells[ProcessSlot.MEMORY_VERDICTS + MemoryVerdict.REQUEST_REFUSED]! += 1;
+    if (attempt !== null && !attempt.settled) {
+      this.settle(exchange, attempt, RequestOutcome.OVERLOADED, Outcome.IGNORED, -1);
+      attempt.stream?.reset(ErrorCode.CANCEL);
+    }
+    this.fail(exchange, ProxyErrors.memoryOverflow);
+  }
+
   /** Ends the exchange: nothing of it is used again. */
   finish(exchange: Exchange): void {
     const { down } = exchange;
@@ -920,6 +946,7 @@ export class DataPlane {
     if (down.outstanding > 0) down.consume(down.outstanding);
     if (exchange.mirrored !== null) this.mirroring.release(exchange.mirrored);
     exchange.mirrored = null;
+    this.bodies.forget(exchange);
     this.bodies.drop(exchange);
     if (exchange.held !== null) releaseBody(exchange.held);
     exchange.held = null;
@@ -938,17 +965,23 @@ export class DataPlane {
     const limit = model === null ? 0 : model.config.maxReplayBytes;
     const tooMuch = body.length + end - start > limit || this.bodies.bytes > this.mesh.snapshot.maxReplayBytesTotal;
     if (!unsent && tooMuch) {
-      if (model !== null) this.cells[exchange.attempt!.cluster.config.statsBase + ClusterSlot.NOT_REPLAYABLE]! += 1;
-      exchange.replayable = false;
-      if (exchange.mirrored !== null) {
-        this.mirroring.drop(exchange.mirrored, MirrorDrop.TOO_LARGE);
-        this.mirroring.release(exchange.mirrored);
-        exchange.mirrored = null;
-      }
-      this.bodies.drop(exchange);
+      this.giveUpCopy(exchange, MirrorDrop.TOO_LARGE);
       return;
     }
-    this.bodies.append(body, buffer, start, end);
+    this.bodies.append(exchange, body, buffer, start, end);
+  }
+
+  /** The request goes on without the copy: it cannot be sent again, nor shown to a shadow that has not seen it yet. */
+  private giveUpCopy(exchange: Exchange, reason: number): void {
+    const { model, mirrored } = exchange;
+    if (model !== null) this.cells[exchange.attempt!.cluster.config.statsBase + ClusterSlot.NOT_REPLAYABLE]! += 1;
+    exchange.replayable = false;
+    if (mirrored !== null && !exchange.bodyEnded) {
+      this.mirroring.drop(mirrored, reason);
+      this.mirroring.release(mirrored);
+      exchange.mirrored = null;
+    }
+    this.bodies.drop(exchange);
   }
 }
 

@@ -51,6 +51,7 @@ const log = new Logger(settings.logLevel, { thread: data.index });
 const region = new StatsRegion(data.statsBuffer);
 const { cells } = region;
 const wheel = new TimerWheel(clock);
+threadMemory.limitBytes = settings.outboundMaxHeldBytes;
 const upstreamCounters = countersAt(ProcessSlot.HTTP2_UPSTREAM);
 const downstreamCounters = countersAt(ProcessSlot.HTTP2_DOWNSTREAM);
 
@@ -124,6 +125,7 @@ const plane = new DataPlane({
   probing: new PrimaryProbing(clock, wheel),
   cells,
   maxScanBytes: settings.outboundMaxBufferedMessageBytes,
+  maxWaitingBytes: settings.outboundMaxWaitingBytes,
   random: Math.random,
   accessLog,
   tracer,

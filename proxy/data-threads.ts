@@ -142,6 +142,8 @@ export class DataThreads {
         outboundMaxConcurrentStreams: settings.outboundMaxConcurrentStreams,
         outboundMaxHeaderListBytes: settings.outboundMaxHeaderListBytes,
         outboundMaxBufferedMessageBytes: settings.outboundMaxBufferedMessageBytes,
+        outboundMaxHeldBytes: settings.outboundMaxHeldBytes,
+        outboundMaxWaitingBytes: settings.outboundMaxWaitingBytes,
         tlsMinVersion: settings.tlsMinVersion,
         tlsMaxHandshakes: settings.tlsMaxHandshakes,
         outboundTls: settings.outboundTls,

@@ -10,6 +10,7 @@ import type { Http1Exchange, Http1Handler } from '../proto/http1/exchange.ts';
 import type { Http2Connection } from '../proto/http2/connection.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
+import type { BufferHolder } from '../proto/io/memory-budget.ts';
 import type { BodyBuffer } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
@@ -37,7 +38,7 @@ export const Stage = {
   DONE: 3,
 } as const;
 
-export class Exchange extends WheelTimer implements StreamHandler, Http1Handler {
+export class Exchange extends WheelTimer implements StreamHandler, Http1Handler, BufferHolder {
   readonly plane: DataPlane;
   readonly down: WireStream;
   /** The caller speaks HTTP/1.1, and so will the upstream. */
@@ -76,6 +77,10 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
   probes = false;
   /** The head that asks for an upgrade the route allows; null when none is asked for. */
   tunnel: HeaderList | null = null;
+  /** Bytes that count among those whose model is still to be found. */
+  waitingBytes = 0;
+  /** The thread's memory budget may tell it to let go. */
+  registered = false;
   /** DATA bytes of the request seen so far. */
   bodyBytes = 0;
   /** The whole request has arrived. */
@@ -142,6 +147,17 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler 
 
   onExpire(nowMs: number): void {
     this.plane.onDeadline(this, nowMs);
+  }
+
+  /** Bytes kept of request and answer (`MemoryBudget`). */
+  get heldBytes(): number {
+    const { body, held, failedBody } = this;
+    return (body?.length ?? 0) + (held?.length ?? 0) + (failedBody?.length ?? 0);
+  }
+
+  shed(): void {
+    this.registered = false;
+    this.plane.shed(this);
   }
 }
 

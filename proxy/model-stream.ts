@@ -219,7 +219,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     const message = new StreamMessage(bytes, id, this.plane.clock.nowMs());
     this.messages.push(message);
     this.keptBytes += bytes.length;
-    this.plane.bodies.hold(bytes.length);
+    this.plane.bodies.holdCopy(bytes.length);
     const problem = this.pin.problemOf(bytes);
     if (problem !== '') {
       this.give(message, errorAnswer(ProxyErrors.badRequest, problem, id));
@@ -509,7 +509,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
   private dropBytes(message: StreamMessage): void {
     const { length } = message.bytes;
     this.keptBytes -= length;
-    this.plane.bodies.hold(-length);
+    this.plane.bodies.holdCopy(-length);
     message.bytes = NO_BYTES;
   }
 

@@ -74,6 +74,7 @@ const LOCAL_REPLY_SLOTS: ReadonlyMap<ProxyError, number> = new Map([
   [ProxyErrors.requestTooLarge, LocalReply.TOO_LARGE],
   [ProxyErrors.messageTooLarge, LocalReply.TOO_LARGE],
   [ProxyErrors.streamOverflow, LocalReply.OVERFLOW],
+  [ProxyErrors.memoryOverflow, LocalReply.OVERFLOW],
   [ProxyErrors.headTooLarge, LocalReply.TOO_LARGE],
   [ProxyErrors.answerHeadTooLarge, LocalReply.TOO_LARGE],
   [ProxyErrors.unknownEncoding, LocalReply.UNIMPLEMENTED],

@@ -19,6 +19,8 @@ export interface DataThreadSettings {
   readonly outboundMaxConcurrentStreams: number;
   readonly outboundMaxHeaderListBytes: number;
   readonly outboundMaxBufferedMessageBytes: number;
+  readonly outboundMaxHeldBytes: number;
+  readonly outboundMaxWaitingBytes: number;
   readonly tlsMinVersion: TlsMinVersion;
   readonly tlsMaxHandshakes: number;
   readonly outboundTls: 'off' | 'permissive' | 'strict';

@@ -151,6 +151,26 @@ export const PROCESS_FIELDS = {
       'Request bytes each data thread keeps in total so that a fallback can replay them; above it requests are forwarded but not replayable, and counted. 64 requests of 512 KiB fit.',
     reloadable: false,
   },
+  outboundMaxHeldBytes: {
+    environment: 'UNDERSTUDY_OUTBOUND_MAX_HELD_SIZE',
+    kind: 'size',
+    default: '128MiB',
+    min: 1_048_576,
+    max: 17_179_869_184,
+    reason:
+      'Bytes each data thread holds in all for others: kept requests, held answers, output that slow peers do not take. Above it the heaviest give theirs up first, and are counted.',
+    reloadable: false,
+  },
+  outboundMaxWaitingBytes: {
+    environment: 'UNDERSTUDY_OUTBOUND_MAX_WAITING_SIZE',
+    kind: 'size',
+    default: '64MiB',
+    min: 65_536,
+    max: 17_179_869_184,
+    reason:
+      'Bytes each data thread keeps in all of requests whose model spec is still to come; one that brings more is refused with RESOURCE_EXHAUSTED. Four of the largest fit; who raises the bound of one has to raise this and MAX_HELD_SIZE with it.',
+    reloadable: false,
+  },
   ...TLS_PROCESS_FIELDS,
   ...REQUEST_PROCESS_FIELDS,
   adminListen: {

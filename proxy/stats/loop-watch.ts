@@ -1,5 +1,5 @@
 /**
- * Watches how late a data thread's event loop runs and how busy it is, and keeps the figures in the process block.
+ * Watches how late a data thread's event loop runs, how busy it is and how much it holds for others, and keeps the figures in the process block.
  *
  * A timer every quarter of a second measures its own delay; 40 readings are ten seconds. It keeps no process alive and
  * costs four wake-ups a second. Accepted imprecision: a stall between two timers is seen only as far as it delays one.
@@ -7,6 +7,7 @@
 
 import { performance } from 'node:perf_hooks';
 import type { Clock } from '../../base/clock.ts';
+import { threadMemory } from '../../proto/io/memory-budget.ts';
 import type { StatsRegion } from './region.ts';
 import { ProcessSlot } from './slots.ts';
 
@@ -49,6 +50,7 @@ export class LoopWatch {
     for (let i = 0; i < READINGS; i++) maxMs = Math.max(maxMs, this.lagsMs[i]!);
     this.region.set(ProcessSlot.LOOP_LAG, lagMs / 1_000);
     this.region.set(ProcessSlot.LOOP_LAG_MAX, maxMs / 1_000);
+    this.region.set(ProcessSlot.MEMORY_HELD, threadMemory.heldBytes);
     if (this.readings % READINGS_PER_SECOND !== 0) return;
     const now = performance.eventLoopUtilization();
     this.region.set(ProcessSlot.LOOP_BUSY, performance.eventLoopUtilization(now, this.utilisation).utilization);

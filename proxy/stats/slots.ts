@@ -133,6 +133,16 @@ export const OpaqueCut = {
   IDLE: 2,
 } as const;
 
+/** What was done because a data thread held too many bytes of requests and answers. */
+export const MemoryVerdict = {
+  /** The copy kept for another attempt or a shadow; the request itself went on. */
+  COPY_GIVEN_UP: 0,
+  /** A request that needed what it kept: the heaviest go first. */
+  REQUEST_REFUSED: 1,
+  /** Too many bytes of requests whose model is still to be found: the one that brought more. */
+  WAITING_REFUSED: 2,
+} as const;
+
 /** Replies the proxy made itself because no cluster could. */
 export const LocalReply = {
   ROUTE_NOT_FOUND: 0,
@@ -228,10 +238,13 @@ export const ProcessSlot = {
   TLS_DOWNSTREAM: 26 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS, // TLS_RESULT_SLOTS slots by TlsResult
   TLS_UPSTREAM: 26 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + TLS_RESULT_SLOTS, // as many
   OPAQUE_CUTS: 26 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS, // 3 slots by OpaqueCut
+  MEMORY_VERDICTS: 29 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS, // 3 slots by MemoryVerdict
+  /** Gauge: bytes that count in the thread's memory budget. */
+  MEMORY_HELD: 32 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS,
 } as const;
 
 /** Length of the process block in slots. */
-export const PROCESS_SLOTS: number = ProcessSlot.OPAQUE_CUTS + 3;
+export const PROCESS_SLOTS: number = ProcessSlot.MEMORY_HELD + 1;
 
 /** Label values of a value table in slot order: `{ OK: 0, CALLER_ERROR: 1 }` gives `['ok', 'caller_error']`. */
 export function labelValues(table: Readonly<Record<string, number>>): readonly string[] {

@@ -20,6 +20,8 @@ function start(test: Test, maxBuffered: string): Promise<ProxyProgram> {
       UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: upstream.address,
       UNDERSTUDY_OUTBOUND_WORKER_ADDRESS: upstream.address,
       UNDERSTUDY_OUTBOUND_MAX_BUFFERED_MESSAGE_SIZE: maxBuffered,
+      UNDERSTUDY_OUTBOUND_MAX_WAITING_SIZE: '128MiB',
+      UNDERSTUDY_OUTBOUND_MAX_HELD_SIZE: '512MiB',
     },
     document: {
       models: [{ name: 'm', split: [{ model: `m@1 via ${upstream.address}` }], fallback: [{ model: 'm@2' }] }],

@@ -68,5 +68,5 @@ t.test('gauge slots name the gauges of every block in use and nothing else', asy
   t.ok(slots.includes(shadow + ShadowSlot.HELD_BYTES));
   t.ok(slots.includes(ProcessSlot.CONNECTIONS));
   t.notOk(slots.includes(ProcessSlot.CONNECTIONS_TOTAL));
-  t.equal(slots.length, 3 + 2 + 7);
+  t.equal(slots.length, 3 + 2 + 8);
 });
