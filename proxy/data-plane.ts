@@ -23,6 +23,7 @@ import { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
 import { ACCESS_FLAG_CANCELLED, ACCESS_FLAG_FALLBACK, type AccessLog } from './access-log.ts';
 import { withServedBy } from './answer-reasons.ts';
+import { isBadAnswer } from './bad-answer.ts';
 import { acquireBody, clearBody, releaseBody } from './body-buffer.ts';
 import { type EndpointAddress, RetryOn, type UpgradePolicy } from './config/snapshot.ts';
 import { Attempt, Exchange, Stage, type WireStream } from './exchange.ts';
@@ -32,7 +33,6 @@ import type { Mirroring } from './mirroring.ts';
 import { ModelStream } from './model-stream.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
-import { hasBadOutput } from './policy/output-check.ts';
 import type { PrimaryProbing } from './primary-probe.ts';
 import { beginRequest, endRequest, leaveEndpoint } from './request-accounts.ts';
 import { nameRequest, trustHead } from './request-extras.ts';
@@ -176,7 +176,7 @@ export class DataPlane {
       return;
     }
     if (traits.call === null) {
-      if (traits.rest !== null && exchange.http1) this.routeRest(exchange, traits.rest);
+      if (traits.rest !== null) this.routeRest(exchange, traits.rest);
       else this.passThrough(exchange);
       return;
     }
@@ -216,7 +216,11 @@ export class DataPlane {
     const stream = exchange.attempt?.stream ?? null;
     if (exchange.stage === Stage.AWAITING_SPEC) this.readSpec(exchange);
     else if (exchange.reader?.isCut) this.contradicted(exchange);
-    else if (stream !== null) stream.sendHeaders(withoutInternal(trailers), true);
+    else {
+      if (stream !== null) stream.sendHeaders(withoutInternal(trailers), true);
+      if (exchange.probes) this.probe(exchange);
+      if (exchange.mirrored !== null) this.mirroring.send(exchange, null);
+    }
   }
 
   // ---- where it goes -------------------------------------------------------------------------------------------
@@ -283,6 +287,17 @@ export class DataPlane {
       return;
     }
     exchange.infers = infers;
+    this.prepareCall(exchange, model, cluster);
+    this.begin(exchange, cluster);
+    if (exchange.bodyEnded && exchange.probes) this.probe(exchange);
+    if (!exchange.bodyEnded || exchange.mirrored === null) return;
+    const isShared = exchange.reader === null && this.specOf === exchange;
+    this.mirroring.send(exchange, isShared ? spec : null);
+  }
+
+  /** Once the cluster is known: its deadline, who is shown the request, and whether the answer is held. */
+  private prepareCall(exchange: Exchange, model: MeshModel, cluster: MeshCluster): void {
+    const { infers } = exchange;
     this.limitTime(exchange, cluster, infers);
     this.withholdIfDegraded(exchange, cluster);
     if (exchange.governed && infers && model.shadows.length > 0 && exchange.withheldFrom === null) {
@@ -293,12 +308,7 @@ export class DataPlane {
       exchange.governed &&
       infers &&
       (model.fallbacks.length > 0 || exchange.mirrored?.captured === true || model.config.checkOutputs);
-    this.allowRetries(exchange, cluster, infers);
-    this.begin(exchange, cluster);
-    if (exchange.bodyEnded && exchange.probes) this.probe(exchange);
-    if (!exchange.bodyEnded || exchange.mirrored === null) return;
-    const isShared = exchange.reader === null && this.specOf === exchange;
-    this.mirroring.send(exchange, isShared ? spec : null);
+    this.allowRetries(exchange, cluster, exchange.infers);
   }
 
   /** A stream of messages goes its own way from here: `down` no longer speaks to the exchange. */
@@ -326,13 +336,11 @@ export class DataPlane {
     exchange.model = model;
     const cluster = chooseVersion(this.mesh, this.random, exchange, model, rest.pinned, rest.version, false);
     exchange.infers = rest.isInference;
-    exchange.keepsBody = model.fallbacks.length > 0;
-    exchange.holds = exchange.governed && rest.isInference && model.fallbacks.length > 0;
-    this.allowRetries(exchange, cluster, rest.isInference);
-    this.limitTime(exchange, cluster, rest.isInference);
-    this.withholdIfDegraded(exchange, cluster);
+    exchange.keepsBody = model.fallbacks.length > 0 || model.shadows.length > 0;
+    this.prepareCall(exchange, model, cluster);
     this.begin(exchange, cluster);
     if (exchange.bodyEnded && exchange.probes) this.probe(exchange);
+    if (exchange.bodyEnded && exchange.mirrored !== null) this.mirroring.send(exchange, null);
   }
 
   /** While a model is degraded a share of its requests is kept from the primary, and some of those are shown to it. */
@@ -488,9 +496,12 @@ export class DataPlane {
     const ended = exchange.bodyEnded && empty;
     const rewrites =
       exchange.governed && body !== null && traits!.call !== null && this.needsRewrite(exchange, attempt.cluster, spec);
+    const { id, config } = attempt.cluster;
+    const asks = exchange.governed && traits!.rest !== null;
+    const plain = asks ? traits!.restHead(id, config.model, config.version) : traits!.forward;
     let stream: WireStream | null;
     if (connection instanceof Http2Connection) {
-      let head = rewrites ? traits!.rewritten : traits!.forward;
+      let head = rewrites ? traits!.rewritten : plain;
       if (traits!.timeoutMs > 0) head = this.withTimeLeft(exchange, head);
       if (exchange.extras !== null) head = exchange.extras.on(head);
       if (head.listSize > connection.peer.maxHeaderListSize) {
@@ -500,9 +511,7 @@ export class DataPlane {
       }
       stream = connection.openStream(attempt, head, ended);
     } else {
-      const { id, config } = attempt.cluster;
-      const asks = exchange.governed && traits!.rest !== null;
-      const head = exchange.tunnel ?? (asks ? traits!.restHead(id, config.model, config.version) : traits!.forward);
+      const head = exchange.tunnel ?? plain;
       stream = connection.open(attempt, exchange.extras === null ? head : exchange.extras.on(head), ended);
     }
     if (stream === null) {
@@ -625,7 +634,7 @@ export class DataPlane {
     const reason = ResponseTraits.of(last ?? attempt.responseHead!).reason;
     exchange.status = status;
     const nowMs = this.clock.nowMs();
-    if (status === GrpcStatus.OK && this.isBadAnswer(exchange)) {
+    if (status === GrpcStatus.OK && isBadAnswer(exchange, attempt)) {
       this.settle(exchange, attempt, RequestOutcome.BAD_OUTPUT, Outcome.FAILURE, status, nowMs);
       this.refused(exchange, AnswerReason.BAD_OUTPUT, ProxyErrors.badOutput);
       return;
@@ -666,14 +675,6 @@ export class DataPlane {
     attempt.cluster.breaker.pushBack(Math.max(inHead, inTrailers), nowMs);
   }
 
-  /** An OK whose numbers cannot be believed, where the model's policy has them looked at. */
-  private isBadAnswer(exchange: Exchange): boolean {
-    const { held, model, traits } = exchange;
-    if (model === null || !model.config.checkOutputs || exchange.committed || traits!.call?.method !== 'Predict')
-      return false;
-    return held === null || hasBadOutput(held.buffer, held.length);
-  }
-
   onAnswerReset(exchange: Exchange, attempt: Attempt, refused: boolean, errorCode: number): void {
     if (refused && attempt.connection!.established && this.canResend(exchange, attempt)) {
       // The upstream promises that it did not look at it (GOAWAY, REFUSED_STREAM): the same attempt, elsewhere.
@@ -690,7 +691,7 @@ export class DataPlane {
     const nowMs = this.clock.nowMs();
     if (this.tryAgain(exchange, attempt, RetryOn.RESET, RequestOutcome.UPSTREAM_RESET, -1, nowMs)) return;
     this.settle(exchange, attempt, RequestOutcome.UPSTREAM_RESET, Outcome.FAILURE, -1, nowMs);
-    if (exchange.traits!.call === null && !attempt.connection!.dead) {
+    if (exchange.model === null && exchange.traits!.call === null && !attempt.connection!.dead) {
       // Traffic we only relay: the caller hears what the upstream said. A connection that died said nothing.
       exchange.down.reset(errorCode === ErrorCode.NO_ERROR ? ErrorCode.CANCEL : errorCode);
       exchange.end = RequestEnd.CUT;
@@ -743,7 +744,7 @@ export class DataPlane {
 
   /** What the primary answered, in case no fallback does better: trailers say it all in gRPC, head and body in REST. */
   private keepFailure(exchange: Exchange, attempt: Attempt, last: HeaderList | null): void {
-    if (!exchange.http1) {
+    if (exchange.traits!.grpc) {
       exchange.failedAnswer = last;
       return;
     }
@@ -906,7 +907,8 @@ export class DataPlane {
     if (stream !== null && stream.outstanding > 0 && exchange.committed === false) stream.consume(stream.outstanding);
     if (exchange.mirrored !== null && attempt.reason === AnswerReason.PRIMARY && !attempt.retried) {
       const answer = exchange.committed ? null : exchange.held;
-      this.mirroring.primaryDone(exchange.mirrored, cluster.name, answer, status, nowMs - attempt.startedMs);
+      const tookTillNow = nowMs - attempt.startedMs;
+      this.mirroring.primaryDone(exchange.mirrored, cluster.name, attempt.responseHead, answer, status, tookTillNow);
     }
   }
 

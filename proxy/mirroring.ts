@@ -7,7 +7,9 @@
  */
 import type { Clock } from '../base/clock.ts';
 import type { TimerWheel } from '../base/timer-wheel.ts';
+import type { HeaderList } from '../proto/http2/header-list.ts';
 import { acquireBody, type BodyBuffer, releaseBody } from './body-buffer.ts';
+import { answerEncoding, jsonBytesOf } from './captured-answer.ts';
 import type { Exchange } from './exchange.ts';
 import type { MeshCluster, MeshModel, MeshShadow } from './mesh.ts';
 import { PairProtocol } from './mirror/pair-record.ts';
@@ -171,9 +173,7 @@ export class Mirroring {
 
   private keepRequest(pair: MirroredPair, exchange: Exchange, body: BodyBuffer): void {
     const { cohort } = pair.model.config;
-    const call = exchange.traits!.call!;
-    if (call.api === 'open-inference') pair.protocol = PairProtocol.OIP_GRPC;
-    pair.method = call.api === 'open-inference' ? 'infer' : call.method;
+    describe(pair, exchange);
     if (cohort.source.kind === 'header') pair.cohort = exchange.head!.get(cohort.source.name) ?? '';
     if (cohort.source.kind === 'input' || body.length <= MAX_REQUEST_BYTES) {
       pair.request = acquireBody();
@@ -187,8 +187,19 @@ export class Mirroring {
   }
 
   /** The primary's half is known; `answer` is null when its bytes were not kept. */
-  primaryDone(pair: MirroredPair, cluster: string, answer: BodyBuffer | null, status: number, latencyMs: number): void {
+  primaryDone(
+    pair: MirroredPair,
+    cluster: string,
+    head: HeaderList | null,
+    answer: BodyBuffer | null,
+    status: number,
+    latencyMs: number,
+  ): void {
     if (pair.primarySettled || !pair.captured) return;
+    if (head !== null) {
+      pair.primaryEncoding = answerEncoding(head);
+      pair.primaryJsonBytes = jsonBytesOf(head);
+    }
     pair.primarySettled = true;
     pair.primaryCluster = cluster;
     pair.primaryStatus = status;
@@ -209,7 +220,7 @@ export class Mirroring {
   /** The exchange is over. Shadows that are still answering go on; they hold the pair themselves. */
   release(pair: MirroredPair): void {
     if (!pair.captured) return;
-    if (!pair.primarySettled) this.primaryDone(pair, '', null, NO_ANSWER, 0);
+    if (!pair.primarySettled) this.primaryDone(pair, '', null, null, NO_ANSWER, 0);
     this.letGo(pair);
   }
 
@@ -327,6 +338,20 @@ function admission({ cluster, judged }: MeshShadow, nowMs: number): number {
   if (judged) return cluster.breaker.tryAcquire(nowMs);
   const { enabled } = cluster.config.breaker;
   return enabled && cluster.breaker.state !== 'closed' ? Verdict.REJECT : Verdict.ADMIT;
+}
+
+/** Which API the pair's bodies are of. */
+function describe(pair: MirroredPair, exchange: Exchange): void {
+  const { call, rest } = exchange.traits!;
+  if (call !== null) {
+    const isOpen = call.api === 'open-inference';
+    pair.protocol = isOpen ? PairProtocol.OIP_GRPC : PairProtocol.TFS_GRPC;
+    pair.method = isOpen ? 'infer' : call.method;
+  } else {
+    pair.protocol = rest!.api === 'v2' ? PairProtocol.OIP_REST : PairProtocol.TFS_REST;
+    pair.method = rest!.method;
+    pair.requestJsonBytes = jsonBytesOf(exchange.head!);
+  }
 }
 
 const NO_BYTES = new Uint8Array(0);

@@ -7,17 +7,20 @@
 import { GrpcStatus } from '../base/grpc-status.ts';
 import { WheelTimer } from '../base/timer-wheel.ts';
 import type { Http1ClientConnection } from '../proto/http1/client-connection.ts';
+import type { Http1Exchange, Http1Handler } from '../proto/http1/exchange.ts';
 import { Http2Connection } from '../proto/http2/connection.ts';
 import { ErrorCode } from '../proto/http2/frames.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
-import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
+import type { StreamHandler } from '../proto/http2/stream.ts';
 import { acquireBody, type BodyBuffer, releaseBody } from './body-buffer.ts';
-import type { Exchange } from './exchange.ts';
+import { answerEncoding, jsonBytesOf } from './captured-answer.ts';
+import type { Exchange, WireStream } from './exchange.ts';
 import type { MeshShadow } from './mesh.ts';
 import type { MirroredPair, Mirroring } from './mirroring.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { leaveEndpoint } from './request-accounts.ts';
+import type { RequestTraits } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import { ClusterSlot, MirrorDrop, RequestOutcome, ShadowSlot } from './stats/slots.ts';
 import { Unavailable, Waiter } from './upstream/wait-queue.ts';
@@ -28,6 +31,9 @@ const SHADOW_TIMEOUT_MS = 10_000;
 export const MAX_ANSWER_BYTES: number = 1024 * 1024;
 /** Status of a half that has no answer. */
 export const NO_ANSWER = -1;
+
+/** A REST call names its model in the path. */
+const NO_KIND = -1;
 
 /** The shadow's timer; a call is a waiter already and cannot extend both. */
 class ShadowTimer extends WheelTimer {
@@ -44,11 +50,12 @@ class ShadowTimer extends WheelTimer {
 }
 
 /** One request on its way to one shadow. */
-export class ShadowCall extends Waiter implements StreamHandler {
+export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
   readonly pair: MirroredPair;
   readonly shadow: MeshShadow;
   /** Where the request keeps its model's name: `ScanKind`. */
   readonly requestKind: number;
+  readonly http1: boolean;
   readonly encoding: string;
   /** The answer came whole, with `status`. */
   answered = false;
@@ -61,13 +68,13 @@ export class ShadowCall extends Waiter implements StreamHandler {
   answerEncoding = '';
   answerJsonBytes = 0;
   private readonly mirroring: Mirroring;
-  private readonly plainHead: HeaderList;
-  private readonly rewrittenHead: HeaderList;
+  private readonly traits: RequestTraits;
   private readonly verdict: number;
   private readonly epoch: number;
   private readonly startedMs: number;
   private readonly timer: ShadowTimer;
-  private stream: Http2Stream | null = null;
+  private stream: WireStream | null = null;
+  private connection: Http2Connection | Http1ClientConnection | null = null;
   private head: HeaderList | null = null;
   /** The request, borrowed while `start` runs, then a copy if no connection was free at once. */
   private body: BodyBuffer | null = null;
@@ -90,10 +97,10 @@ export class ShadowCall extends Waiter implements StreamHandler {
     this.verdict = verdict;
     this.epoch = shadow.cluster.breaker.epoch;
     this.startedMs = nowMs;
-    this.requestKind = traits.call!.requestKind;
+    this.requestKind = traits.call === null ? NO_KIND : traits.call.requestKind;
+    this.http1 = exchange.http1;
     this.encoding = traits.encoding;
-    this.plainHead = traits.shadow;
-    this.rewrittenHead = traits.shadowRewritten;
+    this.traits = traits;
     this.timer = new ShadowTimer(this);
   }
 
@@ -101,7 +108,7 @@ export class ShadowCall extends Waiter implements StreamHandler {
     this.hold(body.length);
     this.body = body;
     this.mirroring.wheel.arm(this.timer, this.startedMs + SHADOW_TIMEOUT_MS);
-    this.shadow.cluster.request(this, false);
+    this.shadow.cluster.request(this, this.http1);
     if (this.done || this.stream !== null) {
       this.body = null;
       return;
@@ -117,15 +124,20 @@ export class ShadowCall extends Waiter implements StreamHandler {
   }
 
   onConnection(connection: Http2Connection | Http1ClientConnection): void {
-    if (this.done || !(connection instanceof Http2Connection)) return;
+    if (this.done) return;
     const body = this.body!;
-    const spec = this.mirroring.prepare(this, body);
-    const stream = connection.openStream(this, spec === null ? this.plainHead : this.rewrittenHead, false);
+    const spec = this.requestKind === NO_KIND ? null : this.mirroring.prepare(this, body);
+    const head = this.headFor(spec !== null);
+    const stream =
+      connection instanceof Http2Connection
+        ? connection.openStream(this, head, false)
+        : connection.open(this, head, false);
     if (stream === null) {
       this.end(MirrorDrop.UNHEALTHY, Outcome.IGNORED);
       return;
     }
     this.stream = stream;
+    this.connection = connection;
     if (spec === null) {
       stream.sendData(body.buffer, 0, body.length, true);
     } else {
@@ -140,14 +152,26 @@ export class ShadowCall extends Waiter implements StreamHandler {
     else this.end(MirrorDrop.UNHEALTHY, Outcome.FAILURE);
   }
 
-  onHeaders(stream: Http2Stream, headers: HeaderList, endStream: boolean): void {
+  onHeaders(stream: WireStream, headers: HeaderList, endStream: boolean): void {
     if (this.done || !stream.headReceived) return;
     this.head ??= headers;
-    if (endStream) this.finish(headers);
-    else this.answerEncoding = headers.get('grpc-encoding') ?? '';
+    if (endStream) {
+      this.finish(headers);
+      return;
+    }
+    this.answerEncoding = answerEncoding(headers);
+    this.answerJsonBytes = jsonBytesOf(headers);
   }
 
-  onData(stream: Http2Stream, buffer: Buffer, start: number, end: number, endStream: boolean): void {
+  onHead(exchange: Http1Exchange, head: HeaderList, end: boolean): void {
+    this.onHeaders(exchange, head, end);
+  }
+
+  onTrailers(): void {
+    if (!this.done) this.finish(null);
+  }
+
+  onData(stream: WireStream, buffer: Buffer, start: number, end: number, endStream: boolean): void {
     stream.consume(end - start);
     if (this.done) return;
     if (!this.pair.captured) {
@@ -167,10 +191,10 @@ export class ShadowCall extends Waiter implements StreamHandler {
 
   onSent(): void {}
 
-  onReset(stream: Http2Stream): void {
+  onReset(stream: WireStream): void {
     if (this.done) return;
     if (!stream.refused) this.end(MirrorDrop.RESET, Outcome.FAILURE);
-    else if (stream.connection.established) this.end(MirrorDrop.RESET, Outcome.IGNORED);
+    else if (this.connection!.established) this.end(MirrorDrop.RESET, Outcome.IGNORED);
     else this.end(MirrorDrop.UNHEALTHY, Outcome.FAILURE);
   }
 
@@ -185,15 +209,22 @@ export class ShadowCall extends Waiter implements StreamHandler {
     this.hold(-this.held);
   }
 
+  private headFor(rewritten: boolean): HeaderList {
+    const { traits, shadow } = this;
+    if (this.requestKind !== NO_KIND) return rewritten ? traits.shadowRewritten : traits.shadow;
+    const { id, config } = shadow.cluster;
+    return traits.shadowRestHead(id, config.model, config.version);
+  }
+
   /** The whole answer is in. */
   private finish(last: HeaderList | null): void {
     const { cells, clock } = this.mirroring;
     const { breaker, config } = this.shadow.cluster;
     const nowMs = clock.nowMs();
     this.answered = true;
-    this.status = answerStatus(this.head!, last, true);
+    this.status = answerStatus(this.head!, last, this.traits.grpc, this.requestKind === NO_KIND);
     this.latencyMs = nowMs - this.startedMs;
-    const reason = last === null ? '' : ResponseTraits.of(last).reason;
+    const reason = ResponseTraits.of(last ?? this.head!).reason;
     const result = this.status === GrpcStatus.OK ? RequestOutcome.OK : judgeStatus(this.status, reason);
     if (this.shadow.judged) {
       cells[config.statsBase + ClusterSlot.REQUESTS + result]! += 1;

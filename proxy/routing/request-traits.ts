@@ -33,6 +33,7 @@ export class RequestTraits implements RouteMemo {
   routedBy: RouteTable | null = null;
   routed = -1;
   private restHeads: Map<number, HeaderList> | null = null;
+  private shadowHeads: Map<number, HeaderList> | null = null;
 
   constructor(head: HeaderList) {
     const path = head.get(':path') ?? '';
@@ -62,6 +63,17 @@ export class RequestTraits implements RouteMemo {
     if (head === undefined) {
       head = withValue(this.forward, ':path', restPath(rest, model, version));
       this.restHeads.set(cluster, head);
+    }
+    return head;
+  }
+
+  /** REST: the same, marked for a shadow. */
+  shadowRestHead(cluster: number, model: string, version: string): HeaderList {
+    this.shadowHeads ??= new Map();
+    let head = this.shadowHeads.get(cluster);
+    if (head === undefined) {
+      head = marked(this.restHead(cluster, model, version));
+      this.shadowHeads.set(cluster, head);
     }
     return head;
   }

@@ -15,6 +15,8 @@ export interface RestCall {
   readonly pinned: boolean;
   /** Runs the model, as opposed to asking about it. */
   readonly isInference: boolean;
+  /** What it runs, in the terms of gRPC: Predict, Classify, Regress, `infer`; '' when it runs nothing. */
+  readonly method: string;
   /** What follows model and version: `:predict`, `/metadata`, `/infer`, query string included. */
   readonly rest: string;
 }
@@ -22,7 +24,12 @@ export interface RestCall {
 const V1 = /^\/v1\/models\/([^/:?]+)(?:\/versions\/([^/:?]+)|\/labels\/([^/:?]+))?(:[a-z]+|\/metadata)?(\?.*)?$/i;
 const V2 = /^\/v2\/models\/([^/?]+)(?:\/versions\/([^/?]+))?(\/[a-z/]+)?(\?.*)?$/i;
 const DIGITS = /^[0-9]{1,19}$/;
-const INFERENCE_VERBS: ReadonlySet<string> = new Set([':predict', ':classify', ':regress', '/infer']);
+const METHODS: ReadonlyMap<string, string> = new Map([
+  [':predict', 'Predict'],
+  [':classify', 'Classify'],
+  [':regress', 'Regress'],
+  ['/infer', 'infer'],
+]);
 
 /** Reads a path; null when it names no model. */
 export function parseRestPath(method: string, path: string): RestCall | null {
@@ -50,12 +57,14 @@ function call(
 ): RestCall | null {
   const name = decoded(model);
   if (name === null) return null;
+  const runs = method === 'POST' ? (METHODS.get(verb.toLowerCase()) ?? '') : '';
   return {
     api,
     model: name,
     version: version !== undefined && DIGITS.test(version) ? version : '',
     pinned: version !== undefined || label !== undefined,
-    isInference: method === 'POST' && INFERENCE_VERBS.has(verb.toLowerCase()),
+    isInference: runs !== '',
+    method: runs,
     rest: verb + query,
   };
 }
