@@ -4,7 +4,6 @@
  * `usedFraction` is the fullest device's fraction; null where the worker has no device (or is none of ours: it serves no
  * such metrics), and NaN while that is not known: it has not answered yet, or not lately.
  */
-import { request } from 'node:http';
 import type { EndpointAddress } from './config/snapshot.ts';
 
 const PATH = '/metrics';
@@ -49,6 +48,8 @@ function samplesOf(metrics: string, name: string): Map<string, number> {
 function get(address: EndpointAddress): Promise<string> {
   return new Promise((resolve, reject) => {
     const target = address.kind === 'unix' ? { socketPath: address.path } : { host: address.host, port: address.port };
+    // Loaded with the first question: node:http costs 15 MiB, and few configurations ask.
+    const { request } = process.getBuiltinModule('node:http');
     const asking = request({ ...target, path: PATH, timeout: TIMEOUT_MS, agent: false }, (answer) => {
       let text = '';
       answer.setEncoding('utf8');
