@@ -11,7 +11,7 @@ import { CHILD_ENVIRONMENT } from '../../../inference-worker/supervision/group-f
 import { large as modelOf } from '../../support/test-models.ts';
 import { CoreWatch, type Patience } from '../measure/patience.ts';
 import { cpuMicroseconds } from '../measure/process-tree.ts';
-import { median } from '../measure/statistics.ts';
+import { figureOf } from '../measure/quiet-runs.ts';
 import type { BenchOptions } from '../options.ts';
 import { type BenchModel, LARGE } from './models.ts';
 import type { LoadPlan, LoadSummary } from './predict-load.ts';
@@ -21,9 +21,15 @@ export const TAIL_PARTS = ['openLoop', 'adaptive', 'loadingOther', 'unload'] as 
 export type TailPart = (typeof TAIL_PARTS)[number];
 
 export interface TailReport {
-  openLoop?: { ratePerSecond: number; p50Ms: number; p99Ms: number; meanBatch: number };
-  adaptive?: { ratesPerSecond: number[]; p99Ms: number[]; bestFixed: string[]; p99OverBestFixed: number[] };
-  loadingOther?: { p99MsBefore: number; p99MsDuring: number; loads: number };
+  openLoop?: { ratePerSecond: number; p50Ms: number; p99Ms: number; meanBatch: number; disturbedRuns: number };
+  adaptive?: {
+    ratesPerSecond: number[];
+    p99Ms: number[];
+    bestFixed: string[];
+    p99OverBestFixed: number[];
+    disturbedRuns: number[];
+  };
+  loadingOther?: { p99MsBefore: number; p99MsDuring: number; loads: number; disturbedRuns: number };
   unload?: { rssMiBBefore: number; rssMiBLoaded: number; rssMiBAfter: number };
 }
 
@@ -60,23 +66,24 @@ export async function runTailParts(bench: TailBench, wanted: readonly TailPart[]
 async function openLoop(bench: TailBench): Promise<TailReport['openLoop']> {
   const ours = await start(bench, []);
   const ratePerSecond = Math.round((await capacity(bench, ours)) * OPEN_SHARE);
-  const runs: { summary: LoadSummary; meanBatch: number }[] = [];
+  const runs: (OpenRun & { meanBatch: number })[] = [];
   for (let i = 0; i < bench.options.rounds; i++) {
     const before = await batches(ours);
     const summary = await openRun(bench, ours, LARGE, ratePerSecond);
     const after = await batches(ours);
-    runs.push({ summary, meanBatch: (after.rows - before.rows) / (after.count - before.count) });
+    runs.push({ ...summary, meanBatch: (after.rows - before.rows) / (after.count - before.count) });
   }
   await ours.program.stop();
   return {
     ratePerSecond,
-    p50Ms: median(runs.map(({ summary }) => summary.p50Ms)),
-    p99Ms: median(runs.map(({ summary }) => summary.p99Ms)),
-    meanBatch: median(runs.map(({ meanBatch }) => meanBatch)),
+    p50Ms: figureOf(runs, 'lower', ({ p50Ms }) => p50Ms),
+    p99Ms: figureOf(runs, 'lower', ({ p99Ms }) => p99Ms),
+    meanBatch: figureOf(runs, 'lower', ({ meanBatch }) => meanBatch),
+    disturbedRuns: disturbedOf(runs),
   };
 }
 
-/** Every configuration in turn at each rate, round by round; medians over the rounds. */
+/** Every configuration in turn at each rate, round by round, each round beginning with another one. */
 async function adaptive(bench: TailBench): Promise<TailReport['adaptive']> {
   const fixed = FIXED_SIZES.flatMap((size) => FIXED_TIMEOUTS_MICROS.map((micros) => ({ size, micros })));
   const subjects = [{ name: 'adaptive', subject: await start(bench, []) }];
@@ -90,25 +97,28 @@ async function adaptive(bench: TailBench): Promise<TailReport['adaptive']> {
     p99Ms: [],
     bestFixed: [],
     p99OverBestFixed: [],
+    disturbedRuns: [],
   } as Required<TailReport>['adaptive'];
   for (const share of ADAPTIVE_SHARES) {
     const ratePerSecond = Math.round(most * share);
-    const tails = new Map(subjects.map(({ name }) => [name, [] as number[]]));
+    const tails = new Map(subjects.map(({ name }) => [name, [] as OpenRun[]]));
     for (let round = 0; round < bench.options.rounds; round++) {
-      for (const { name, subject } of subjects) {
-        const { p99Ms, failed } = await openRun(bench, subject, LARGE, ratePerSecond, true);
+      for (let i = 0; i < subjects.length; i++) {
+        const { name, subject } = subjects[(i + round) % subjects.length]!;
+        const run = await openRun(bench, subject, LARGE, ratePerSecond, true);
         // One that refuses calls at this rate is no candidate for the best.
-        tails.get(name)!.push(failed > 0 ? Number.POSITIVE_INFINITY : p99Ms);
+        tails.get(name)!.push(run.failed > 0 ? { ...run, p99Ms: Number.POSITIVE_INFINITY } : run);
       }
       process.stderr.write(`adaptive at ${ratePerSecond}/s: round ${round + 1} of ${bench.options.rounds}\n`);
     }
-    const medians = [...tails].map(([name, list]) => ({ name, p99Ms: median(list) }));
-    const [own, ...others] = medians as [{ name: string; p99Ms: number }, ...{ name: string; p99Ms: number }[]];
+    const figures = [...tails].map(([name, list]) => ({ name, p99Ms: figureOf(list, 'lower', ({ p99Ms }) => p99Ms) }));
+    const [own, ...others] = figures as [{ name: string; p99Ms: number }, ...{ name: string; p99Ms: number }[]];
     const best = others.reduce((least, one) => (one.p99Ms < least.p99Ms ? one : least));
     report.ratesPerSecond.push(ratePerSecond);
     report.p99Ms.push(own.p99Ms);
     report.bestFixed.push(best.name);
     report.p99OverBestFixed.push(own.p99Ms / best.p99Ms);
+    report.disturbedRuns.push(disturbedOf([...tails.values()].flat()));
   }
   for (const { subject } of subjects) await subject.program.stop();
   return report;
@@ -132,18 +142,23 @@ async function loadingOther(bench: TailBench): Promise<TailReport['loadingOther'
   publish();
   const ours = await start(bench, [`--model=other:${other}`, `--file_system_poll_wait_seconds=${POLL_SECONDS}`]);
   const rate = Math.round((await capacity(bench, ours)) * 0.25);
-  const before: number[] = [];
-  const during: number[] = [];
+  const before: OpenRun[] = [];
+  const during: OpenRun[] = [];
   const firstVersion = version;
   for (let i = 0; i < bench.options.rounds; i++) {
-    before.push((await openRun(bench, ours, LARGE, rate)).p99Ms);
+    before.push(await openRun(bench, ours, LARGE, rate));
     const timer = setInterval(publish, POLL_SECONDS * 1000);
     publish();
-    during.push((await openRun(bench, ours, LARGE, rate)).p99Ms);
+    during.push(await openRun(bench, ours, LARGE, rate));
     clearInterval(timer);
   }
   await ours.program.stop();
-  return { p99MsBefore: median(before), p99MsDuring: median(during), loads: version - firstVersion };
+  return {
+    p99MsBefore: figureOf(before, 'lower', ({ p99Ms }) => p99Ms),
+    p99MsDuring: figureOf(during, 'lower', ({ p99Ms }) => p99Ms),
+    loads: version - firstVersion,
+    disturbedRuns: disturbedOf([...before, ...during]),
+  };
 }
 
 async function unload(bench: TailBench): Promise<TailReport['unload']> {
@@ -176,6 +191,15 @@ async function capacity(bench: TailBench, { port }: Subject): Promise<number> {
   return (await bench.ask({ model: LARGE.name, plan })).callsPerSecond;
 }
 
+/** One run of open-loop load; others may have used the core. */
+interface OpenRun extends LoadSummary {
+  readonly disturbed: boolean;
+}
+
+function disturbedOf(runs: readonly OpenRun[]): number {
+  return runs.filter(({ disturbed }) => disturbed).length;
+}
+
 /** @throws Error when calls fail, unless they may. */
 async function openRun(
   bench: TailBench,
@@ -183,7 +207,7 @@ async function openRun(
   model: BenchModel,
   ratePerSecond: number,
   mayFail = false,
-): Promise<LoadSummary> {
+): Promise<OpenRun> {
   program.check();
   const { seconds, testedCore } = bench.options;
   const plan = { port, connections: CONNECTIONS, streams: 0, seconds, ratePerSecond };

@@ -1,5 +1,6 @@
 /** The worker bench's report: a table, the bars of DESIGN.md section 8, and one line of JSON. */
-import { median, rounded } from '../measure/statistics.ts';
+import { figureOf } from '../measure/quiet-runs.ts';
+import { rounded } from '../measure/statistics.ts';
 import { renderTable } from '../measure/text-table.ts';
 import type { LoadSummary } from './predict-load.ts';
 import { BARE_LOOP, type BenchExecution, OURS, PER_REQUEST } from './subjects.ts';
@@ -27,7 +28,7 @@ export interface ScenarioRuns {
   readonly bare: readonly BareRun[];
 }
 
-/** Medians over the rounds of one server under one load. */
+/** Figures over the rounds of one server under one load. */
 interface Figures {
   readonly name: string;
   readonly cpuUs: number;
@@ -53,8 +54,6 @@ const CPU_BARS: Readonly<Record<string, number>> = { 'small.8x32': 1 / 8, 'small
 /** Least of the bare loop's throughput that ours must reach with the large model. */
 const THROUGHPUT_BAR = 0.9;
 const LOAD_CORE_LIMIT = 0.95;
-/** With fewer undisturbed runs than this, all runs count. */
-const LEAST_UNDISTURBED = 3;
 
 /** Prints the table and the bars, and with `json` the JSON as the last line. */
 export function printWorkerReport(
@@ -75,15 +74,13 @@ export function printWorkerReport(
 
 function figuresOf({ scenario, subjects, bare }: ScenarioRuns): ScenarioFigures {
   const figures = subjects.map(({ name, runs }): Figures => {
-    const used = trusted(runs);
-    const over = (pick: (run: WorkerRun) => number): number => median(used.map(pick));
     return {
       name,
-      cpuUs: over((run) => run.cpuUsPerCall),
-      callsPerSecond: over((run) => run.callsPerSecond),
-      p50Ms: over((run) => run.p50Ms),
-      p99Ms: over((run) => run.p99Ms),
-      loadCoreBusy: over((run) => run.loadCoreBusy),
+      cpuUs: figureOf(runs, 'lower', (run) => run.cpuUsPerCall),
+      callsPerSecond: figureOf(runs, 'higher', (run) => run.callsPerSecond),
+      p50Ms: figureOf(runs, 'lower', (run) => run.p50Ms),
+      p99Ms: figureOf(runs, 'lower', (run) => run.p99Ms),
+      loadCoreBusy: figureOf(runs, 'lower', (run) => run.loadCoreBusy),
       failed: runs.reduce((sum, run) => sum + run.failed, 0),
       disturbed: runs.filter((run) => run.disturbed).length,
       rounds: runs.length,
@@ -92,16 +89,10 @@ function figuresOf({ scenario, subjects, bare }: ScenarioRuns): ScenarioFigures 
   return {
     scenario,
     figures,
-    bareItemsPerSecond: median(trusted(bare).map((run) => run.itemsPerSecond)),
-    bareCpuUs: median(trusted(bare).map((run) => run.cpuUsPerItem)),
+    bareItemsPerSecond: figureOf(bare, 'higher', (run) => run.itemsPerSecond),
+    bareCpuUs: figureOf(bare, 'lower', (run) => run.cpuUsPerItem),
     bareBatch: bare[0]?.batch ?? 0,
   };
-}
-
-/** The undisturbed runs, if there are enough of them. */
-function trusted<T extends { readonly disturbed: boolean }>(runs: readonly T[]): readonly T[] {
-  const quiet = runs.filter((run) => !run.disturbed);
-  return quiet.length >= LEAST_UNDISTURBED ? quiet : runs;
 }
 
 function tableRows({ scenario, figures, bareItemsPerSecond, bareCpuUs, bareBatch }: ScenarioFigures): string[][] {
@@ -164,23 +155,23 @@ function printTails({ openLoop, adaptive, loadingOther, unload }: TailReport): v
     process.stdout.write(`bar ${what}: ${text(value, 3)} (at most ${most}): ${verdict}\n`);
   };
   if (openLoop !== undefined) {
-    const { ratePerSecond, p50Ms, p99Ms, meanBatch } = openLoop;
+    const { ratePerSecond, p50Ms, p99Ms, meanBatch, disturbedRuns } = openLoop;
     const batch = text(meanBatch, 1);
     process.stdout.write(
-      `openLoop: ${ratePerSecond}/s: p50 ${text(p50Ms, 2)} ms, p99 ${text(p99Ms, 2)}, batch ${batch}\n`,
+      `openLoop: ${ratePerSecond}/s: p50 ${text(p50Ms, 2)} ms, p99 ${text(p99Ms, 2)}, batch ${batch}${noteOf(disturbedRuns)}\n`,
     );
   }
   adaptive?.p99OverBestFixed.forEach((ratio, i) => {
-    const { ratesPerSecond, bestFixed, p99Ms } = adaptive;
+    const { ratesPerSecond, bestFixed, p99Ms, disturbedRuns } = adaptive;
     bar(
-      `adaptive at ${ratesPerSecond[i]}/s: p99 ${text(p99Ms[i]!, 2)} ms, of the best fixed (${bestFixed[i]})`,
+      `adaptive at ${ratesPerSecond[i]}/s: p99 ${text(p99Ms[i]!, 2)} ms, of the best fixed (${bestFixed[i]}${noteOf(disturbedRuns[i]!)})`,
       ratio,
       ADAPTIVE_BAR,
     );
   });
   if (loadingOther !== undefined) {
-    const { p99MsBefore, p99MsDuring, loads } = loadingOther;
-    const what = `loadingOther: p99 ${text(p99MsBefore, 2)} to ${text(p99MsDuring, 2)} ms over ${loads} loads`;
+    const { p99MsBefore, p99MsDuring, loads, disturbedRuns } = loadingOther;
+    const what = `loadingOther: p99 ${text(p99MsBefore, 2)} to ${text(p99MsDuring, 2)} ms over ${loads} loads${noteOf(disturbedRuns)}`;
     bar(what, p99MsDuring / p99MsBefore, LOADING_BAR);
   }
   if (unload !== undefined) {
@@ -191,6 +182,10 @@ function printTails({ openLoop, adaptive, loadingOther, unload }: TailReport): v
       UNLOAD_BAR,
     );
   }
+}
+
+function noteOf(disturbedRuns: number): string {
+  return disturbedRuns > 0 ? `; ${disturbedRuns} runs disturbed` : '';
 }
 
 /** Three decimals everywhere: more would be noise. */
