@@ -116,6 +116,7 @@ export interface UpstreamOptions {
 
 /** What the proxy's readiness asks of workers; no call of a test, so it is neither recorded nor scripted. */
 const READINESS_PATH = '/tensorflow.serving.ModelService/GetModelStatus';
+const READINESS_AUTHORITY = 'worker';
 
 export class ScriptedUpstream {
   readonly name: string;
@@ -194,7 +195,7 @@ export class ScriptedUpstream {
   }
 
   private take(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void {
-    if (headers[':path'] === READINESS_PATH) {
+    if (headers[':path'] === READINESS_PATH && headers[':authority'] === READINESS_AUTHORITY) {
       stream.resume();
       stream.respond({ ':status': 200, 'content-type': 'application/grpc', 'grpc-status': '12' }, { endStream: true });
       return;
