@@ -97,6 +97,7 @@ export class App {
       cells: new DegradationCells(degradationBuffer),
       clock: systemClock,
       log,
+      secure: (tls) => this.endpoints.secure(tls),
     });
     this.degradation.apply(mesh);
     this.exposition = new MetricsExposition({ layout: this.layout, regions });

@@ -106,11 +106,11 @@ export class DataPlane {
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   private readonly mirroring: Mirroring;
-  private readonly probing: PrimaryProbing;
+  readonly probing: PrimaryProbing;
   private readonly tunnels: Tunnels;
   readonly cells: Float64Array;
   readonly maxScanBytes: number;
-  private readonly random: () => number;
+  readonly random: () => number;
   private readonly accessLog: AccessLog | null;
   private readonly tracer: Tracer | null;
   private spec = new SpecReader();

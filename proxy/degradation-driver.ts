@@ -7,7 +7,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { Logger } from '../base/logger.ts';
 import { TransitionLog } from './admin/transition-log.ts';
-import type { EndpointAddress, MeshSnapshot, ModelSnapshot } from './config/snapshot.ts';
+import type { ClusterSnapshot, MeshSnapshot, ModelSnapshot, TlsOrigination } from './config/snapshot.ts';
 import type { AnswerSample } from './degradation/answer-sample.ts';
 import { type DegradationCells, RING_SAMPLES, RingSample } from './degradation/cells.ts';
 import {
@@ -18,6 +18,7 @@ import {
 } from './degradation/controller.ts';
 import { type DegradationDescription, describeDegradation } from './degradation/view.ts';
 import { readDeviceMemory } from './device-memory.ts';
+import type { OpenConnection } from './discovery/health-probe.ts';
 
 /** How often answers are judged: a trigger is acted on within this time. */
 const TICK_MS = 100;
@@ -32,7 +33,8 @@ interface Watched {
   readonly controller: DegradationController;
   /** Number of the next sample to read, for each thread. */
   readonly next: number[];
-  endpoints: readonly EndpointAddress[];
+  /** The clusters of its primary side. */
+  primaries: readonly ClusterSnapshot[];
   memoryUsed: number | null;
   memoryAskedMs: number;
   isAsking: boolean;
@@ -46,12 +48,15 @@ export interface DegradationDriverOptions {
   readonly cells: DegradationCells;
   readonly clock: Clock;
   readonly log: Logger;
+  /** How to reach endpoints that speak TLS. */
+  readonly secure: (tls: TlsOrigination) => OpenConnection;
 }
 
 export class DegradationDriver {
   private readonly cells: DegradationCells;
   private readonly clock: Clock;
   private readonly log: Logger;
+  private readonly secure: (tls: TlsOrigination) => OpenConnection;
   private readonly history = new TransitionLog();
   private watched = new Map<string, Watched>();
   private timer: NodeJS.Timeout | null = null;
@@ -61,6 +66,7 @@ export class DegradationDriver {
     this.cells = options.cells;
     this.clock = options.clock;
     this.log = options.log;
+    this.secure = options.secure;
   }
 
   /** Takes a snapshot: new thresholds for models it knows, which keep their state; normality for those that left. */
@@ -70,7 +76,7 @@ export class DegradationDriver {
       if (model.degradation === null) continue;
       const known = this.watched.get(model.name) ?? this.watch(model);
       known.model = model;
-      known.endpoints = model.split.flatMap((share) => snapshot.clusters[share.cluster]!.endpoints);
+      known.primaries = model.split.map((share) => snapshot.clusters[share.cluster]!);
       known.controller.updatePolicy(model.degradation);
       this.withhold(known);
       watched.set(model.name, known);
@@ -144,7 +150,7 @@ export class DegradationDriver {
       controller: new DegradationController(policy, (transition) => this.changed(one, transition)),
       // What was written under an earlier policy of this name is history.
       next: Array.from({ length: this.cells.threads }, (_, thread) => this.cells.written(base, thread)),
-      endpoints: [],
+      primaries: [],
       memoryUsed: Number.NaN,
       memoryAskedMs: Number.NEGATIVE_INFINITY,
       isAsking: false,
@@ -198,7 +204,11 @@ export class DegradationDriver {
     if (nowMs - one.memoryAskedMs < everyMs) return;
     one.memoryAskedMs = nowMs;
     one.isAsking = true;
-    void Promise.all(one.endpoints.map(readDeviceMemory)).then((readings) => this.takeMemory(one, readings));
+    const asked = one.primaries.flatMap(({ endpoints, tls }) => {
+      const open = tls === null ? null : this.secure(tls);
+      return endpoints.map((address) => readDeviceMemory(address, open));
+    });
+    void Promise.all(asked).then((readings) => this.takeMemory(one, readings));
   }
 
   private takeMemory(one: Watched, readings: readonly (number | null)[]): void {

@@ -4,7 +4,9 @@
  * `usedFraction` is the fullest device's fraction; null where the worker has no device (or is none of ours: it serves no
  * such metrics), and NaN while that is not known: it has not answered yet, or not lately.
  */
+import type { ClientRequestArgs, IncomingMessage } from 'node:http';
 import type { EndpointAddress } from './config/snapshot.ts';
+import type { OpenConnection } from './discovery/health-probe.ts';
 
 const PATH = '/metrics';
 const TIMEOUT_MS = 2000;
@@ -14,10 +16,13 @@ const MAX_BYTES = 4 * 1024 * 1024;
 /** The server could not be asked, which says nothing about its devices. */
 const UNREACHABLE: ReadonlySet<string> = new Set(['ECONNREFUSED', 'ENOENT', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENOTFOUND']);
 
-/** Asks one endpoint. Never rejects. */
-export async function readDeviceMemory(address: EndpointAddress): Promise<number | null> {
+/** Asks one endpoint; `open` makes the connection where a plain one will not do. Never rejects. */
+export async function readDeviceMemory(
+  address: EndpointAddress,
+  open: OpenConnection | null = null,
+): Promise<number | null> {
   try {
-    return usedFraction(await get(address));
+    return usedFraction(await get(address, open));
   } catch (error) {
     return UNREACHABLE.has((error as NodeJS.ErrnoException).code ?? '') ? Number.NaN : null;
   }
@@ -45,12 +50,12 @@ function samplesOf(metrics: string, name: string): Map<string, number> {
   return samples;
 }
 
-function get(address: EndpointAddress): Promise<string> {
+function get(address: EndpointAddress, open: OpenConnection | null): Promise<string> {
   return new Promise((resolve, reject) => {
     const target = address.kind === 'unix' ? { socketPath: address.path } : { host: address.host, port: address.port };
-    // Loaded with the first question: node:http costs 15 MiB, and few configurations ask.
-    const { request } = process.getBuiltinModule('node:http');
-    const asking = request({ ...target, path: PATH, timeout: TIMEOUT_MS, agent: false }, (answer) => {
+    const secure = open === null ? {} : { createConnection: () => open(address, 'http/1.1') };
+    const options: ClientRequestArgs = { ...target, ...secure, path: PATH, timeout: TIMEOUT_MS, agent: false };
+    const take = (answer: IncomingMessage): void => {
       let text = '';
       answer.setEncoding('utf8');
       answer.on('data', (chunk: string) => {
@@ -59,7 +64,9 @@ function get(address: EndpointAddress): Promise<string> {
       });
       answer.on('end', () => resolve(answer.statusCode === 200 ? text : ''));
       answer.on('error', reject);
-    });
+    };
+    // Loaded with the first question: node:http costs 15 MiB, and few configurations ask.
+    const asking = process.getBuiltinModule('node:http').request(options, take);
     asking.on('timeout', () => asking.destroy(Object.assign(new Error('no answer'), { code: 'ETIMEDOUT' })));
     asking.on('error', reject);
     asking.end();

@@ -121,7 +121,7 @@ export class EndpointControl {
   }
 
   /** Opens connections for checks of a cluster that is spoken to with TLS, with the certificates in force. */
-  private secure(origination: TlsOrigination): OpenConnection {
+  secure(origination: TlsOrigination): OpenConnection {
     return (address, protocol) => {
       const options = tlsClientOptions(address, this.tlsRole(origination));
       return process

@@ -64,6 +64,9 @@ const MAX_QUEUED_BYTES = 1024 * 1024;
 /** An upstream has this long to end its stream after the caller's has ended, milliseconds. */
 const LINGER_MS = 5000;
 
+/** A worker's reason for RESOURCE_EXHAUSTED. */
+const OUT_OF_MEMORY = 'device_out_of_memory';
+
 const NO_BYTES = Buffer.alloc(0);
 const SERVED_BY: readonly string[] = ['x-understudy-served-by', 'x-understudy-model-version', REASON_PARAMETER];
 
@@ -227,8 +230,24 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     }
     const { deadlineMs } = this.exchange;
     setDeadline(message, this.model, this.cluster, deadlineMs, this.hasNext(message));
+    this.withholdIfDegraded(message);
     this.armBy(message.stepDueMs);
     this.dispatch(message);
+  }
+
+  /** While the model is degraded a share of the messages begins with the fallback, and some are shown to the primary. */
+  private withholdIfDegraded(message: StreamMessage): void {
+    const { plane, model, cluster, exchange } = this;
+    const { gate } = model;
+    if (gate === null || !exchange.governed || !model.split.includes(cluster)) return;
+    message.gate = gate;
+    if (gate.admits(plane.random)) return;
+    const nowMs = plane.clock.nowMs();
+    message.withheld = true;
+    message.step = 1;
+    message.reason = AnswerReason.DEGRADED;
+    setStepDeadline(message, model, nowMs, this.hasNext(message));
+    if (gate.takesProbe(nowMs)) plane.probing.sendMessage(exchange.head!, message.bytes, cluster, gate);
   }
 
   // ---- to a cluster --------------------------------------------------------------------------------------------
@@ -303,11 +322,33 @@ export class ModelStream extends WheelTimer implements StreamHandler {
       this.dispatch(message);
       return;
     }
+    if (error.fallback && message.withheld && !message.isLast && message.bytes.length > 0) {
+      this.askPrimaryAfterAll(message);
+      return;
+    }
     this.giveUp(message);
   }
 
+  /** Nobody answers for a degraded primary: what it says itself goes to the caller. */
+  private askPrimaryAfterAll(message: StreamMessage): void {
+    message.isLast = true;
+    message.step = 0;
+    message.reason = AnswerReason.PRIMARY;
+    message.failure = null;
+    message.failedAnswer = null;
+    message.failedTrailers = null;
+    message.stepDueMs = message.dueMs;
+    this.armBy(message.stepDueMs);
+    this.dispatch(message);
+  }
+
   private hasNext(message: StreamMessage): boolean {
-    return this.exchange.governed && message.bytes.length > 0 && message.step < this.model.fallbacks.length;
+    return (
+      this.exchange.governed &&
+      !message.isLast &&
+      message.bytes.length > 0 &&
+      message.step < this.model.fallbacks.length
+    );
   }
 
   /** Nobody answered: the primary's failure, in the way it failed. */
@@ -363,6 +404,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
   /** An answer that says the request failed: whose fault it was, if it does not say, a fallback's answer tells. */
   private onErrorAnswer(message: StreamMessage, buffer: Buffer, start: number, end: number): void {
     const { status, reason } = view;
+    message.outOfMemory = reason === OUT_OF_MEMORY;
     const answer = framedCopy(buffer, start, end, false);
     const unknown = status < 0;
     const replaceable = unknown || (this.model.fallbackStatusBits & (1 << status)) !== 0;
@@ -447,7 +489,9 @@ export class ModelStream extends WheelTimer implements StreamHandler {
       return;
     }
     const trailers = last ?? NO_TRAILERS;
-    const result = judgeStatus(status, ResponseTraits.of(trailers).reason);
+    const { reason } = ResponseTraits.of(trailers);
+    const result = judgeStatus(status, reason);
+    for (const message of waits) message.outOfMemory = reason === OUT_OF_MEMORY;
     const replaceable = status < 32 && (this.model.fallbackStatusBits & (1 << status)) !== 0;
     for (const message of waits) settle(this.plane, message, result, breakerOutcome(result), status);
     for (const message of waits) {

@@ -21,12 +21,13 @@ import type { MeshCluster } from './mesh.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { leaveEndpoint } from './request-accounts.ts';
-import { type RequestTraits, withFields } from './routing/request-traits.ts';
+import { RequestTraits, withFields, withValue } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
 import { RequestOutcome } from './stats/slots.ts';
 import { Unavailable, Waiter } from './upstream/wait-queue.ts';
 
+const MODEL_INFER = '/inference.GRPCInferenceService/ModelInfer';
 const MAX_IN_FLIGHT = 4;
 /** A probe's time where the cluster has no request timeout, milliseconds. */
 const PROBE_TIMEOUT_MS = 10_000;
@@ -44,14 +45,31 @@ export class PrimaryProbing {
 
   /** The request is complete: shows it to the primary it was withheld from. Does nothing where no copy was kept. */
   send(exchange: Exchange, cluster: MeshCluster, gate: DegradationGate): void {
-    const { body } = exchange;
+    const { body, traits, http1 } = exchange;
+    if (body !== null || exchange.bodyBytes === 0) this.show(traits!, http1, body, cluster, gate);
+  }
+
+  /** One framed message of a ModelStreamInfer stream: it is shown as a ModelInfer call, whose request is the same. */
+  sendMessage(streamHead: HeaderList, bytes: Buffer, cluster: MeshCluster, gate: DegradationGate): void {
+    const body = acquireBody();
+    body.append(bytes, 0, bytes.length);
+    this.show(RequestTraits.of(withValue(streamHead, ':path', MODEL_INFER)), false, body, cluster, gate);
+    releaseBody(body);
+  }
+
+  private show(
+    traits: RequestTraits,
+    http1: boolean,
+    body: BodyBuffer | null,
+    cluster: MeshCluster,
+    gate: DegradationGate,
+  ): void {
     if (this.inFlight >= MAX_IN_FLIGHT || cluster.endpoints.length === 0) return;
-    if (body === null && exchange.bodyBytes > 0) return;
     const nowMs = this.clock.nowMs();
     const verdict = cluster.breaker.tryAcquire(nowMs, nowMs + PROBE_TIMEOUT_MS);
     if (verdict === Verdict.REJECT) return;
     this.inFlight++;
-    new ProbeCall(this, exchange, cluster, gate, verdict, nowMs).start(body);
+    new ProbeCall(this, traits, http1, cluster, gate, verdict, nowMs).start(body);
   }
 
   /** Plans the request for the primary's model and version; null when it names them as it is. */
@@ -98,7 +116,8 @@ class ProbeCall extends Waiter implements StreamHandler, Http1Handler {
 
   constructor(
     probing: PrimaryProbing,
-    exchange: Exchange,
+    traits: RequestTraits,
+    http1: boolean,
     cluster: MeshCluster,
     gate: DegradationGate,
     verdict: number,
@@ -108,8 +127,8 @@ class ProbeCall extends Waiter implements StreamHandler, Http1Handler {
     this.probing = probing;
     this.cluster = cluster;
     this.gate = gate;
-    this.traits = exchange.traits!;
-    this.http1 = exchange.http1;
+    this.traits = traits;
+    this.http1 = http1;
     this.verdict = verdict;
     this.epoch = cluster.breaker.epoch;
     this.startedMs = nowMs;

@@ -7,6 +7,7 @@
 import type { Clock } from '../base/clock.ts';
 import type { ProxyError } from '../base/proxy-error.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
+import type { DegradationGate } from './degradation/gate.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { endRequest } from './request-accounts.ts';
@@ -31,6 +32,13 @@ export class StreamMessage {
   verdict = 0;
   epoch = 0;
   startedMs = 0;
+  /** Where its primary's answers are judged for degradation; null where they are not. */
+  gate: DegradationGate | null = null;
+  outOfMemory = false;
+  /** Kept from the primary because the model is degraded; the primary is asked when nobody else answers. */
+  withheld = false;
+  /** The primary was asked after all: nobody is left. */
+  isLast = false;
   /** The answer with its prefix, until its turn comes. */
   answer: Buffer | null = null;
   /** The primary's failure, for when no fallback does better: an error of ours, an answer, or how its stream ended. */
@@ -63,6 +71,7 @@ export function settle(books: Books, message: StreamMessage, result: number, out
   message.cluster = null;
   const nowMs = books.clock.nowMs();
   endRequest(books.cells, cluster, verdict, epoch, result, outcome, status, nowMs - startedMs, nowMs);
+  if (message.step === 0) message.gate?.record(result, message.outOfMemory, false, nowMs - startedMs, nowMs);
 }
 
 /** The primary's error says nothing about whose fault it was: the books stay open until a fallback has shown it. */
@@ -84,6 +93,7 @@ export function settleSuspect(books: Books, message: StreamMessage, atFault: boo
   const outcome = atFault ? Outcome.FAILURE : Outcome.IGNORED;
   const tookMs = nowMs - suspectStartedMs;
   endRequest(books.cells, suspect, suspectVerdict, suspectEpoch, result, outcome, -1, tookMs, nowMs);
+  message.gate?.record(result, false, false, tookMs, nowMs);
 }
 
 /**

@@ -3,15 +3,31 @@
  * or out of memory, how it is probed, and how it comes back.
  */
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type IncomingMessage } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import t from 'tap';
 import { type Answer, GrpcCaller, servedBy } from '../support/grpc-caller.ts';
+import {
+  InferStream,
+  inferRequest,
+  inferResponse,
+  STREAM_INFER,
+  streamServedBy,
+  streams,
+} from '../support/infer-stream.ts';
+import { decodeMessage, encodeMessage } from '../support/proto-codecs.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
-import { answers, answersAfter, predictResponse, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
+import {
+  answers,
+  answersAfter,
+  framed,
+  predictResponse,
+  type Script,
+  ScriptedUpstream,
+} from '../support/scripted-upstream.ts';
 
 const WAIT_MS = 15_000;
 /** What a call may take of a primary that is well; far from the limit of 500 ms and from what a busy machine adds. */
@@ -45,7 +61,7 @@ const crowded = (name: string, upstream: ScriptedUpstream, degradation: object |
 });
 const primary = await ScriptedUpstream.start(t, 'primary');
 const lite = await ScriptedUpstream.start(t, 'lite', { forget: true });
-const rest = createServer((request, response) => void answerRest(request).then((text) => response.end(text)));
+const rest = createServer((request, response) => void answerRest(request, response));
 await new Promise<void>((resolve) => rest.listen(0, '127.0.0.1', resolve));
 t.teardown(() => rest.close());
 const restAddress = `127.0.0.1:${(rest.address() as AddressInfo).port}`;
@@ -64,6 +80,15 @@ const documentOf = (meanOver: string) => ({
     crowded('ocr-off', small[0]!, null),
     crowded('ocr-on', small[1]!, { preset: 'tail', probeInterval: '1s' }),
     model('life', {}),
+    model('oip', {}),
+    model('stream', {}),
+    {
+      name: 'gpu',
+      split: [{ model: `gpu@1 via ${restAddress}` }],
+      fallback: [{ model: `gpu-lite via ${restAddress}` }],
+      breaker: { enabled: false },
+      degradation: { preset: 'tail', probeInterval: '20ms', probes: 4, stepAnswers: 5, memoryFor: '400ms' },
+    },
     model('operated', {}),
     model('alone', {}),
     model('tuned', { meanOver, probeInterval: '1h' }),
@@ -102,7 +127,7 @@ const command = (name: string, action: string) =>
   proxy.json(`/degradation?model=${name}&action=${action}`, 'POST').then(() => delay(0));
 
 t.test('a slow primary gives way for all threads, is probed, and comes back by the ladder', async (test) => {
-  primary.script = answersAfter('primary', 900);
+  primary.script = answersAfter('primary', 650);
   test.same(reasons(await askAll('life')), new Set(['primary']), 'slow, but an answer');
   await until(async () => (await described('life')).state === 'degraded', 'life is degraded');
   const all = await askAll('life');
@@ -187,22 +212,35 @@ t.test('thresholds are changed while it runs', async (test) => {
 
 let restDelayMs = 0;
 let restProbes = 0;
-async function answerRest(request: IncomingMessage): Promise<string> {
+/** What the device of `gpu` has in use, and whether its next allocations fail. */
+let usedFraction = 0.9;
+let isOutOfMemory = false;
+async function answerRest(request: IncomingMessage, response: ServerResponse): Promise<void> {
   request.resume();
+  if (request.url === '/metrics') {
+    const family = 'understudy_device_memory';
+    response.end(
+      `${family}_total_bytes{device="0"} 16000\n${family}_used_bytes{device="0"} ${usedFraction * 16_000}\n`,
+    );
+    return;
+  }
   const name = /models\/([a-z-]+)/.exec(request.url!)![1]!;
   if (request.headers['x-understudy-shadow'] === '1') restProbes++;
   if (name === 'rest') await delay(restDelayMs);
-  return JSON.stringify({ predictions: [name] });
+  if (name === 'gpu' && isOutOfMemory) response.writeHead(429, { 'x-understudy-reason': 'device_out_of_memory' });
+  response.end(JSON.stringify({ predictions: [name] }));
+}
+
+async function askRest(name: string): Promise<string> {
+  const url = `http://${proxy.address}/v1/models/${name}:predict`;
+  const answer = await fetch(url, { method: 'POST', body: '{"instances":[[1]]}' });
+  const { predictions } = (await answer.json()) as { predictions: string[] };
+  return `${answer.status} ${predictions[0]} ${answer.headers.get('x-understudy-reason')}`;
 }
 
 t.test('REST calls give way, are probed and come back likewise', async (test) => {
-  const ask = async () => {
-    const url = `http://${proxy.address}/v1/models/rest:predict`;
-    const answer = await fetch(url, { method: 'POST', body: '{"instances":[[1]]}' });
-    const { predictions } = (await answer.json()) as { predictions: string[] };
-    return `${answer.status} ${predictions[0]} ${answer.headers.get('x-understudy-reason')}`;
-  };
-  restDelayMs = 900;
+  const ask = () => askRest('rest');
+  restDelayMs = 650;
   test.same(new Set(await Promise.all(Array.from({ length: 8 }, ask))), new Set(['200 rest null']));
   await until(async () => (await described('rest')).state === 'degraded', 'rest is degraded');
   test.equal(await ask(), '200 rest-lite degraded');
@@ -213,6 +251,96 @@ t.test('REST calls give way, are probed and come back likewise', async (test) =>
   }, 'rest is normal again');
   test.ok(restProbes >= 4, `${restProbes} probes`);
   test.equal(await ask(), '200 rest null');
+});
+
+t.test("out of memory, a primary comes back only once its device's memory has been free for the time", async (test) => {
+  isOutOfMemory = true;
+  for (let i = 0; i < 3; i++) test.match(await askRest('gpu'), /^200 gpu-lite (status|degraded)$/);
+  await until(async () => (await described('gpu')).state === 'degraded', 'gpu is degraded');
+  test.equal((await described('gpu')).reason, 'out_of_memory');
+  isOutOfMemory = false;
+  await until(async () => {
+    await askRest('gpu');
+    const { probes } = await described('gpu');
+    return probes.answers === 4 && probes.failures === 0;
+  }, 'its probes are good');
+  test.match(await described('gpu'), { state: 'degraded', deviceMemory: 0.9 }, 'memory is what it waits for');
+  const metrics = await proxy.metrics();
+  test.equal(metrics.sum('understudy_degradation_device_memory_fraction', { model: 'gpu' }), 0.9);
+  usedFraction = 0.5;
+  await until(async () => {
+    await askRest('gpu');
+    return (await described('gpu')).state === 'normal';
+  }, 'gpu is normal again');
+  test.ok(proxy.logged('degradation_device_memory').some((line) => line['model'] === 'gpu'));
+});
+
+t.test('Open Inference calls give way, are probed and come back likewise', async (test) => {
+  let delayMs = 650;
+  const scripted =
+    (name: string, ms: () => number): Script =>
+    async (call) => {
+      const request = decodeMessage('inference.ModelInferRequest', (await call.body).subarray(5));
+      await delay(ms());
+      call.answer(encodeMessage('inference.ModelInferResponse', inferResponse(name, request, [0.5])));
+    };
+  primary.script = scripted('primary', () => delayMs);
+  lite.script = scripted('lite', () => 0);
+  const body = framed(encodeMessage('inference.ModelInferRequest', inferRequest('oip', '1')));
+  const ask = () => callers[0]!.call(body, { ':path': '/inference.GRPCInferenceService/ModelInfer' });
+  const all = await Promise.all(Array.from({ length: 8 }, ask));
+  test.same(reasons(all), new Set(['primary']));
+  await until(async () => (await described('oip')).state === 'degraded', 'oip is degraded');
+  test.match((await ask()).served, { 'served-by': 'lite', reason: 'degraded' });
+  delayMs = 0;
+  await until(async () => {
+    await Promise.all(Array.from({ length: 8 }, ask));
+    return (await described('oip')).state === 'normal';
+  }, 'oip is normal again');
+  test.match((await ask()).served, { 'served-by': 'oip@1' });
+  primary.script = answers('primary');
+  lite.script = answers('lite');
+});
+
+t.test('every message of a stream gives way, is probed as a call, and comes back likewise', async (test) => {
+  let delayMs = 650;
+  let probes = 0;
+  const streamed = streams('primary', (request) => void delay(delayMs).then(() => request.answer([0.5])));
+  primary.script = async (call) => {
+    if (call.headers[':path'] === STREAM_INFER) return streamed(call);
+    const request = decodeMessage('inference.ModelInferRequest', (await call.body).subarray(5));
+    probes += call.headers['x-understudy-shadow'] === '1' ? 1 : 0;
+    call.answer(encodeMessage('inference.ModelInferResponse', inferResponse('primary', request, [0.5])));
+  };
+  lite.script = streams('lite');
+  const stream = new InferStream(test, proxy.address);
+  let sent = 0;
+  const ask = async (count: number) => {
+    for (let i = 0; i < count; i++) stream.send('stream', String(++sent));
+    return streamServedBy(await stream.until(sent));
+  };
+  test.equal(await ask(8), 'primary', 'slow, but an answer');
+  await until(async () => (await described('stream')).state === 'degraded', 'stream is degraded');
+  test.equal(await ask(1), 'lite');
+  const { parameters } = stream.answers.at(-1)!.infer_response;
+  test.equal(parameters['x-understudy-reason'].string_param, 'degraded');
+  delayMs = 0;
+  await until(async () => {
+    await ask(8);
+    return (await described('stream')).state === 'normal';
+  }, 'stream is normal again');
+  test.ok(probes >= 4, `${probes} probes`);
+  test.equal(await ask(1), 'primary');
+  await command('stream', 'degrade');
+  lite.script = streams('lite', (request) => request.error('down', { grpc_status: '14' }));
+  test.equal(await ask(1), 'lite', 'the stream that is open');
+  test.equal((await stream.finish()).status, 0);
+  const other = new InferStream(test, proxy.address);
+  other.send('stream', 'x');
+  test.equal(streamServedBy(await other.until(1)), 'primary', 'nobody else answers');
+  test.equal((await other.finish()).status, 0);
+  primary.script = answers('primary');
+  lite.script = answers('lite');
 });
 
 t.test('where the primary has no device the log says that memory is not judged', async (test) => {
@@ -227,17 +355,26 @@ t.test('80 callers at once on a primary that runs out of memory: no call fails',
   const clients = Array.from({ length: 80 }, () => GrpcCaller.to(test, proxy.address));
   await Promise.all(clients.map((client) => client.predict('operated')));
   const run = async (name: string) => {
-    const all: Answer[] = [];
-    const end = performance.now() + 1000;
+    const all: { readonly status: number; readonly tookMs: number; readonly isLate: boolean }[] = [];
+    const start = performance.now();
     await Promise.all(
       clients.map(async (client) => {
-        while (performance.now() < end) all.push(await client.predict(name));
+        for (let at = start; at < start + 1200; at = performance.now()) {
+          const { status, tookMs } = await client.predict(name);
+          all.push({ status, tookMs, isLate: at > start + 400 });
+        }
       }),
     );
-    const took = all.map(({ tookMs }) => tookMs).sort((a, b) => a - b);
     const failed = all.filter(({ status }) => status !== 0).length;
-    const p99Ms = Math.round(took[Math.floor(took.length * 0.99)]!);
-    return { failed, text: `${all.length} calls, ${failed} failed, p99 ${p99Ms} ms` };
+    const late = all.filter(({ isLate }) => isLate);
+    return {
+      failed,
+      text: `${all.length} calls, ${failed} failed, p99 ${p99(all)} ms, ${p99(late)} ms after the first 400 ms`,
+    };
+  };
+  const p99 = (calls: readonly { readonly tookMs: number }[]): number => {
+    const took = calls.map(({ tookMs }) => tookMs).sort((a, b) => a - b);
+    return Math.round(took[Math.floor(took.length * 0.99)] ?? Number.NaN);
   };
   const off = await run('ocr-off');
   const on = await run('ocr-on');
