@@ -28,6 +28,17 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
   proxy: ['base', 'proto', 'proxy'],
   'inference-worker': ['base', 'proto'],
   'deploy/demo': ['proto/files.ts'],
+  // Admission checks a pod's settings with the readers of the programs that will read them, and runs none of those.
+  'deploy/injector': [
+    'base',
+    'proxy/config',
+    'proxy/cli/intercept-flags.ts',
+    'proxy/cli/intercept-options.ts',
+    'inference-worker/settings.ts',
+    'inference-worker/worker-flags.ts',
+  ],
+  // Runs while an image is built, before and without everything it assembles.
+  'deploy/image': [],
 };
 
 const FILES = globSync('{base,proto,proxy,inference-worker,deploy}/**/*.ts', { cwd: ROOT }).sort();

@@ -19,6 +19,10 @@ const BENCHES: Readonly<Record<string, { readonly help: string; readonly load: (
       return (args) => runWorkerBench(args);
     },
   },
+  intercept: {
+    help: 'as root: the redirected path beside the explicit one',
+    load: async () => (await import('./intercept/intercept-bench.ts')).runInterceptBench,
+  },
   gpu: {
     help: 'the same on a device: --provider cuda, tensorrt or webgpu; the first that loads without it',
     load: async () => (await import('./gpu/gpu-bench.ts')).runGpuBench,

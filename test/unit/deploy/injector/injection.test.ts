@@ -1,5 +1,6 @@
 /** What a pod gets: order, shapes, annotations, and what is refused. Patches are applied by an RFC 6902 of the test's own. */
 import t from 'tap';
+import { environmentTwin, FLAGS as INTERCEPT_FLAGS } from '../../../../proxy/cli/intercept-flags.ts';
 import { envOf, initContainer, inject, operationsOf, pod, refusal, respond } from './reviews.ts';
 
 const MODELS = { 'understudy.dev/models': 'pvc:credit-models' };
@@ -171,6 +172,26 @@ t.test('annotations become settings of the three programs', async (t) => {
   });
   t.match(envOf(injected, 'understudy-worker'), { UNDERSTUDY_WORKER_MAX_BATCH_SIZE: '128' });
   t.match(envOf(injected, 'understudy-interception'), { UNDERSTUDY_INTERCEPT_OUTBOUND_PORTS: '8500,9000-9010' });
+});
+
+t.test('each flag of intercept is an annotation, but for those that only the injector can know', async (t) => {
+  // The image has one user, whose listeners the injector places; the last two are those of `remove`, which no pod runs.
+  const injectors = ['proxy-uid', 'proxy-gid', 'proxy-outbound-port', 'proxy-inbound-port'];
+  const others = [...injectors, 'families', 'open-connections', 'drain'];
+  for (const { flag, default: value } of INTERCEPT_FLAGS) {
+    const annotations = { [`intercept.understudy.dev/${flag}`]: value };
+    if (others.includes(flag)) {
+      t.match(refusal(pod(annotations)), 'set by the injector; remove it', flag);
+    } else {
+      const env = envOf(inject(pod(annotations)), 'understudy-interception');
+      t.equal(env[environmentTwin(flag)], value, flag);
+    }
+  }
+  const families = { dual: 'auto', ipv4: '4', ipv6: '6' };
+  for (const [name, value] of Object.entries(families)) {
+    const env = envOf(inject(pod({ 'understudy.dev/ip-families': name })), 'understudy-interception');
+    t.equal(env['UNDERSTUDY_INTERCEPT_FAMILIES'], value, 'families have an annotation for all containers together');
+  }
 });
 
 t.test('the mesh document is mounted as a directory, so that edits arrive', async (t) => {
