@@ -28,6 +28,7 @@ import { DegradationCells } from './degradation/cells.ts';
 import { DEGRADATION_COMMANDS, DEGRADATION_STATES } from './degradation/controller.ts';
 import { DegradationDriver } from './degradation-driver.ts';
 import { EndpointControl } from './endpoint-control.ts';
+import { GuardStore } from './guard-store.ts';
 import { AnalysisClient } from './mirror/analysis-client.ts';
 import type { ComparisonPolicy } from './mirror/messages.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
@@ -59,6 +60,7 @@ export class App {
   private readonly analysis: AnalysisClient;
   private readonly endpoints: EndpointControl;
   private readonly threads: DataThreads;
+  private readonly guards = new GuardStore();
   private readonly tls: TlsStore;
   private readonly spans: TraceExporter | null;
   private readonly admin: AdminServer;
@@ -132,6 +134,7 @@ export class App {
       snapshot: this.endpoints.locate(mesh),
       statsBuffers: regions.buffers,
       breakerBuffer,
+      guardBuffer: this.guards.buffer,
       degradationBuffer,
       endpointBuffers: this.endpoints.buffers,
       log,
@@ -202,6 +205,7 @@ export class App {
 
   private allocate(kind: AllocationKind, name: string, labels: readonly string[]): number {
     if (kind === 'degradation') return placeOf(this.degradationPlaces, name, MAX_DEGRADATIONS, 'degraded models');
+    if (kind === 'guard') return this.guards.place(name);
     if (kind !== 'breaker') return this.layout.allocate(kind, labels, systemClock.nowMs()).base;
     return placeOf(this.breakerPlaces, name, MAX_BREAKERS, 'clusters');
   }
@@ -351,6 +355,8 @@ export class App {
     this.exposition.observe('certificateExpiry', () =>
       this.tls.expiries().map(({ file, seconds }) => ({ labels: [file], value: seconds })),
     );
+    this.exposition.observe('rateLimits', () => this.guards.limitRows(mesh()));
+    this.exposition.observe('faults', () => this.guards.faultRows(mesh()));
     this.exposition.observe('traceSpans', () => {
       if (this.spans === null) return [];
       const { exported, dropped, rejected } = this.spans;

@@ -25,7 +25,7 @@ import { ACCESS_FLAG_CANCELLED, ACCESS_FLAG_FALLBACK, type AccessLog } from './a
 import { withServedBy } from './answer-reasons.ts';
 import { isBadAnswer } from './bad-answer.ts';
 import { acquireBody, clearBody, releaseBody } from './body-buffer.ts';
-import { type EndpointAddress, RetryOn, type UpgradePolicy } from './config/snapshot.ts';
+import { type EndpointAddress, type GuardSubject, RetryOn, type UpgradePolicy } from './config/snapshot.ts';
 import { Attempt, Exchange, Stage, type WireStream } from './exchange.ts';
 import { KeptBodies } from './kept-bodies.ts';
 import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
@@ -36,6 +36,7 @@ import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import type { PrimaryProbing } from './primary-probe.ts';
 import { beginRequest, endRequest, leaveEndpoint } from './request-accounts.ts';
 import { nameRequest, trustHead } from './request-extras.ts';
+import type { RequestGuards } from './request-guards.ts';
 import { chooseVersion, clusterOfCaller, clusterOfUnknownModel } from './request-routing.ts';
 import { localReplySlot, respondError, stopBody } from './respond.ts';
 import { mayRetry, retries } from './retrying.ts';
@@ -86,6 +87,7 @@ export interface DataPlaneOptions {
   readonly accessLog: AccessLog | null;
   /** Null when nothing is traced. */
   readonly tracer: Tracer | null;
+  readonly guards: RequestGuards;
 }
 
 /** Answers up to this size are kept back so that a failure at their end can still be replaced, bytes. */
@@ -113,6 +115,7 @@ export class DataPlane {
   readonly random: () => number;
   private readonly accessLog: AccessLog | null;
   private readonly tracer: Tracer | null;
+  private readonly guards: RequestGuards;
   private spec = new SpecReader();
   private readonly idleReaders: SpecReader[] = [];
   /** The request that `spec` has read last. */
@@ -132,6 +135,7 @@ export class DataPlane {
     this.random = options.random;
     this.accessLog = options.accessLog;
     this.tracer = options.tracer;
+    this.guards = options.guards;
   }
 
   // ---- the request comes in ------------------------------------------------------------------------------------
@@ -165,6 +169,8 @@ export class DataPlane {
       this.wheel.arm(exchange, exchange.deadlineMs);
     }
     const { routes, snapshot } = this.mesh;
+    this.guards.use(snapshot);
+    if (this.isLimited('listener', exchange.heads.rules.side, exchange)) return;
     const route = routes === null ? -1 : routes.match(head, traits);
     if (traits.isConnect && (route < 0 || !snapshot.routes[route]!.connect)) {
       this.fail(exchange, ProxyErrors.methodNotAllowed);
@@ -172,7 +178,9 @@ export class DataPlane {
     }
     if (route >= 0) {
       if (snapshot.routes[route]!.trustsInternal) trustHead(exchange, read);
-      this.relay(exchange, this.mesh.routeClusters[route]!, snapshot.routes[route]!.upgrade);
+      const { name, upgrade } = snapshot.routes[route]!;
+      if (!this.isLimited('route', name, exchange))
+        this.relay(exchange, this.mesh.routeClusters[route]!, upgrade, name);
       return;
     }
     if (traits.call === null) {
@@ -198,7 +206,8 @@ export class DataPlane {
       this.readSpec(exchange);
       return;
     }
-    const stream = attempt!.stream;
+    // No attempt yet: it waits for an injected delay.
+    const stream = attempt?.stream ?? null;
     const { reader } = exchange;
     if (reader !== null && (!reader.watch(buffer, start, end) || (endStream && reader.isCut))) {
       this.contradicted(exchange);
@@ -206,7 +215,7 @@ export class DataPlane {
     }
     if (exchange.body !== null) this.keepBody(exchange, buffer, start, end, stream === null);
     if (stream !== null) down.consume(stream.sendData(buffer, start, end, endStream));
-    if (endStream) attempt!.askedMs = this.clock.nowMs();
+    if (endStream && attempt !== null) attempt.askedMs = this.clock.nowMs();
     if (endStream && exchange.mirrored !== null) this.mirroring.send(exchange, null);
     if (endStream && exchange.probes) this.probe(exchange);
   }
@@ -278,6 +287,7 @@ export class DataPlane {
       return;
     }
     exchange.model = model;
+    if (this.isLimited('model', model.config.name, exchange)) return;
     exchange.keepsBody =
       model.fallbacks.length > 0 || model.shadows.length > 0 || exchange.body!.length <= RESENT_BYTES;
     const cluster = chooseVersion(this.mesh, this.random, exchange, model, spec.pinned, spec.version, spec.mixed);
@@ -334,6 +344,7 @@ export class DataPlane {
       return;
     }
     exchange.model = model;
+    if (this.isLimited('model', model.config.name, exchange)) return;
     const cluster = chooseVersion(this.mesh, this.random, exchange, model, rest.pinned, rest.version, false);
     exchange.infers = rest.isInference;
     exchange.keepsBody = model.fallbacks.length > 0 || model.shadows.length > 0;
@@ -354,7 +365,7 @@ export class DataPlane {
 
   /** The first attempt: with the primary, or with the fallback the primary's requests are to go to. */
   private begin(exchange: Exchange, cluster: MeshCluster): void {
-    if (exchange.withheldFrom === null) this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
+    if (exchange.withheldFrom === null) this.attemptPrimary(exchange, cluster, 'model', exchange.model!.config.name);
     else this.fallBack(exchange, AnswerReason.DEGRADED);
   }
 
@@ -388,7 +399,7 @@ export class DataPlane {
   }
 
   /** Untouched to a cluster. */
-  private relay(exchange: Exchange, cluster: MeshCluster, upgrades: UpgradePolicy): void {
+  private relay(exchange: Exchange, cluster: MeshCluster, upgrades: UpgradePolicy, route = ''): void {
     exchange.stage = Stage.FORWARDING;
     const { down, bodyEnded } = exchange;
     // With a body in front of it, what the upgrade's bytes are could be read in two ways.
@@ -398,7 +409,14 @@ export class DataPlane {
     if (!exchange.bodyEnded) exchange.body = acquireBody();
     this.allowRetries(exchange, cluster, false);
     this.limitTime(exchange, cluster, false);
-    this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
+    this.attemptPrimary(exchange, cluster, 'route', route);
+  }
+
+  /** Answers the request if it is above a rate limit. */
+  private isLimited(kind: GuardSubject['kind'], name: string, exchange: Exchange): boolean {
+    if (!this.guards.active || this.guards.admits(kind, name, this.clock.nowMs())) return false;
+    this.fail(exchange, ProxyErrors.rateLimited);
+    return true;
   }
 
   /** Keeps what another try would need: the request, and of a model's answer what could still prove to be a failure. */
@@ -425,13 +443,14 @@ export class DataPlane {
 
   // ---- one attempt ---------------------------------------------------------------------------------------------
 
+  /** The primary, or the fault that a drill puts in front of it. */
+  private attemptPrimary(exchange: Exchange, cluster: MeshCluster, kind: 'route' | 'model', name: string): void {
+    if (this.guards.active && this.guards.injects(exchange, cluster, kind, name)) return;
+    this.attemptWith(exchange, cluster, AnswerReason.PRIMARY);
+  }
+
   /** Admission, breaker, connection. A refusal goes to the next fallback or to the caller. */
-  private attemptWith(
-    exchange: Exchange,
-    cluster: MeshCluster,
-    reason: number,
-    avoid: Balanced<unknown> | null = null,
-  ): void {
+  attemptWith(exchange: Exchange, cluster: MeshCluster, reason: number, avoid: Balanced<unknown> | null = null): void {
     const nowMs = this.clock.nowMs();
     const { statsBase } = cluster.config;
     if (cluster.inFlight >= cluster.config.maxConcurrentRequests) {
@@ -718,7 +737,7 @@ export class DataPlane {
   // ---- stepping in ---------------------------------------------------------------------------------------------
 
   /** This cluster gave no answer: the next fallback, or the failure itself. */
-  private refused(exchange: Exchange, reason: number, error: ProxyError): void {
+  refused(exchange: Exchange, reason: number, error: ProxyError): void {
     if (error.fallback && this.canFallBack(exchange)) {
       if (exchange.failedAnswer === null) exchange.failure ??= error;
       this.fallBack(exchange, reason);

@@ -25,7 +25,9 @@ import { PairSender } from './mirror/pair-sender.ts';
 import { MirrorPressure } from './mirror-pressure.ts';
 import { Mirroring } from './mirroring.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
+import { GuardCells } from './policy/guard-cells.ts';
 import { PrimaryProbing } from './primary-probe.ts';
+import { RequestGuards } from './request-guards.ts';
 import { HeadPolicy } from './routing/head-policy.ts';
 import { HealthCells } from './stats/health-cells.ts';
 import { LoopWatch } from './stats/loop-watch.ts';
@@ -129,6 +131,7 @@ const plane = new DataPlane({
   random: Math.random,
   accessLog,
   tracer,
+  guards: new RequestGuards(new GuardCells(data.guardBuffer), Math.random),
 });
 const opaquePorts = new Set(settings.outboundOpaquePorts);
 const listeners = data.listen.map(createListener);

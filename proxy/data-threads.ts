@@ -24,6 +24,7 @@ export interface DataThreadsOptions {
   readonly snapshot: MeshSnapshot;
   readonly statsBuffers: readonly SharedArrayBuffer[];
   readonly breakerBuffer: SharedArrayBuffer;
+  readonly guardBuffer: SharedArrayBuffer;
   /** Certificates in force now. */
   readonly tlsMaterials: () => readonly TlsMaterial[];
   readonly degradationBuffer: SharedArrayBuffer;
@@ -162,6 +163,7 @@ export class DataThreads {
       tlsMaterials: options.tlsMaterials(),
       statsBuffer: options.statsBuffers[thread]!,
       breakerBuffer: options.breakerBuffer,
+      guardBuffer: options.guardBuffer,
       degradationBuffer: options.degradationBuffer,
       endpointBuffers: options.endpointBuffers,
     };
@@ -266,6 +268,7 @@ export class DataThreads {
 
 function headRules(settings: ProcessSettings, role: ListenRequest['role']): HeadRules {
   return {
+    side: role,
     trustsInternal: settings[`${role}TrustInternalHeaders`],
     forwarded: settings[`${role}ForwardedHeaders`],
     requestId: settings.requestId,

@@ -87,8 +87,11 @@ const LOCAL_REPLY_SLOTS: ReadonlyMap<ProxyError, number> = new Map([
   [ProxyErrors.deadlineCaller, LocalReply.DEADLINE],
   [ProxyErrors.deadlineBudget, LocalReply.DEADLINE],
   [ProxyErrors.draining, LocalReply.DRAINING],
+  [ProxyErrors.rateLimited, LocalReply.RATE_LIMITED],
 ]);
 
 export function localReplySlot(error: ProxyError): number {
+  // Injected faults have the statuses they are configured with, so each is a row of its own.
+  if (error.code === ProxyErrors.faultInjected.code) return LocalReply.FAULT;
   return LOCAL_REPLY_SLOTS.get(error) ?? LocalReply.INTERNAL;
 }

@@ -7,10 +7,10 @@
 
 /**
  * What needs a place: `cluster` and `shadow` get the first of their statistics slots, `breaker` a number of a shared
- * breaker cell, `degradation` one of a model's shared cells. A cluster's name serves for `cluster` and `breaker`; a
+ * breaker cell, `degradation` one of a model's shared cells, `guard` a rate limit's or fault's. A cluster's name serves for `cluster` and `breaker`; a
  * shadow's is `MODEL/CLUSTER`.
  */
-export type AllocationKind = 'cluster' | 'shadow' | 'breaker' | 'degradation';
+export type AllocationKind = 'cluster' | 'shadow' | 'breaker' | 'degradation' | 'guard';
 
 /**
  * The place of this name: the same for the same kind and name for ever. Throws where there is no room for a new one.
@@ -36,10 +36,18 @@ export class NameAllocator {
     shadow: new Map(),
     breaker: new Map(),
     degradation: new Map(),
+    guard: new Map(),
   };
 
   constructor(ranges: Partial<Record<AllocationKind, PlaceRange>> = {}) {
-    this.ranges = { cluster: UNSHARED, shadow: UNSHARED, breaker: UNSHARED, degradation: UNSHARED, ...ranges };
+    this.ranges = {
+      cluster: UNSHARED,
+      shadow: UNSHARED,
+      breaker: UNSHARED,
+      degradation: UNSHARED,
+      guard: UNSHARED,
+      ...ranges,
+    };
   }
 
   /** Bound to this allocator, so that it can be handed over as a function. */

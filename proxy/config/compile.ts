@@ -11,6 +11,7 @@ import { type ClusterDraft, ClusterSet } from './cluster-set.ts';
 import { readNode } from './document.ts';
 import { type ConfigDocument, DOCUMENT_SCHEMA } from './document-fields.ts';
 import type { Environment } from './env.ts';
+import { checkGuards, placeGuards } from './guard-check.ts';
 import { checkModel, type ModelDraft, type RoleAddresses } from './model-check.ts';
 import { documentEntry, type ModelEntry, shorthandEntry } from './model-entry.ts';
 import { checkPolicy, combinePolicy } from './policy-levels.ts';
@@ -54,6 +55,7 @@ export function compileMesh(
   const own = otherModels ? clusters.addOwn(OTHER_MODELS_CLUSTER, addresses.worker) : null;
   const routes = checkRoutes(document.routes, clusters, problems);
   const passthrough = resolvePassthrough(settings, document, clusters, problems);
+  const guards = checkGuards(document, new Set(models.map((draft) => draft.rest.name)), problems);
   if (problems.length > 0) return null;
   clusters.finish();
   const indexes = new Map(clusters.drafts.map((draft, i) => [draft, i]));
@@ -65,6 +67,7 @@ export function compileMesh(
       clusters: clusters.drafts.map((draft) => placeCluster(draft, allocate)),
       models: models.map((draft) => placeModel(draft, indexOf, allocate)),
       routes: routes.map(({ rest, cluster }) => ({ ...rest, cluster: indexOf(cluster) })),
+      ...placeGuards(guards, allocate),
       defaultModelCluster: otherModels ? indexOf(own) : passthroughCluster,
       passthroughCluster,
       originalDestination: placeCluster(originalDestination(document), allocate),

@@ -17,6 +17,7 @@ import {
   optionalObject,
   scalar,
 } from './document-schema.ts';
+import { FAULTS_NODE, RATE_LIMITS_NODE } from './guard-fields.ts';
 import { ROUTES_NODE } from './route-fields.ts';
 import { clusterTls } from './tls-fields.ts';
 import {
@@ -324,6 +325,8 @@ export const DOCUMENT_SCHEMA = object('The configuration document.', {
   clusters: list('Clusters declared by name.', 512, cluster),
   models: list('Models and what happens to their requests.', 256, model),
   routes: ROUTES_NODE,
+  rateLimits: RATE_LIMITS_NODE,
+  faults: FAULTS_NODE,
   passthrough: optionalObject('Where traffic that is no model call goes: exactly one of cluster and address.', {
     cluster: scalar({
       kind: 'clusterName',

@@ -15,6 +15,8 @@ export type ForwardedPolicy = 'off' | 'append' | 'replace';
 export type RequestIdPolicy = 'pass' | 'create' | 'replace';
 
 export interface HeadRules {
+  /** Which side its requests come in on. */
+  readonly side: 'outbound' | 'inbound';
   readonly trustsInternal: boolean;
   readonly forwarded: ForwardedPolicy;
   readonly requestId: RequestIdPolicy;

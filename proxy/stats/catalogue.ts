@@ -284,6 +284,18 @@ export const CONTROL_METRICS = {
     type: 'counter',
     labels: ['result'],
   },
+  rateLimits: {
+    name: 'understudy_rate_limit_requests_total',
+    help: 'Requests above a rate limit, refused or let pass because it is not enforced for all.',
+    type: 'counter',
+    labels: ['limit', 'result'],
+  },
+  faults: {
+    name: 'understudy_faults_injected_total',
+    help: 'Requests that an injected fault delayed or aborted.',
+    type: 'counter',
+    labels: ['fault', 'kind'],
+  },
   traceSpans: {
     name: 'understudy_trace_spans_total',
     help: 'Spans of traced requests, by whether the collector took them, would not have them, or a queue was full.',

@@ -156,6 +156,8 @@ export const LocalReply = {
   DEADLINE: 8,
   DRAINING: 9,
   INTERNAL: 10,
+  RATE_LIMITED: 11,
+  FAULT: 12,
 } as const;
 
 /** gRPC status codes 0..16 have a slot each; anything else counts here. */
@@ -215,32 +217,32 @@ export const ProcessSlot = {
   /** Gauge: open downstream streams. */
   STREAMS: 2,
   STREAMS_TOTAL: 3,
-  LOCAL_REPLIES: 4, // 11 slots by LocalReply
+  LOCAL_REPLIES: 4, // 13 slots by LocalReply
   /** Gauge: bytes of replay copies held. */
-  REPLAY_BYTES: 15,
+  REPLAY_BYTES: 17,
   /** Gauge: connections relayed as opaque bytes. */
-  OPAQUE_CONNECTIONS: 16,
-  OPAQUE_CONNECTIONS_TOTAL: 17,
+  OPAQUE_CONNECTIONS: 18,
+  OPAQUE_CONNECTIONS_TOTAL: 19,
   /** Gauge, seconds: how late the thread's last watch timer ran. */
-  LOOP_LAG: 18,
+  LOOP_LAG: 20,
   /** Gauge, seconds: the largest such delay of the last ten seconds. */
-  LOOP_LAG_MAX: 19,
+  LOOP_LAG_MAX: 21,
   /** Gauge, 0..1: share of the last second the thread's event loop was busy. */
-  LOOP_BUSY: 20,
-  ACCESS_LOG_DROPPED: 21,
+  LOOP_BUSY: 22,
+  ACCESS_LOG_DROPPED: 23,
   /** What callers did to our HTTP/2 server, then upstreams to our client; the engine counts into these slots itself. */
-  HTTP2_DOWNSTREAM: 22, // HTTP2_COUNTER_SLOTS slots by Http2Counter
-  HTTP2_UPSTREAM: 22 + HTTP2_COUNTER_SLOTS, // as many
+  HTTP2_DOWNSTREAM: 24, // HTTP2_COUNTER_SLOTS slots by Http2Counter
+  HTTP2_UPSTREAM: 24 + HTTP2_COUNTER_SLOTS, // as many
   /** The same of our HTTP/1.1 server. */
-  HTTP1_DOWNSTREAM: 22 + 2 * HTTP2_COUNTER_SLOTS, // HTTP1_COUNTER_SLOTS slots by Http1Counter
-  REQUEST_ENDS: 22 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS, // 4 slots by RequestEnd
+  HTTP1_DOWNSTREAM: 24 + 2 * HTTP2_COUNTER_SLOTS, // HTTP1_COUNTER_SLOTS slots by Http1Counter
+  REQUEST_ENDS: 24 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS, // 4 slots by RequestEnd
   /** TLS handshakes with callers, then with upstreams. */
-  TLS_DOWNSTREAM: 26 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS, // TLS_RESULT_SLOTS slots by TlsResult
-  TLS_UPSTREAM: 26 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + TLS_RESULT_SLOTS, // as many
-  OPAQUE_CUTS: 26 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS, // 3 slots by OpaqueCut
-  MEMORY_VERDICTS: 29 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS, // 3 slots by MemoryVerdict
+  TLS_DOWNSTREAM: 28 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS, // TLS_RESULT_SLOTS slots by TlsResult
+  TLS_UPSTREAM: 28 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + TLS_RESULT_SLOTS, // as many
+  OPAQUE_CUTS: 28 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS, // 3 slots by OpaqueCut
+  MEMORY_VERDICTS: 31 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS, // 3 slots by MemoryVerdict
   /** Gauge: bytes that count in the thread's memory budget. */
-  MEMORY_HELD: 32 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS,
+  MEMORY_HELD: 34 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS,
 } as const;
 
 /** Length of the process block in slots. */

@@ -27,6 +27,8 @@ t.test('conditions that are not written hold for everything', async (test) => {
       methods: [],
       trustsInternal: false,
       headers: [],
+      upgrade: 'websocket',
+      connect: false,
       cluster: 0,
     },
   ]);

@@ -6,7 +6,7 @@ import { RequestTraits } from '../../../../proxy/routing/request-traits.ts';
 
 const SOURCE = { remoteAddress: '10.0.0.7', secure: false };
 const policy = (rules: Partial<HeadRules> = {}) =>
-  new HeadPolicy({ trustsInternal: false, forwarded: 'off', requestId: 'pass', ...rules });
+  new HeadPolicy({ side: 'outbound', trustsInternal: false, forwarded: 'off', requestId: 'pass', ...rules });
 const list = (...more: [string, string][]) => HeaderList.of([':method', 'GET'], [':path', '/'], ...more);
 const STEERING: [string, string][] = [
   ['x-understudy-shadow', '1'],
