@@ -1,5 +1,5 @@
 /** Rate limits, injected faults and admission through the whole proxy: what callers are told, and what breakers are not. */
-import t, { type Test } from 'tap';
+import t from 'tap';
 import { GrpcCaller, servedBy } from '../support/grpc-caller.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { ScriptedUpstream } from '../support/scripted-upstream.ts';
@@ -30,7 +30,6 @@ const proxy = await ProxyProgram.start(t, {
         shadows: [{ model: `drilled@2 via ${shadow.address}` }],
       }),
       model('aborted'),
-      model('narrow', { limits: { concurrentRequests: 1 } }),
     ],
     rateLimits: [
       { name: 'by-model', model: 'limited', requests: 3, ...HOUR },
@@ -45,10 +44,10 @@ const proxy = await ProxyProgram.start(t, {
   },
 });
 const caller = GrpcCaller.to(t, proxy.address);
-const breakers = async () => (await proxy.metrics()).sum('understudy_breaker_state', { state: 'open' });
+const breakers = async (of = proxy) => (await of.metrics()).sum('understudy_breaker_state', { state: 'open' });
 
-async function http(path: string, body = '{}'): Promise<Response> {
-  return await fetch(`http://${proxy.address}${path}`, { method: 'POST', body });
+async function http(path: string, body = '{}', at = proxy): Promise<Response> {
+  return await fetch(`http://${at.address}${path}`, { method: 'POST', body });
 }
 
 t.test('a limit holds for the process, over all data threads, and says RESOURCE_EXHAUSTED or 429', async (test) => {
@@ -74,6 +73,18 @@ t.test('a route is limited by itself', async (test) => {
   for (let i = 0; i < 3; i++) statuses.push((await caller.predict('any', { ':path': '/limited/Call' })).status);
   test.equal(statuses[2], 8);
   test.notOk(statuses.slice(0, 2).includes(8));
+});
+
+t.test('a listener is limited whatever its requests are for', async (test) => {
+  const limited = await ProxyProgram.start(test, {
+    env: { UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: upstream.address },
+    document: { models: [model('m')], rateLimits: [{ name: 'all', listener: 'outbound', requests: 2, ...HOUR }] },
+  });
+  const calling = GrpcCaller.to(test, limited.address);
+  test.equal((await calling.predict('m')).status, 0);
+  test.equal((await calling.predict('m', { ':path': '/other/Call' })).status, 0);
+  test.equal((await calling.predict('m')).status, 8);
+  test.equal((await http('/anything', '', limited)).status, 429);
 });
 
 t.test('a limit that is not enforced lets everything pass and counts it', async (test) => {
@@ -135,6 +146,11 @@ t.test(
 );
 
 t.test('admission sheds with UNAVAILABLE and 503, and never opens a breaker by it', async (test) => {
+  // One data thread: this bound is a thread's, and both protocols shall meet it.
+  const narrow = await ProxyProgram.start(test, {
+    document: { models: [model('narrow', { limits: { concurrentRequests: 1 } })] },
+  });
+  const calling = GrpcCaller.to(test, narrow.address);
   let release = () => {};
   const held = new Promise<void>((resolve) => {
     release = resolve;
@@ -144,24 +160,19 @@ t.test('admission sheds with UNAVAILABLE and 503, and never opens a breaker by i
     await held;
     await script(call);
   };
-  const [first, ...shed] = shedding(test);
+  const [first, ...shed] = Array.from({ length: 41 }, () => calling.predict('narrow'));
   const answers = await Promise.all(shed);
   for (const answer of answers) {
     test.equal(answer.status, 14);
     test.equal(answer.served['reason'], 'admission_overflow');
   }
-  test.equal((await http('/v1/models/narrow:predict')).status, 503);
+  test.equal((await http('/v1/models/narrow:predict', '{}', narrow)).status, 503);
   release();
   test.equal((await first!).status, 0);
   upstream.script = script;
-  test.equal(await breakers(), 0);
-  test.equal((await caller.predict('narrow')).status, 0, 'and serves on');
+  test.equal(await breakers(narrow), 0);
+  test.equal((await calling.predict('narrow')).status, 0, 'and serves on');
 });
-
-/** One call that is held, and forty more on the same connection, so of the same thread. */
-function shedding(_test: Test) {
-  return Array.from({ length: 41 }, () => caller.predict('narrow'));
-}
 
 t.test('every mistake in limits and faults is named at once', async (test) => {
   const bad = new ProxyProgram({
