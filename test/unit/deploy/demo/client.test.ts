@@ -97,7 +97,7 @@ t.test('failures are told apart by status, and an answer that makes no sense is 
     () => {}, // Never answers.
   ];
   const address = await startServer(t, (call, answer) => handlers.shift()!(call, answer));
-  const client = createClient(address, undefined, 150);
+  const client = createClient(address, undefined, 2000);
   const failures: string[] = [];
   for (let i = 0; i < 4; i++) failures.push((await client.ask()).failure);
   t.same(failures, ['UNAVAILABLE', 'BAD_ANSWER', 'BAD_ANSWER', 'DEADLINE_EXCEEDED']);

@@ -19,6 +19,8 @@ t.test('a record is read as it was written, every field of it', async (test) => 
       request: Buffer.from('question'),
       primaryBody: Buffer.from('{"answer":1}'),
       shadowBody: Buffer.alloc(70_000, 'x'),
+      secondaryStatus: 13,
+      secondaryBody: Buffer.from('the same again'),
     }),
   );
   const { buffer, length } = batch(records);
