@@ -15,12 +15,16 @@ import { InputReader } from './input-columns.ts';
 import type { AnalysisCounts, ComparisonPolicy } from './messages.ts';
 import type { PairKeeper } from './pair-keeper.ts';
 import { type PairRecord, readRecords } from './pair-record.ts';
+import { SketchBook } from './sketch-book.ts';
 import { Slices } from './slices.ts';
 
 /** Model, primary and shadow cluster that are compared at a time. */
 export const MAX_COMPARISONS = 64;
 /** Cohorts of all comparisons together; with their sums about 2 KiB each. */
 export const MAX_COHORTS = 8192;
+
+/** Sketches cost some 300 us each to write down, so they are told with every twentieth report and when asked for. */
+const SKETCH_EVERY = 20;
 
 /** How a model's pairs are compared, ready for use. */
 interface Judge {
@@ -50,6 +54,7 @@ export class Analysis {
   private readonly comparator = new Comparator();
   private readonly comparison = new Comparison();
   private readonly noise = new Comparison();
+  private readonly sketches = new SketchBook();
   private readonly rows = new CohortRows();
   private readonly inputs = new InputReader();
   private readonly budget = new CohortBudget(MAX_COHORTS);
@@ -57,6 +62,7 @@ export class Analysis {
   private readonly entries = new Map<string, Entry>();
   private readonly tally: { pairs: number; unknownModel: number; givenUp: number; unreadable: number };
   private batches = 0;
+  private reports = 0;
   private changed = false;
   /** An entry was given up since the last report. */
   private forgot = false;
@@ -117,9 +123,14 @@ export class Analysis {
   report(all: boolean): { complete: boolean; changed: ComparisonSums[] } | null {
     if (!all && !this.changed) return null;
     const complete = all || this.forgot;
+    const withSketches = all || this.reports++ % SKETCH_EVERY === 0;
     const changed: ComparisonSums[] = [];
     for (const { sums, changed: places, slices } of this.entries.values()) {
       if (places.size > 0) refreshSlices(sums, slices);
+      if (withSketches && places.size > 0) {
+        this.sketches.write(sums.total);
+        for (const place of places) this.sketches.write(sums.cohorts[place]!);
+      }
       if (complete) changed.push(sums);
       else if (places.size > 0) changed.push({ ...sums, cohorts: [...places].map((place) => sums.cohorts[place]!) });
       places.clear();
@@ -143,9 +154,11 @@ export class Analysis {
     rows.resolve(pair, judge.policy.cohort, comparison.rows, entry.table);
     if (comparison.rule !== 'none') entry.sums.rule = comparison.rule;
     addComparison(entry.sums.total, comparison, rows.order, 0, comparison.rows, judge.test, noise);
+    this.sketches.add(entry.sums.total, pair, comparison, rows.order, 0, comparison.rows);
     for (let part = 0; part < rows.cohorts.length; part++) {
       const place = rows.cohorts[part]!;
       const cohort = cohortAt(entry, place, judge);
+      this.sketches.add(cohort, pair, comparison, rows.order, rows.starts[part]!, rows.starts[part + 1]!);
       addComparison(cohort, comparison, rows.order, rows.starts[part]!, rows.starts[part + 1]!, judge.test, noise);
       entry.changed.add(place);
     }
@@ -212,6 +225,8 @@ export class Analysis {
 
   private forget(key: string, entry: Entry): void {
     entry.table.release();
+    this.sketches.forget(entry.sums.total);
+    for (const cohort of entry.sums.cohorts) this.sketches.forget(cohort);
     this.entries.delete(key);
     this.forgot = true;
     this.changed = true;

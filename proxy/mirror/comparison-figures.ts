@@ -1,6 +1,7 @@
 /** The figures of a comparison as the admin API tells them: plain JSON, nothing that is not a number. */
 import type { EvidenceFigures } from './evidence.ts';
 import type { OutputFigures } from './output-figures.ts';
+import type { QuantileFigures, SketchName } from './quantile-figures.ts';
 import type { DriftFigures } from './score-histogram.ts';
 
 /** Faults of answers by kind: see fault-kinds.ts. Kinds that did not occur are left out. */
@@ -32,6 +33,8 @@ export interface CohortFigures {
   readonly vectorJsDivergence: number | null;
   /** How the two sides' scores are distributed and how far apart; null for models without scores. */
   readonly scores: DriftFigures | null;
+  /** Quantiles of scores and latencies of both sides, by name; see quantile-figures.ts. */
+  readonly quantiles: Readonly<Partial<Record<SketchName, QuantileFigures>>>;
   /** Each output by itself, with the distance that fits what it holds. */
   readonly outputs: Readonly<Record<string, OutputFigures>>;
   /** Evidence about `divergence` that holds however often one looks. */

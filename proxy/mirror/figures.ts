@@ -7,8 +7,9 @@ import type { Comparison } from './comparison.ts';
 import type { CohortFigures, ComparisonFigures, FaultCounts, SliceFigures } from './comparison-figures.ts';
 import type { EvidenceSums, EvidenceTest } from './evidence.ts';
 import { FAULT_KINDS } from './fault-kinds.ts';
-import { addOutputs, mergeOutputs, type OutputTable, outputFigures } from './output-figures.ts';
-import { addScores, createScores, driftFigures, mergeScores, type ScoreSums } from './score-histogram.ts';
+import { addOutputs, type OutputTable, outputFigures } from './output-figures.ts';
+import { quantileFigures, type SketchStates } from './quantile-figures.ts';
+import { addScores, createScores, driftFigures, type ScoreSums } from './score-histogram.ts';
 
 /** Sums over the pairs of one cohort, or over all of a comparison. */
 export interface CohortSums {
@@ -39,6 +40,8 @@ export interface CohortSums {
   /** Null until a score is seen. */
   scores: ScoreSums | null;
   outputs: OutputTable;
+  /** As of the last report; null without. */
+  sketches: SketchStates | null;
 }
 
 /** Sums of one shadow against one primary cluster of a model. */
@@ -49,11 +52,9 @@ export interface ComparisonSums {
   rule: string;
   total: CohortSums;
   cohorts: CohortSums[];
-  /** Found slices. They do not add up: merging lists those of both, up to MAX_MERGED_SLICES. */
+  /** Found slices. They do not add up: merging lists those of both, see figures-merge.ts. */
   slices: readonly SliceFigures[];
 }
-
-const MAX_MERGED_SLICES = 16;
 
 export function createCohortSums(name: string, evidence: EvidenceSums): CohortSums {
   return {
@@ -78,6 +79,7 @@ export function createCohortSums(name: string, evidence: EvidenceSums): CohortSu
     evidence,
     scores: null,
     outputs: new Map(),
+    sketches: null,
   };
 }
 
@@ -169,48 +171,6 @@ function countFaults(counts: Float64Array, bits: number): void {
   for (let kind = 0; bits !== 0; kind++, bits >>>= 1) counts[kind]! += bits & 1;
 }
 
-/** Adds another observer's comparison of the same three names. Cohorts that `into` lacks are appended. */
-export function mergeComparison(into: ComparisonSums, from: ComparisonSums, test: EvidenceTest): void {
-  mergeCohort(into.total, from.total, test);
-  if (into.rule === 'none') into.rule = from.rule;
-  into.slices = [...into.slices, ...from.slices].slice(0, MAX_MERGED_SLICES);
-  for (const cohort of from.cohorts) {
-    let known = into.cohorts.find(({ name }) => name === cohort.name);
-    if (known === undefined) {
-      known = createCohortSums(cohort.name, test.createSums());
-      into.cohorts.push(known);
-    }
-    mergeCohort(known, cohort, test);
-  }
-}
-
-function mergeCohort(into: CohortSums, from: CohortSums, test: EvidenceTest): void {
-  into.pairs += from.pairs;
-  into.rows += from.rows;
-  into.agreeing += from.agreeing;
-  into.maxAbs = Math.max(into.maxAbs, from.maxAbs);
-  into.absSum += from.absSum;
-  into.absElements += from.absElements;
-  for (let i = 0; i < FAULT_KINDS.length; i++) {
-    into.shadowFaults[i]! += from.shadowFaults[i]!;
-    into.primaryFaults[i]! += from.primaryFaults[i]!;
-  }
-  into.statusDifferences += from.statusDifferences;
-  into.latencyDifferenceSum += from.latencyDifferenceSum;
-  into.latencyPairs += from.latencyPairs;
-  into.noiseSum += from.noiseSum;
-  into.noisePairs += from.noisePairs;
-  into.distanceSum += from.distanceSum;
-  into.judgedPairs += from.judgedPairs;
-  into.vectorJsSum += from.vectorJsSum;
-  into.vectorRows += from.vectorRows;
-  if (test.fits(into.evidence) && test.fits(from.evidence)) test.merge(into.evidence, from.evidence);
-  mergeOutputs(into.outputs, from.outputs);
-  if (from.scores === null) return;
-  into.scores ??= createScores();
-  mergeScores(into.scores, from.scores);
-}
-
 /** The figures of a comparison for the admin API: plain JSON without NaN or Infinity. */
 export function comparisonFigures(sums: ComparisonSums, test: EvidenceTest): ComparisonFigures {
   const { model, primary, shadow, rule } = sums;
@@ -241,6 +201,7 @@ function cohortFigures(sums: CohortSums, test: EvidenceTest): CohortFigures {
     vectorJsDivergence: mean(sums.vectorJsSum, sums.vectorRows),
     scores: sums.scores === null ? null : driftFigures(sums.scores),
     outputs: outputFigures(sums.outputs),
+    quantiles: quantileFigures(sums.sketches),
     evidence: test.figures(test.fits(sums.evidence) ? sums.evidence : test.createSums()),
   };
 }

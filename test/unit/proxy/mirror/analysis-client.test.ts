@@ -75,7 +75,7 @@ t.test('what a sender takes is compared, over more buffers than it has', async (
     if (i % 5 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   t.ok(taken > 0);
-  for (let i = 0; i < 100 && client.counts().pairs < taken; i++)
+  for (let i = 0; i < 1000 && client.counts().pairs < taken; i++)
     await new Promise((resolve) => setTimeout(resolve, 10));
   t.equal(client.counts().pairs, taken, 'every pair that was not refused');
   t.match(client.figures()[0], { pairs: taken, rows: taken * 2000, agreement: 1 });

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { Analysis, evidenceTest, MAX_COMPARISONS } from '../../../../proxy/mirror/analysis.ts';
-import { comparisonFigures, mergeComparison } from '../../../../proxy/mirror/figures.ts';
+import { comparisonFigures } from '../../../../proxy/mirror/figures.ts';
+import { mergeComparison } from '../../../../proxy/mirror/figures-merge.ts';
 import type { AnalysisCounts, ComparisonFigures, ComparisonPolicy } from '../../../../proxy/mirror/messages.ts';
 import type { PairRecord } from '../../../../proxy/mirror/pair-record.ts';
 import { answer, batch, floats, integers, outputs, pair, request, seeded, strings } from './pairs.ts';
