@@ -91,6 +91,8 @@ export function answerStatus(head: HeaderList, last: HeaderList | null, grpc: bo
     if (grpcStatus >= 0) return grpcStatus;
   }
   const { httpStatus } = ResponseTraits.of(head);
+  // Open Inference has no HTTP status for it and says 400, which would blame the caller.
+  if (rest && ResponseTraits.of(head).reason === 'device_out_of_memory') return GrpcStatus.RESOURCE_EXHAUSTED;
   if (rest) return statusOfRest(httpStatus);
   if (!grpc) return httpStatus >= 500 ? GrpcStatus.UNAVAILABLE : GrpcStatus.OK;
   return grpcStatusForHttp(httpStatus);

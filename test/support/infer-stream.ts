@@ -36,7 +36,9 @@ export class InferStream {
     const client = new Service(address, grpc.credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
     test.teardown(() => client.close());
     const startedMs = performance.now();
-    this.call = client['ModelStreamInfer']!({ deadline: Date.now() + (options.deadlineMs ?? 20_000) });
+    this.call = client['ModelStreamInfer']!({
+      deadline: Date.now() + (options.deadlineMs ?? Number.POSITIVE_INFINITY),
+    });
     this.call.on('metadata', (metadata: grpc.Metadata) => {
       this.metadata = metadata.getMap();
     });
@@ -105,11 +107,15 @@ export function streams(name: string, onRequest: (request: StreamRequest) => voi
     let kept = Buffer.alloc(0);
     let index = 0;
     let headSent = false;
+    let answered = 0;
+    let ended = false;
     const write = (message: object): void => {
       if (stream.destroyed) return;
       if (!headSent) stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
       headSent = true;
       stream.write(framed(encodeMessage('inference.ModelStreamInferResponse', message)));
+      answered++;
+      endWhenAnswered();
     };
     stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
     stream.on('data', (chunk: Buffer) => {
@@ -136,10 +142,14 @@ export function streams(name: string, onRequest: (request: StreamRequest) => voi
       }
     });
     stream.on('end', () => {
-      if (stream.destroyed) return;
+      ended = true;
+      endWhenAnswered();
+    });
+    function endWhenAnswered(): void {
+      if (!ended || answered < index || stream.destroyed || stream.writableEnded) return;
       if (!headSent) stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
       stream.end();
-    });
+    }
   };
 }
 
