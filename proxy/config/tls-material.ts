@@ -10,6 +10,8 @@ import type { MeshSnapshot, TlsFiles } from './snapshot.ts';
 
 /** No chain we expect comes near it. */
 const MAX_FILE_BYTES = 1024 * 1024;
+/** Marks our sessions. Their ticket keys, made anew with each change of the files, say which are still good. */
+const SESSION_ID_CONTEXT = 'understudy';
 /** Bytes of a server's session ticket keys, as node:tls takes them. */
 export const TICKET_KEY_BYTES = 48;
 
@@ -74,6 +76,8 @@ export function tlsContext(material: TlsMaterial, minVersion: TlsMinVersion): Se
     ...(cert !== '' && { cert, key, ticketKeys: Buffer.from(ticketKeys) }),
     ...(ca !== '' && { ca }),
     minVersion: `TLSv${minVersion}`,
+    // Without one, a caller that was asked for its certificate cannot resume: the handshake fails.
+    sessionIdContext: SESSION_ID_CONTEXT,
   });
 }
 

@@ -71,6 +71,7 @@ const permissive = await ProxyProgram.start(t, {
 const strict = await ProxyProgram.start(t, {
   env: {
     ...COMMON,
+    UNDERSTUDY_CONCURRENCY: '2',
     UNDERSTUDY_OUTBOUND_TLS: 'strict',
     UNDERSTUDY_TLS_CA_FILE: caFile,
     UNDERSTUDY_TLS_CLIENT_CERTIFICATE: 'required',
@@ -196,6 +197,71 @@ t.test('callers with the right name are served, all others are refused and count
     test.equal(after.sum(HANDSHAKES, { result }) - before.sum(HANDSHAKES, { result }), count(result), result);
   }
   test.equal(upstream.calls.length > 0, true);
+});
+
+t.test('a caller with a certificate resumes its session with either data thread, in both versions', async (test) => {
+  const { cert, key } = authority.issue({ names: [SPIFFE] });
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const common = {
+      port: port(strict),
+      host: '127.0.0.1',
+      ca: authority.cert,
+      cert,
+      key,
+      minVersion: version,
+      maxVersion: version,
+      ALPNProtocols: ['http/1.1'],
+    };
+    const visit = (session?: Buffer) =>
+      new Promise<{ reused: boolean; session: Buffer | undefined; said: string }>((resolve, reject) => {
+        const socket = tlsConnect({ ...common, ...(session && { session }) });
+        let latest: Buffer | undefined;
+        let said = '';
+        let reused = false;
+        socket.on('secureConnect', () => {
+          reused = socket.isSessionReused();
+        });
+        socket.on('session', (given) => {
+          latest = given;
+        });
+        socket.on('error', reject);
+        socket.on('data', (chunk) => {
+          said += chunk;
+          socket.end();
+        });
+        socket.on('close', () => resolve({ reused, session: latest, said }));
+        socket.write('GET /v1/models/none HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n');
+      });
+    const first = await visit();
+    test.match(first.said, /^HTTP\/1\.1 /);
+    for (let i = 0; i < 6; i++) {
+      const again = await visit(first.session);
+      test.ok(again.reused, `${version} resumed`);
+      test.match(again.said, /^HTTP\/1\.1 /);
+    }
+  }
+});
+
+t.test('handshakes beyond the bound are not begun', async (test) => {
+  const narrow = await ProxyProgram.start(test, {
+    env: { ...COMMON, UNDERSTUDY_OUTBOUND_TLS: 'strict', UNDERSTUDY_TLS_MAX_HANDSHAKES: '1' },
+  });
+  const open = (words: string) => {
+    const socket = netConnect(port(narrow), '127.0.0.1');
+    socket.on('error', () => {});
+    socket.resume();
+    socket.write(Buffer.from(words, 'hex'));
+    test.teardown(() => socket.destroy());
+    return new Promise((resolve) => socket.on('close', resolve));
+  };
+  const first = open('1603010200');
+  await narrow.metricsOnce((r) => r.sum('understudy_downstream_open_connections') === 1);
+  await open('1603010200');
+  const reading = await narrow.metrics();
+  test.equal(reading.sum(HANDSHAKES, { result: 'overflow' }), 1);
+  test.equal(reading.sum('understudy_downstream_open_connections'), 1, 'the first goes on');
+  await narrow.kill();
+  await first;
 });
 
 t.test('a caller without TLS is refused where TLS is required', async (test) => {
