@@ -7,6 +7,7 @@
  * and those of `base/proxy-error.ts` (NR, UO, UF, UR, UB, UT ...); `-` when nothing is to be said.
  */
 import type { BoundedWriter } from '../base/bounded-writer.ts';
+import { LogTemplate, shownValue } from './config/log-template.ts';
 import type { Exchange } from './exchange.ts';
 import type { ClosedRelay } from './listener/listener.ts';
 import { AnswerReason } from './stats/slots.ts';
@@ -18,6 +19,8 @@ export const ACCESS_FLAG_CANCELLED = 'DC';
 
 export interface AccessLogOptions {
   readonly format: AccessLogFormat;
+  /** Of text lines; null for every field. */
+  readonly template: string | null;
   /** Share of requests logged, in hundredths of a percent. Failures are logged whatever the share. */
   readonly sampleHundredths: number;
   readonly writer: BoundedWriter;
@@ -27,9 +30,11 @@ export interface AccessLogOptions {
 
 export class AccessLog {
   private readonly options: AccessLogOptions;
+  private readonly template: LogTemplate | null;
 
   constructor(options: AccessLogOptions) {
     this.options = options;
+    this.template = options.template === null ? null : new LogTemplate(options.template);
   }
 
   /** A request has ended; `nowMs` on the exchange's clock. */
@@ -50,7 +55,8 @@ export class AccessLog {
 
   private write(fields: Readonly<Record<string, unknown>>): void {
     const { format, writer, onDropped } = this.options;
-    if (!writer.writeLine(format === 'json' ? `${JSON.stringify(fields)}\n` : textLine(fields))) onDropped();
+    const line = format === 'json' ? `${JSON.stringify(fields)}\n` : (this.template?.line(fields) ?? textLine(fields));
+    if (!writer.writeLine(line)) onDropped();
   }
 }
 
@@ -63,10 +69,12 @@ function requestFields(exchange: Exchange, nowMs: number): Record<string, unknow
     method: head?.get(':method') ?? '',
     authority: head?.get(':authority') ?? '',
     path: head?.get(':path') ?? '',
+    route: exchange.route,
     model: exchange.model?.config.name ?? '',
     cluster: attempt?.cluster.name ?? '',
     version: attempt?.cluster.config.version ?? '',
     status: exchange.status,
+    httpStatus: exchange.httpStatus,
     flags: exchange.flag === '' ? '-' : exchange.flag,
     primary: attempt === null || attempt.reason === AnswerReason.PRIMARY,
     durationMs: round(nowMs - exchange.startedMs),
@@ -82,8 +90,7 @@ function requestFields(exchange: Exchange, nowMs: number): Record<string, unknow
 /** `2026-... HTTP/2 POST /path status=0 flags=- ...`: every field in order, names left out where they are obvious. */
 function textLine(fields: Readonly<Record<string, unknown>>): string {
   const parts = Object.entries(fields).map(([name, value]) => {
-    const text = String(value);
-    const shown = text === '' ? '-' : /^[\x21\x23-\x7e]+$/.test(text) ? text : JSON.stringify(text);
+    const shown = shownValue(String(value));
     return name === 'time' || name === 'protocol' || name === 'method' || name === 'path' ? shown : `${name}=${shown}`;
   });
   return `${parts.join(' ')}\n`;

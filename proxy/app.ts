@@ -16,7 +16,7 @@ import { TransitionLog } from './admin/transition-log.ts';
 import { observeAnalysis } from './analysis-metrics.ts';
 import { formatAddress } from './config/address.ts';
 import type { AllocationKind } from './config/allocation.ts';
-import { roleAddresses, secondaryName } from './config/compile.ts';
+import { roleAddresses, secondaryName, UNROUTED } from './config/compile.ts';
 import type { EnvironmentVariables } from './config/env.ts';
 import type { ProcessSettings } from './config/process-fields.ts';
 import { describeConfiguration } from './config/redact.ts';
@@ -225,6 +225,7 @@ export class App {
     );
     this.layout.retain('cluster', clusters, nowMs);
     this.layout.retain('shadow', shadows, nowMs);
+    this.layout.retain('route', [...mesh.routes.map(({ name }) => [name]), [UNROUTED]], nowMs);
   }
 
   // ---- what is shown -------------------------------------------------------------------------------------------

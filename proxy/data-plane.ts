@@ -10,7 +10,7 @@
  * the path is one state machine: what a step may do depends on all the others.
  */
 import type { Clock } from '../base/clock.ts';
-import { GrpcStatus } from '../base/grpc-status.ts';
+import { GrpcStatus, httpStatusFor } from '../base/grpc-status.ts';
 import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
 import type { TimerWheel } from '../base/timer-wheel.ts';
 import { formatGrpcTimeout } from '../proto/grpc/timeout.ts';
@@ -34,7 +34,7 @@ import { ModelStream } from './model-stream.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import type { PrimaryProbing } from './primary-probe.ts';
-import { beginRequest, endRequest, leaveEndpoint } from './request-accounts.ts';
+import { beginRequest, countRouted, endRequest, leaveEndpoint } from './request-accounts.ts';
 import { nameRequest, trustHead } from './request-extras.ts';
 import type { RequestGuards } from './request-guards.ts';
 import { chooseVersion, clusterOfCaller, clusterOfUnknownModel } from './request-routing.ts';
@@ -172,6 +172,9 @@ export class DataPlane {
     this.guards.use(snapshot);
     if (this.isLimited('listener', exchange.heads.rules.side, exchange)) return;
     const route = routes === null ? -1 : routes.match(head, traits);
+    const taken = route < 0 ? null : snapshot.routes[route]!;
+    exchange.routeBase = taken === null ? snapshot.unroutedStatsBase : taken.statsBase;
+    if (taken !== null) exchange.route = taken.name;
     if (traits.isConnect && (route < 0 || !snapshot.routes[route]!.connect)) {
       this.fail(exchange, ProxyErrors.methodNotAllowed);
       return;
@@ -617,6 +620,7 @@ export class DataPlane {
   private openTunnel(exchange: Exchange, attempt: Attempt, head: HeaderList): void {
     const { cluster } = attempt;
     exchange.status = GrpcStatus.OK;
+    exchange.httpStatus = ResponseTraits.of(head).httpStatus;
     exchange.committed = true;
     this.settle(exchange, attempt, RequestOutcome.OK, Outcome.SUCCESS, GrpcStatus.OK);
     this.cells[cluster.config.statsBase + ClusterSlot.ANSWERS + attempt.reason]! += 1;
@@ -868,6 +872,7 @@ export class DataPlane {
       const named = withServedBy(head, attempt.cluster, attempt.reason);
       if (exchange.down.takesSection(named)) head = named;
     }
+    exchange.httpStatus = ResponseTraits.of(attempt.responseHead!).httpStatus;
     exchange.down.sendHeaders(head, endStream);
   }
 
@@ -895,6 +900,7 @@ export class DataPlane {
   fail(exchange: Exchange, error: ProxyError): void {
     this.cells[ProcessSlot.LOCAL_REPLIES + localReplySlot(error)]! += 1;
     exchange.status = error.grpcStatus;
+    exchange.httpStatus = error.httpStatus || httpStatusFor(error.grpcStatus);
     exchange.flag = error.flag;
     exchange.end = exchange.committed ? RequestEnd.CUT : RequestEnd.REFUSED;
     respondError(exchange.down, error, exchange.traits!.grpc);
@@ -958,6 +964,7 @@ export class DataPlane {
     if (exchange.trace !== null) this.tracer!.end(exchange, this.clock.nowMs());
     exchange.stage = Stage.DONE;
     this.cells[ProcessSlot.REQUEST_ENDS + exchange.end]! += 1;
+    countRouted(this.cells, exchange);
     this.wheel.disarm(exchange);
     stopBody(down);
     const stream = exchange.attempt?.stream ?? null;

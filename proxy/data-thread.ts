@@ -75,6 +75,7 @@ const accessLog =
     ? null
     : new AccessLog({
         format: settings.accessLog,
+        template: settings.accessLogTemplate,
         sampleHundredths: settings.accessLogSample,
         writer: accessLogWriter,
         random: Math.random,

@@ -157,6 +157,7 @@ export class DataThreads {
         accessLog: settings.accessLog,
         accessLogFile: settings.accessLogFile,
         accessLogSample: settings.accessLogSample,
+        accessLogTemplate: settings.accessLogTemplate,
       },
       snapshot: this.snapshot,
       listen: this.listen,

@@ -92,6 +92,12 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler,
   held: BodyBuffer | null = null;
   /** Reads a message that comes in several pieces, and watches the rest of one that was routed before its end. */
   reader: SpecReader | null = null;
+  /** First of the statistics slots of the route that took it; -1 before that is known. */
+  routeBase = -1;
+  /** Its name; '' for none. */
+  route = '';
+  /** HTTP status of the answer its caller got; 0 before there is one. */
+  httpStatus = 0;
   /** For the access log: gRPC status of the answer (-1: none), its bytes, why it is what it is. */
   status = -1;
   answerBytes = 0;

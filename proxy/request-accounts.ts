@@ -1,8 +1,9 @@
 /** The books of a cluster: how each request to it ended, in its statistics and with its breaker. */
+import type { Exchange } from './exchange.ts';
 import type { MeshCluster } from './mesh.ts';
 import { servedFrom } from './outlier-guard.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
-import { ClusterSlot, GRPC_STATUS_OTHER, RequestOutcome } from './stats/slots.ts';
+import { ClusterSlot, GRPC_STATUS_OTHER, RequestEnd, RequestOutcome, RouteSlot } from './stats/slots.ts';
 import type { Waiter } from './upstream/wait-queue.ts';
 
 /** One more request is with the cluster. */
@@ -51,4 +52,17 @@ export function leaveEndpoint(
 ): void {
   if (waiter.endpoint === null) return;
   cluster.leave(waiter, servedFrom(outcome, result === RequestOutcome.OVERLOADED), nowMs, waitMs);
+}
+
+/** A request has ended, in the books of the route that took it: how, and what its caller was answered. */
+export function countRouted(cells: Float64Array, exchange: Exchange): void {
+  const { routeBase, end, status, httpStatus } = exchange;
+  if (routeBase < 0) return;
+  cells[routeBase + RouteSlot.REQUESTS + end]! += 1;
+  if (end !== RequestEnd.ANSWERED && end !== RequestEnd.REFUSED) return;
+  if (exchange.traits!.grpc) {
+    if (status >= 0) cells[routeBase + RouteSlot.GRPC_STATUSES + Math.min(status, GRPC_STATUS_OTHER)]! += 1;
+  } else if (httpStatus >= 100 && httpStatus < 600) {
+    cells[routeBase + RouteSlot.HTTP_STATUSES + Math.floor(httpStatus / 100) - 1]! += 1;
+  }
 }

@@ -37,6 +37,7 @@ export interface DataThreadSettings {
   readonly accessLogFile: string | null;
   /** In hundredths of a percent. */
   readonly accessLogSample: number;
+  readonly accessLogTemplate: string | null;
 }
 
 export interface ListenRequest {

@@ -6,11 +6,11 @@
  */
 
 /**
- * What needs a place: `cluster` and `shadow` get the first of their statistics slots, `breaker` a number of a shared
- * breaker cell, `degradation` one of a model's shared cells, `guard` a rate limit's or fault's. A cluster's name serves for `cluster` and `breaker`; a
- * shadow's is `MODEL/CLUSTER`.
+ * What needs a place: `cluster`, `shadow` and `route` get the first of their statistics slots, `breaker` a number of a
+ * shared breaker cell, `degradation` one of a model's shared cells, `guard` a rate limit's or fault's. A cluster's name
+ * serves for `cluster` and `breaker`; a shadow's is `MODEL/CLUSTER`.
  */
-export type AllocationKind = 'cluster' | 'shadow' | 'breaker' | 'degradation' | 'guard';
+export type AllocationKind = 'cluster' | 'shadow' | 'route' | 'breaker' | 'degradation' | 'guard';
 
 /**
  * The place of this name: the same for the same kind and name for ever. Throws where there is no room for a new one.
@@ -34,6 +34,7 @@ export class NameAllocator {
   private readonly places: Readonly<Record<AllocationKind, Map<string, number>>> = {
     cluster: new Map(),
     shadow: new Map(),
+    route: new Map(),
     breaker: new Map(),
     degradation: new Map(),
     guard: new Map(),
@@ -43,6 +44,7 @@ export class NameAllocator {
     this.ranges = {
       cluster: UNSHARED,
       shadow: UNSHARED,
+      route: UNSHARED,
       breaker: UNSHARED,
       degradation: UNSHARED,
       guard: UNSHARED,

@@ -21,6 +21,8 @@ import { checkRoutes } from './route-check.ts';
 import type { ClusterSnapshot, MeshSnapshot, ModelSnapshot } from './snapshot.ts';
 import { checkUpstream, combineUpstream } from './upstream-levels.ts';
 
+/** In metrics, the route of requests that no route takes. */
+export const UNROUTED = '-';
 /** The cluster of models that no entry names, and that of traffic that is no model call. */
 export const OTHER_MODELS_CLUSTER = '@worker';
 export const PASSTHROUGH_CLUSTER = '@passthrough';
@@ -66,7 +68,12 @@ export function compileMesh(
       revision,
       clusters: clusters.drafts.map((draft) => placeCluster(draft, allocate)),
       models: models.map((draft) => placeModel(draft, indexOf, allocate)),
-      routes: routes.map(({ rest, cluster }) => ({ ...rest, cluster: indexOf(cluster) })),
+      routes: routes.map(({ rest, cluster }) => ({
+        ...rest,
+        cluster: indexOf(cluster),
+        statsBase: allocate('route', rest.name, [rest.name]),
+      })),
+      unroutedStatsBase: allocate('route', UNROUTED, [UNROUTED]),
       ...placeGuards(guards, allocate),
       defaultModelCluster: otherModels ? indexOf(own) : passthroughCluster,
       passthroughCluster,

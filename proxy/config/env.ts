@@ -8,6 +8,7 @@
 import { countPorts, UnitError } from '../../base/units.ts';
 import { formatAddress } from './address.ts';
 import { defaultOf, expectationOf, type Field, type FieldValue, parseField } from './field.ts';
+import { CONNECTION_LOG_FIELDS, REQUEST_LOG_FIELDS, unknownLogFields } from './log-template.ts';
 import { nearestHint, nearestName } from './nearest-name.ts';
 import { ConfigError, HIDDEN, ProblemList } from './problem.ts';
 import {
@@ -179,6 +180,12 @@ function checkTogether(settings: ProcessSettings, problems: ProblemList): void {
     problems.add('UNDERSTUDY_OUTBOUND_EXPLICIT_PORTS', undefined, `at most ${MAX_EXPLICIT_PORTS} ports in all`);
   }
   checkTlsSettings(settings, problems);
+  const { accessLogTemplate: template } = settings;
+  const unknown = template === null ? [] : unknownLogFields(template);
+  if (unknown.length > 0) {
+    const known = [...REQUEST_LOG_FIELDS, ...CONNECTION_LOG_FIELDS].join(', ');
+    problems.add('UNDERSTUDY_ACCESS_LOG_TEMPLATE', `{${unknown.join('} {')}}`, `known fields: ${known}`);
+  }
   checkTracing(settings, problems);
   checkListeners(settings, problems);
 }

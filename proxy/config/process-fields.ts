@@ -253,6 +253,15 @@ export const PROCESS_FIELDS = {
       'File that access log lines are appended to. At its bound of 1 MiB unwritten, lines are dropped and counted.',
     reloadable: false,
   },
+  accessLogTemplate: {
+    environment: 'UNDERSTUDY_ACCESS_LOG_TEMPLATE',
+    kind: 'text',
+    default: null,
+    unset: 'every field of the line',
+    reason:
+      'What a text line says: names of fields in braces between other text, as in `{time} {method} {path} {status} {flags} {durationMs}`. What a line has no value for reads -.',
+    reloadable: false,
+  },
   accessLogSample: {
     environment: 'UNDERSTUDY_ACCESS_LOG_SAMPLE',
     kind: 'percent',

@@ -9,7 +9,7 @@ type RouteDocument = ConfigDocument['routes'][number];
 
 /** A route whose cluster has no index yet. */
 export interface RouteDraft {
-  readonly rest: Omit<RouteSnapshot, 'cluster'>;
+  readonly rest: Omit<RouteSnapshot, 'cluster' | 'statsBase'>;
   readonly cluster: ClusterDraft | null;
 }
 
@@ -50,7 +50,7 @@ function target(name: string, path: string, clusters: ClusterSet, problems: Prob
   return null;
 }
 
-function conditions(route: RouteDocument): Omit<RouteSnapshot, 'cluster'> {
+function conditions(route: RouteDocument): Omit<RouteSnapshot, 'cluster' | 'statsBase'> {
   return {
     name: route.name,
     authorities: route.authorities,

@@ -284,6 +284,8 @@ export interface RouteSnapshot {
   readonly trustsInternal: boolean;
   /** Where they go. */
   readonly cluster: number;
+  /** First of its statistics slots. */
+  readonly statsBase: number;
 }
 
 /** Whose requests a rate limit or a fault is for. */
@@ -332,6 +334,8 @@ export interface MeshSnapshot {
   readonly models: readonly ModelSnapshot[];
   /** The first that matches takes a request; before models and destinations are looked at. */
   readonly routes: readonly RouteSnapshot[];
+  /** First of the statistics slots of requests that no route takes. */
+  readonly unroutedStatsBase: number;
   readonly rateLimits: readonly RateLimitSnapshot[];
   readonly faults: readonly FaultSnapshot[];
   /** Cluster that serves models no entry names, -1 for none: such requests pass through with their model spec untouched. */

@@ -16,7 +16,7 @@ import { adoptAccepted } from '../../proto/io/adopt.ts';
 import type { ByteSocket } from '../../proto/io/byte-socket.ts';
 import { formatAddress } from '../config/address.ts';
 import type { EndpointAddress } from '../config/snapshot.ts';
-import { ProcessSlot } from '../stats/slots.ts';
+import { ConnectionRefusal, ProcessSlot } from '../stats/slots.ts';
 import { inboundSource } from './inbound-source.ts';
 import { isProbe, probeAnswer } from './interception-probe.ts';
 import { NOT_CUT, OpaqueRelay } from './opaque-relay.ts';
@@ -92,6 +92,7 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
     this.server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
     this.server.maxConnections = options.maxConnections;
     this.server.on('connection', (socket) => this.accept(socket));
+    this.server.on('drop', () => this.refuse(ConnectionRefusal.MAX_CONNECTIONS));
   }
 
   /** Starts listening; resolves with the address in force (a port of 0 is replaced by the one chosen). */
@@ -176,6 +177,7 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
     }
     const destination = redirected ? this.judge(reading.destination) : this.dialled(reading.verdict);
     if (destination === null) {
+      this.refuse(redirected ? ConnectionRefusal.LOOP : ConnectionRefusal.NOT_REDIRECTED);
       socket.destroy();
       return;
     }
@@ -207,6 +209,10 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
       },
       this.options.detectTimeoutMs,
     );
+  }
+
+  private refuse(reason: number): void {
+    this.options.cells[ProcessSlot.CONNECTION_REFUSALS + reason]! += 1;
   }
 
   private refusePlain(io: ByteSocket, tls: TlsTermination): void {
@@ -295,6 +301,7 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
   private serveOpaque(io: ByteSocket, first: Buffer, length: number, destination: Destination): void {
     const address = destination.destination ?? this.options.opaqueUpstream();
     if (address === null) {
+      this.refuse(ConnectionRefusal.NO_UPSTREAM);
       this.close(io);
       return;
     }

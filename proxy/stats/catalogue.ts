@@ -19,6 +19,7 @@ import {
   ClusterRefusal,
   ClusterSlot,
   ComparisonResult,
+  ConnectionRefusal,
   ConnectResult,
   GRPC_STATUS_OTHER,
   LocalReply,
@@ -29,7 +30,9 @@ import {
   ProcessSlot,
   RequestEnd,
   RequestOutcome,
+  RouteSlot,
   ShadowSlot,
+  StatusClass,
 } from './slots.ts';
 
 /** One more label whose values are neighbouring slots. */
@@ -146,6 +149,16 @@ const SHADOW_METRICS = metrics('shadow', [
     'Bytes of mirrored requests and captured answers held in memory.'],
 ]);
 
+// biome-ignore format: two lines to a row, so that it reads as the table it is.
+const ROUTE_METRICS = metrics('route', [
+  ['understudy_route_requests_total', 'counter', 'requests', RouteSlot.REQUESTS,
+    'Requests by the route that took them, and how they ended; `-` is what no route took.', { by: by('outcome', RequestEnd) }],
+  ['understudy_route_grpc_responses_total', 'counter', 'requests', RouteSlot.GRPC_STATUSES,
+    'gRPC answers that callers got, by route and status code, our own included.', { by: grpcStatuses, sparse: true }],
+  ['understudy_route_http_responses_total', 'counter', 'requests', RouteSlot.HTTP_STATUSES,
+    'Other answers that callers got, by route and class of status, our own included.', { by: by('status_class', StatusClass), sparse: true }],
+]);
+
 const HTTP1_KINDS: ValueLabel = { name: 'kind', values: HTTP1_COUNTER_NAMES };
 const HTTP2_KINDS: ValueLabel = { name: 'kind', values: HTTP2_COUNTER_NAMES };
 
@@ -175,6 +188,8 @@ const PROCESS_METRICS = metrics('process', [
     'TLS handshakes with upstreams, by how they ended.', { by: by('result', TlsResult) }],
   ['understudy_local_replies_total', 'counter', 'requests', ProcessSlot.LOCAL_REPLIES,
     'Replies the proxy made itself because no cluster could, by reason.', { by: by('reason', LocalReply) }],
+  ['understudy_downstream_connection_refusals_total', 'counter', 'connections', ProcessSlot.CONNECTION_REFUSALS,
+    'Connections closed without being served, by reason.', { by: by('reason', ConnectionRefusal) }],
   ['understudy_memory_verdicts_total', 'counter', 'requests', ProcessSlot.MEMORY_VERDICTS,
     'Requests that lost what was kept of them because a data thread held too many bytes, by what that meant.', { by: by('verdict', MemoryVerdict) }],
   ['understudy_memory_held_bytes', 'gauge', 'bytes', ProcessSlot.MEMORY_HELD,
@@ -196,7 +211,12 @@ const PROCESS_METRICS = metrics('process', [
 ]);
 
 /** Every metric that is read from slots. */
-export const SLOT_METRICS: readonly SlotMetric[] = [...CLUSTER_METRICS, ...SHADOW_METRICS, ...PROCESS_METRICS];
+export const SLOT_METRICS: readonly SlotMetric[] = [
+  ...CLUSTER_METRICS,
+  ...SHADOW_METRICS,
+  ...ROUTE_METRICS,
+  ...PROCESS_METRICS,
+];
 
 /** Every metric the control thread tells at scrape time, by the name `MetricsExposition.observe` takes. */
 export const CONTROL_METRICS = {

@@ -68,7 +68,11 @@ export class MetricsExposition {
         help: 'Series that found no slots of their own and count under `other`, by kind.',
         type: 'counter',
       },
-      () => (['cluster', 'shadow'] as const).map((kind) => ({ labels: { kind }, value: this.layout.refused(kind) })),
+      () =>
+        (['cluster', 'shadow', 'route'] as const).map((kind) => ({
+          labels: { kind },
+          value: this.layout.refused(kind),
+        })),
     );
     this.register(
       {

@@ -8,9 +8,9 @@
  */
 
 import { assert } from '../../base/assert.ts';
-import { CLUSTER_SLOTS, PROCESS_SLOTS, SHADOW_SLOTS } from './slots.ts';
+import { CLUSTER_SLOTS, PROCESS_SLOTS, ROUTE_SLOTS, SHADOW_SLOTS } from './slots.ts';
 
-export type BlockKind = 'cluster' | 'shadow';
+export type BlockKind = 'cluster' | 'shadow' | 'route';
 
 /** Label values of a block, in the order of `BLOCK_LABELS`. */
 export type BlockLabels = readonly string[];
@@ -19,9 +19,16 @@ export type BlockLabels = readonly string[];
 export const BLOCK_LABELS: Readonly<Record<BlockKind, readonly string[]>> = {
   cluster: ['cluster', 'model', 'model_version'],
   shadow: ['model', 'cluster', 'model_version'],
+  route: ['route'],
 };
 
-const BLOCK_SLOTS: Readonly<Record<BlockKind, number>> = { cluster: CLUSTER_SLOTS, shadow: SHADOW_SLOTS };
+const BLOCK_SLOTS: Readonly<Record<BlockKind, number>> = {
+  cluster: CLUSTER_SLOTS,
+  shadow: SHADOW_SLOTS,
+  route: ROUTE_SLOTS,
+};
+/** Blocks for routes: those a document can have, and what no route takes. The overflow block not counted. */
+const MAX_ROUTES = 160;
 
 /** Label value of everything that found no block of its own. */
 export const OVERFLOW_LABEL = 'other';
@@ -65,16 +72,19 @@ export class StatsLayout {
     const maxClusters = options.maxClusters ?? 256;
     const maxShadows = options.maxShadows ?? 64;
     const shadowsAt = PROCESS_SLOTS + (maxClusters + 1) * CLUSTER_SLOTS;
-    this.slots = shadowsAt + (maxShadows + 1) * SHADOW_SLOTS;
+    const routesAt = shadowsAt + (maxShadows + 1) * SHADOW_SLOTS;
+    this.slots = routesAt + (MAX_ROUTES + 1) * ROUTE_SLOTS;
     this.groups = {
       cluster: new BlockGroup('cluster', PROCESS_SLOTS, maxClusters, options),
       shadow: new BlockGroup('shadow', shadowsAt, maxShadows, options),
+      route: new BlockGroup('route', routesAt, MAX_ROUTES, options),
     };
   }
 
   /** Slots a region needs under the given bounds, for making regions before the layout. */
   static slotsFor(maxClusters = 256, maxShadows = 64): number {
-    return PROCESS_SLOTS + (maxClusters + 1) * CLUSTER_SLOTS + (maxShadows + 1) * SHADOW_SLOTS;
+    const others = (maxShadows + 1) * SHADOW_SLOTS + (MAX_ROUTES + 1) * ROUTE_SLOTS;
+    return PROCESS_SLOTS + (maxClusters + 1) * CLUSTER_SLOTS + others;
   }
 
   /** The block of a series, given now if it has none. Calls with the same labels return the same base. */

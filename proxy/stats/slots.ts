@@ -2,11 +2,11 @@
  * The order of the statistics slots: which number inside a block means what.
  *
  * A data thread counts by adding to a Float64Array at `base + offset`; nothing is looked up by name or label on the
- * request path. Blocks come in three kinds, laid out one after the other in every thread's region:
+ * request path. Blocks come in four kinds, laid out one after the other in every thread's region:
  *
- *     [ process block | cluster block 0 .. n-1 | shadow block 0 .. m-1 ]
+ *     [ process block | cluster block 0 .. n-1 | shadow block 0 .. m-1 | route block 0 .. r-1 ]
  *
- * The base of a cluster's or a shadow's block is handed out by `StatsLayout` and travels in the snapshot (`statsBase`);
+ * The base of a cluster's, shadow's or route's block is handed out by `StatsLayout` and travels in the snapshot (`statsBase`);
  * the process block always starts at 0. Offsets of several slots in a row are indexed by one of the value tables below:
  * `base + ClusterSlot.REQUESTS + RequestOutcome.OK`. The rule that holds: a slot has exactly one row in `catalogue.ts`,
  * so what is recorded and what is exposed cannot differ.
@@ -133,6 +133,18 @@ export const OpaqueCut = {
   IDLE: 2,
 } as const;
 
+/** Why a listener closed a connection without serving it. */
+export const ConnectionRefusal = {
+  /** More are open than may be: closed as it came. */
+  MAX_CONNECTIONS: 0,
+  /** It was redirected to the listener itself, and would come back for ever. */
+  LOOP: 1,
+  /** It dialled a listener that serves redirected connections only. */
+  NOT_REDIRECTED: 2,
+  /** Opaque bytes for which no upstream is configured. */
+  NO_UPSTREAM: 3,
+} as const;
+
 /** What was done because a data thread held too many bytes of requests and answers. */
 export const MemoryVerdict = {
   /** The copy kept for another attempt or a shadow; the request itself went on. */
@@ -243,10 +255,25 @@ export const ProcessSlot = {
   MEMORY_VERDICTS: 31 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS, // 3 slots by MemoryVerdict
   /** Gauge: bytes that count in the thread's memory budget. */
   MEMORY_HELD: 34 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS,
+  CONNECTION_REFUSALS: 35 + 2 * HTTP2_COUNTER_SLOTS + HTTP1_COUNTER_SLOTS + 2 * TLS_RESULT_SLOTS, // 4 slots by ConnectionRefusal
 } as const;
 
 /** Length of the process block in slots. */
-export const PROCESS_SLOTS: number = ProcessSlot.MEMORY_HELD + 1;
+export const PROCESS_SLOTS: number = ProcessSlot.CONNECTION_REFUSALS + 4;
+
+/** Answers of traffic that is not gRPC, by the first digit of their status. */
+export const StatusClass = { '1XX': 0, '2XX': 1, '3XX': 2, '4XX': 3, '5XX': 4 } as const;
+
+/** Offsets inside a route's block. */
+export const RouteSlot = {
+  REQUESTS: 0, // 4 slots by RequestEnd
+  /** What callers were answered: gRPC by its code, everything else by class. */
+  GRPC_STATUSES: 4, // 18 slots by gRPC status code, GRPC_STATUS_OTHER last
+  HTTP_STATUSES: 22, // 5 slots by StatusClass
+} as const;
+
+/** Length of a route's block in slots. */
+export const ROUTE_SLOTS = 27;
 
 /** Label values of a value table in slot order: `{ OK: 0, CALLER_ERROR: 1 }` gives `['ok', 'caller_error']`. */
 export function labelValues(table: Readonly<Record<string, number>>): readonly string[] {

@@ -30,6 +30,7 @@ t.test('conditions that are not written hold for everything', async (test) => {
       upgrade: 'websocket',
       connect: false,
       cluster: 0,
+      statsBase: 0,
     },
   ]);
 });

@@ -15,6 +15,7 @@ const ANY: RouteSnapshot = {
   connect: false,
   trustsInternal: false,
   cluster: 0,
+  statsBase: 0,
 };
 
 function head(path = '/v1/models', authority = 'models.internal:8500', ...more: [string, string][]): HeaderList {

@@ -8,6 +8,8 @@ import {
   labelValues,
   PROCESS_SLOTS,
   ProcessSlot,
+  ROUTE_SLOTS,
+  RouteSlot,
   SHADOW_SLOTS,
   ShadowSlot,
 } from '../../../../proxy/stats/slots.ts';
@@ -16,6 +18,7 @@ const BLOCKS = {
   process: { slots: PROCESS_SLOTS, offsets: ProcessSlot },
   cluster: { slots: CLUSTER_SLOTS, offsets: ClusterSlot },
   shadow: { slots: SHADOW_SLOTS, offsets: ShadowSlot },
+  route: { slots: ROUTE_SLOTS, offsets: RouteSlot },
 } as const;
 
 for (const [block, { slots, offsets }] of Object.entries(BLOCKS)) {

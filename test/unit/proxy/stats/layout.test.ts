@@ -1,6 +1,6 @@
 import t from 'tap';
 import { StatsLayout } from '../../../../proxy/stats/layout.ts';
-import { CLUSTER_SLOTS, PROCESS_SLOTS, SHADOW_SLOTS } from '../../../../proxy/stats/slots.ts';
+import { CLUSTER_SLOTS, PROCESS_SLOTS, ROUTE_SLOTS, SHADOW_SLOTS } from '../../../../proxy/stats/slots.ts';
 
 const cluster = (name: string): string[] => [name, 'model', '1'];
 
@@ -23,7 +23,9 @@ t.test('blocks follow the process block and do not overlap', async (t) => {
     layout.allocate('shadow', ['m', 'c', '2'], 0).base,
   ];
   t.same(bases, [PROCESS_SLOTS, PROCESS_SLOTS + CLUSTER_SLOTS, PROCESS_SLOTS + 3 * CLUSTER_SLOTS]);
-  t.equal(layout.slots, PROCESS_SLOTS + 3 * CLUSTER_SLOTS + 2 * SHADOW_SLOTS);
+  const routes = layout.allocate('route', ['r'], 0).base;
+  t.equal(routes, PROCESS_SLOTS + 3 * CLUSTER_SLOTS + 2 * SHADOW_SLOTS);
+  t.ok(layout.slots >= routes + ROUTE_SLOTS);
   t.equal(layout.slots, StatsLayout.slotsFor(2, 1));
 });
 
