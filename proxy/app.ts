@@ -9,6 +9,7 @@
 import { MessageChannel } from 'node:worker_threads';
 import { systemClock } from '../base/clock.ts';
 import { type Logger, setLogFormat } from '../base/logger.ts';
+import { collectStartGarbage } from '../base/start-garbage.ts';
 import { AdminServer, jsonAnswer, textAnswer } from './admin/admin-server.ts';
 import { modelsView } from './admin/models-view.ts';
 import { answerPairs } from './admin/pairs-route.ts';
@@ -150,7 +151,9 @@ export class App {
 
   /** Starts everything; resolves when the proxy listens. */
   async start(): Promise<void> {
-    await this.threads.start();
+    const started = this.threads.start();
+    collectStartGarbage();
+    await started;
     this.degradation.start();
     this.endpoints.start();
     this.source.start();

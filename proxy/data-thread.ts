@@ -7,6 +7,7 @@ import { assert } from '../base/assert.ts';
 import { BoundedWriter } from '../base/bounded-writer.ts';
 import { systemClock } from '../base/clock.ts';
 import { Logger, setLogFormat } from '../base/logger.ts';
+import { collectStartGarbage } from '../base/start-garbage.ts';
 import { TimerWheel } from '../base/timer-wheel.ts';
 import { HTTP1_COUNTER_SLOTS } from '../proto/http1/counters.ts';
 import { HeadParser } from '../proto/http1/head-parser.ts';
@@ -24,6 +25,7 @@ import { Mesh } from './mesh.ts';
 import { PairSender } from './mirror/pair-sender.ts';
 import { MirrorPressure } from './mirror-pressure.ts';
 import { Mirroring } from './mirroring.ts';
+import { NativeMemory } from './native-memory.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
 import { GuardCells } from './policy/guard-cells.ts';
 import { PrimaryProbing } from './primary-probe.ts';
@@ -136,6 +138,8 @@ const plane = new DataPlane({
 });
 const opaquePorts = new Set(settings.outboundOpaquePorts);
 const listeners = data.listen.map(createListener);
+/** It trims for the whole process, so one thread does it. */
+const nativeMemory = data.index === 0 ? new NativeMemory() : null;
 const loopWatch = new LoopWatch(region, clock);
 
 /** Null when there is none, or when its file cannot be opened: then the proxy serves without, and says so. */
@@ -197,6 +201,8 @@ function createListener({ address, role }: ListenRequest): Listener {
 
 async function listen(): Promise<void> {
   loopWatch.start();
+  collectStartGarbage();
+  nativeMemory?.start();
   for (const [index, listener] of listeners.entries()) {
     const { role } = data.listen[index]!;
     try {
@@ -230,6 +236,7 @@ async function drain(deadlineMs: number): Promise<void> {
   tunnels.destroy();
   mesh.pools.destroy();
   loopWatch.stop();
+  nativeMemory?.stop();
   tracer?.flush();
   await accessLogWriter?.end();
   tell({ type: 'drained', cut });

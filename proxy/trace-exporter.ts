@@ -4,7 +4,6 @@
  * The queue is bounded and never makes anybody wait: at its bound spans are dropped and counted. A collector that is
  * away, slow or overloaded is asked again later and later; one that refuses a batch has refused it.
  */
-import { request } from 'undici';
 import type { Logger } from '../base/logger.ts';
 import type { Span, SpanBatch } from './tracing.ts';
 
@@ -105,6 +104,8 @@ export class TraceExporter {
     const { endpoint, serviceName, log } = this.options;
     const timeoutMs = this.options.timeoutMs ?? TIMEOUT_MS;
     try {
+      // Loaded with the first spans: it costs 15 MiB.
+      const { request } = await import('undici');
       const answer = await request(endpoint, {
         method: 'POST',
         headers: { 'content-type': 'application/json' },

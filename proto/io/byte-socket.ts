@@ -9,7 +9,7 @@
  * Ends: `onClosed` is called exactly once, whatever happened, and nothing is called after it.
  */
 import type { Socket } from 'node:net';
-import { acquireBuffer, OUTPUT_BUFFER_BYTES, releaseBuffer } from './buffer-pool.ts';
+import { acquireBuffer, growBuffer, OUTPUT_BUFFER_BYTES, releaseBuffer } from './buffer-pool.ts';
 import { awaitWrite, writeError, writeHandle } from './direct-write.ts';
 import { type BufferHolder, threadMemory } from './memory-budget.ts';
 import { type TlsWriteObserver, TlsWriter } from './tls-writer.ts';
@@ -170,10 +170,13 @@ export class ByteSocket implements BufferHolder, TlsWriteObserver {
    * `position()` on; `advance(size)` commits them.
    */
   reserve(size: number): Buffer {
-    if (this.out === null) this.out = acquireBuffer();
-    else if (this.outLength + size > OUTPUT_BUFFER_BYTES) {
-      this.flush();
-      this.out = acquireBuffer();
+    const needed = this.outLength + size;
+    if (this.out === null) this.out = acquireBuffer(size);
+    else if (needed > this.out.length) {
+      if (needed > OUTPUT_BUFFER_BYTES) {
+        this.flush();
+        this.out = acquireBuffer(size);
+      } else this.out = growBuffer(this.out, this.outLength);
     }
     return this.out;
   }
@@ -195,15 +198,9 @@ export class ByteSocket implements BufferHolder, TlsWriteObserver {
   /** Appends a copy of `buffer[start..end)`, across as many output buffers as it takes. */
   write(buffer: Uint8Array, start: number, end: number): void {
     while (start < end) {
-      if (this.out === null) this.out = acquireBuffer();
-      let room = OUTPUT_BUFFER_BYTES - this.outLength;
-      if (room === 0) {
-        this.flush();
-        this.out = acquireBuffer();
-        room = OUTPUT_BUFFER_BYTES;
-      }
-      const size = Math.min(end - start, room);
-      copyBytes(buffer, start, start + size, this.out, this.outLength);
+      const room = OUTPUT_BUFFER_BYTES - this.outLength;
+      const size = Math.min(end - start, room === 0 ? OUTPUT_BUFFER_BYTES : room);
+      copyBytes(buffer, start, start + size, this.reserve(size), this.outLength);
       this.outLength += size;
       start += size;
     }
@@ -268,7 +265,7 @@ export class ByteSocket implements BufferHolder, TlsWriteObserver {
   }
 
   private send(socket: Socket, buffer: Buffer, length: number): void {
-    const chunk = length === OUTPUT_BUFFER_BYTES ? buffer : buffer.subarray(0, length);
+    const chunk = length === buffer.length ? buffer : buffer.subarray(0, length);
     this.bytesOut += length;
     const handle = this.streaming || this.tls !== null ? null : writeHandle(socket);
     if (handle === null) {

@@ -6,13 +6,17 @@
  * `ProblemList.covers` before reporting what may only be a consequence.
  */
 
-import { LineCounter, parseDocument as parseYaml } from 'yaml';
+import { createRequire } from 'node:module';
+import type { parseDocument as ParseYaml } from 'yaml';
 import { UnitError } from '../../base/units.ts';
 import { type ConfigDocument, DOCUMENT_SCHEMA } from './document-fields.ts';
 import type { DocumentNode, ListNode, MapNode, NodeValue, ObjectNode, ScalarNode } from './document-schema.ts';
 import { defaultOf, expectationOf, parseField } from './field.ts';
 import { nearestHint } from './nearest-name.ts';
 import { HIDDEN, type ProblemList } from './problem.ts';
+
+/** Loaded with the first document, 4 MiB: most sidecars are configured by variables alone. */
+const load = createRequire(import.meta.url);
 
 /** Largest document: a Kubernetes ConfigMap holds no more. */
 export const MAX_DOCUMENT_BYTES = 1_048_576;
@@ -66,6 +70,7 @@ export function readNode<const N extends DocumentNode>(
 
 /** Plain values as the YAML parser gives them, undefined where the text is no YAML. */
 function parseText(text: string, problems: ProblemList): unknown {
+  const { LineCounter, parseDocument: parseYaml } = load('yaml') as typeof import('yaml');
   const lines = new LineCounter();
   const parsed = parseYaml(text, { intAsBigInt: true, prettyErrors: false, lineCounter: lines, logLevel: 'error' });
   problems.lineOf = null;
@@ -93,7 +98,7 @@ function parseText(text: string, problems: ProblemList): unknown {
 }
 
 /** Where the deepest known node of a path begins; a missing key is shown at its parent. */
-function deepestRange(parsed: ReturnType<typeof parseYaml>, path: string): number | undefined {
+function deepestRange(parsed: ReturnType<typeof ParseYaml>, path: string): number | undefined {
   const steps = path.match(/[^.[\]]+/g) ?? [];
   for (let depth = steps.length; depth > 0; depth--) {
     const keys = steps.slice(0, depth).map((step) => (/^\d+$/.test(step) ? Number(step) : step));

@@ -6,6 +6,7 @@
  */
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../base/assert.ts';
+import { collectStartGarbage } from '../../base/start-garbage.ts';
 import { Analysis } from './analysis.ts';
 import type { AnalysisWorkerData, FreeBuffer, FromAnalysis, PairBatch, ToAnalysis } from './messages.ts';
 import type { PairKeeper } from './pair-keeper.ts';
@@ -17,6 +18,7 @@ const start = workerData as AnalysisWorkerData;
 const keeper = start.store === null ? null : await openKeeper(start.store);
 const analysis = new Analysis(start.policies, start.initial, start.counts, keeper);
 const ports = new Set<MessagePort>();
+collectStartGarbage();
 const timer = setInterval(() => report(-1), start.reportEveryMs);
 
 control.on('message', (message: ToAnalysis) => {

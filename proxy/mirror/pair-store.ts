@@ -10,7 +10,7 @@
  * disk, a lock or a broken file is counted and the pair is given up; a file that is no database is set aside and begun anew.
  */
 import { renameSync, rmSync } from 'node:fs';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { PairStoreOptions, StoreCounts } from './store-counts.ts';
 
 /** One pair as it is kept: bodies are JSON text already redacted, '' where there is none. */
@@ -176,7 +176,8 @@ export class PairStore {
 
   private open(): DatabaseSync {
     const { path, maxPairs, maxBytes } = this.options;
-    const database = new DatabaseSync(path, { timeout: 0 });
+    const sqlite = process.getBuiltinModule('node:sqlite');
+    const database = new sqlite.DatabaseSync(path, { timeout: 0 });
     try {
       database.exec(
         `PRAGMA page_size = ${PAGE_BYTES}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;
