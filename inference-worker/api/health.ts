@@ -1,11 +1,11 @@
 /** `grpc.health.v1.Health`: Check answers once, Watch answers at once and at every change until its caller leaves. */
 import { GrpcStatus } from '../../base/grpc-status.ts';
 import { PREFIX_BYTES } from '../../proto/grpc/message-framing.ts';
+import { MessageBuilder } from '../../proto/tensor/message-builder.ts';
 import { readText } from '../../proto/tensor/text.ts';
 import { WireReader } from '../../proto/tensor/wire.ts';
 import { WorkerError } from '../worker-error.ts';
 import type { GrpcCall, GrpcMethod } from './grpc-call.ts';
-import { MessageBuilder } from './message-builder.ts';
 import type { ServingState } from './serving-state.ts';
 
 const HealthStatus = { SERVING: 1, NOT_SERVING: 2, SERVICE_UNKNOWN: 3 } as const;

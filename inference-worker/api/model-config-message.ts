@@ -1,9 +1,10 @@
 /** Reads and writes `ModelServerConfig` as a message: what ReloadConfig brings and what the running configuration is told in. */
+
+import { MessageBuilder } from '../../proto/tensor/message-builder.ts';
+import type { MessageFields } from '../../proto/tensor/message-fields.ts';
 import type { ModelConfig } from '../repository/managed-model.ts';
 import { MAX_MODELS } from '../repository/reload-rules.ts';
 import { LATEST_ONE, type VersionPolicy } from '../repository/version-policy.ts';
-import { MessageBuilder } from './message-builder.ts';
-import type { MessageFields } from './message-fields.ts';
 
 const LIST = 1;
 const CUSTOM = 2;

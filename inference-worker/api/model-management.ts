@@ -4,11 +4,11 @@
  * once the models that are new serve; a caller that goes away or runs out of time does not undo the change.
  */
 import { GrpcStatus } from '../../base/grpc-status.ts';
+import { MessageBuilder } from '../../proto/tensor/message-builder.ts';
+import { MessageFields } from '../../proto/tensor/message-fields.ts';
 import type { ModelConfig } from '../repository/managed-model.ts';
 import { WorkerError } from '../worker-error.ts';
 import type { GrpcCall, GrpcMethod } from './grpc-call.ts';
-import { MessageBuilder } from './message-builder.ts';
-import { MessageFields } from './message-fields.ts';
 import { readModelConfig, readServerConfig, serverConfigMessage } from './model-config-message.ts';
 import type { ServingService } from './serving-service.ts';
 

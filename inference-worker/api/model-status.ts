@@ -1,13 +1,13 @@
 /** GetModelStatus: the state of one version, or of all that are known. Labels in the request are ignored, as in TFS. */
 import { GrpcStatus } from '../../base/grpc-status.ts';
+import { MessageBuilder } from '../../proto/tensor/message-builder.ts';
+import { readModelSpecRequest } from '../../proto/tensor/model-spec-request.ts';
 import type { Servable } from '../batching/batcher.ts';
 import type { ModelCard } from '../repository/model-card.ts';
 import type { VersionStatus } from '../repository/model-repository.ts';
 import { STATE_NUMBERS } from '../repository/version-state.ts';
 import type { GrpcCall, GrpcMethod } from './grpc-call.ts';
-import { MessageBuilder } from './message-builder.ts';
 import { readModelSpec } from './model-spec.ts';
-import { readModelSpecRequest } from './model-spec-request.ts';
 import type { ServingService } from './serving-service.ts';
 
 export class GetModelStatusMethod implements GrpcMethod {

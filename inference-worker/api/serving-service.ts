@@ -3,6 +3,7 @@
  * them. The gRPC methods, the REST paths and the Open Inference Protocol read their own messages, call these, and write
  * their own answers; every refusal is a WorkerError in TensorFlow Serving's words.
  */
+import { SIGNATURE_DEF } from '../../proto/tensor/metadata-answer.ts';
 import type { Servable } from '../batching/batcher.ts';
 import type { ModelConfig } from '../repository/managed-model.ts';
 import type { VersionStatus } from '../repository/model-repository.ts';
@@ -23,9 +24,6 @@ import { type PredictArguments, PredictOperation, type PredictReceiver } from '.
 import { chooseOutputs, type PredictTarget, predictTarget } from './predict-target.ts';
 import { findServable } from './servable-lookup.ts';
 import { writeRequest } from './tensor-request.ts';
-
-/** The one kind of metadata there is. */
-export const SIGNATURE_DEF = 'signature_def';
 
 /** Where requests find models: the repository, or a stand-in. */
 export interface ServingModels {

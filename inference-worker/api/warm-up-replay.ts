@@ -7,6 +7,7 @@
  */
 import { GrpcStatus } from '../../base/grpc-status.ts';
 import { allocateElements, DataType } from '../../proto/tensor/dtype.ts';
+import { MessageFields } from '../../proto/tensor/message-fields.ts';
 import { PredictRequestView, parsePredictRequest } from '../../proto/tensor/predict-message.ts';
 import { WireError } from '../../proto/tensor/wire-error.ts';
 import type { PredictCall, Servable } from '../batching/batcher.ts';
@@ -20,7 +21,6 @@ import {
 import { WorkerError, warmUpFailed } from '../worker-error.ts';
 import { readExampleRequest, readMultiInferenceRequest } from './examples/example-methods.ts';
 import { inferOn, multiInferOn } from './examples/example-service.ts';
-import { MessageFields } from './message-fields.ts';
 import { PredictOperation } from './predict-operation.ts';
 import { chooseOutputs, predictTarget } from './predict-target.ts';
 import { type RequestTensor, writeRequest } from './tensor-request.ts';

@@ -7,7 +7,6 @@ import fc from 'fast-check';
 import t from 'tap';
 import { type Example, type Feature, readInput } from '../../inference-worker/api/examples/example-message.ts';
 import { readExampleRequest, readMultiInferenceRequest } from '../../inference-worker/api/examples/example-methods.ts';
-import { MessageFields } from '../../inference-worker/api/message-fields.ts';
 import { readServerConfig, serverConfigMessage } from '../../inference-worker/api/model-config-message.ts';
 import { parseBatchingParameters } from '../../inference-worker/config/batching-parameters.ts';
 import { parseMonitoringConfig } from '../../inference-worker/config/monitoring-config.ts';
@@ -16,6 +15,7 @@ import { parseModelConfigFile } from '../../inference-worker/repository/model-co
 import { parseTextProto, TextProtoError } from '../../inference-worker/repository/text-proto.ts';
 import type { VersionPolicy } from '../../inference-worker/repository/version-policy.ts';
 import { parseSignatureFile } from '../../inference-worker/session/signature-file.ts';
+import { MessageFields } from '../../proto/tensor/message-fields.ts';
 import { WireError } from '../../proto/tensor/wire-error.ts';
 import { decodeMessage, encodeMessage } from '../support/proto-codecs.ts';
 

@@ -1,6 +1,7 @@
 /** Reads the tf.Examples of Classify, Regress and MultiInference: named lists of bytes, floats or integers. */
+
+import type { MessageFields } from '../../../proto/tensor/message-fields.ts';
 import { WireError } from '../../../proto/tensor/wire-error.ts';
-import type { MessageFields } from '../message-fields.ts';
 
 /** The values of one feature, in one of the three kinds there are. */
 export type Feature =

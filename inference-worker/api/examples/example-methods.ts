@@ -1,10 +1,11 @@
 /** Classify, Regress and MultiInference over gRPC: their requests read, their answers written. */
+
+import { MessageBuilder } from '../../../proto/tensor/message-builder.ts';
+import { MessageFields } from '../../../proto/tensor/message-fields.ts';
 import { modelSpecField } from '../../../proto/tensor/tensor-view.ts';
 import { EntryPoint } from '../../metrics/entry-points.ts';
 import { WorkerError } from '../../worker-error.ts';
 import type { GrpcCall, GrpcMethod } from '../grpc-call.ts';
-import { MessageBuilder } from '../message-builder.ts';
-import { MessageFields } from '../message-fields.ts';
 import type { ModelSpec } from '../model-spec.ts';
 import type { TaskTiming } from '../task-timing.ts';
 import { type Example, readInput } from './example-message.ts';

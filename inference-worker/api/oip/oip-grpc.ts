@@ -1,14 +1,14 @@
 /** The calls of `inference.GRPCInferenceService` that have one answer. Inference streams are in oip-stream.ts. */
 import { PREFIX_BYTES } from '../../../proto/grpc/message-framing.ts';
 import type { JsonOutput } from '../../../proto/tensor/json-tensor-writer.ts';
+import { MessageBuilder } from '../../../proto/tensor/message-builder.ts';
+import { MessageFields } from '../../../proto/tensor/message-fields.ts';
 import { OipInferRequest, parseInferRequest } from '../../../proto/tensor/oip-infer-request.ts';
 import { flagParameter, type OipParameters } from '../../../proto/tensor/oip-parameters.ts';
 import { hasContents, inferHead, OipMessageWriter } from '../../../proto/tensor/oip-response.ts';
 import { EntryPoint } from '../../metrics/entry-points.ts';
 import type { WorkerError } from '../../worker-error.ts';
 import type { GrpcCall, GrpcMethod } from '../grpc-call.ts';
-import { MessageBuilder } from '../message-builder.ts';
-import { MessageFields } from '../message-fields.ts';
 import type { TaskTiming } from '../task-timing.ts';
 import { asOipFailure } from './oip-failure.ts';
 import type { OipInference, OipReceiver } from './oip-inference.ts';

@@ -3,8 +3,8 @@
  * batches, and which runtime executes it. What Triton has and this server has not is left out.
  */
 import { DataType } from '../../../proto/tensor/dtype.ts';
+import { MessageBuilder } from '../../../proto/tensor/message-builder.ts';
 import type { TensorSpec } from '../../session/signature.ts';
-import { MessageBuilder } from '../message-builder.ts';
 import { mainSignature } from './oip-lookup.ts';
 import { type OipService, PLATFORM } from './oip-service.ts';
 

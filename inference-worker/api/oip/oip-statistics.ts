@@ -1,6 +1,7 @@
 /** A servable's figures in Triton's terms, as protobuf and as JSON. Durations are sums in nanoseconds. */
+
+import { MessageBuilder } from '../../../proto/tensor/message-builder.ts';
 import type { Servable } from '../../batching/batcher.ts';
-import { MessageBuilder } from '../message-builder.ts';
 
 interface Duration {
   readonly count: number;

@@ -1,10 +1,11 @@
 /** TensorFlow Serving's REST API: paths under `/v1/` to the operations of the serving service. */
 import { GrpcStatus } from '../../../base/grpc-status.ts';
 import type { Logger } from '../../../base/logger.ts';
+import { metadataDocument, SIGNATURE_DEF } from '../../../proto/tensor/metadata-answer.ts';
 import { WorkerError } from '../../worker-error.ts';
-import { type ServingService, SIGNATURE_DEF } from '../serving-service.ts';
+import type { ServingService } from '../serving-service.ts';
 import { EMPTY_BODY, type HttpApi, type HttpCall, JSON_TYPE } from './http-call.ts';
-import { metadataDocument, statusDocument } from './rest-documents.ts';
+import { statusDocument } from './rest-documents.ts';
 import { asWorkerError, internalError, replyFailure } from './rest-failure.ts';
 import { RestPredict } from './rest-predict.ts';
 import { type RestRoute, restRoute } from './rest-route.ts';

@@ -1,5 +1,5 @@
 /** Builds small protobuf messages field by field. For calls that are rare; Predict has a writer of its own. */
-import { putVarint, putVarint64, varint64Bytes, varintBytes } from '../../proto/tensor/wire-writer.ts';
+import { putVarint, putVarint64, varint64Bytes, varintBytes } from './wire-writer.ts';
 
 const FIXED64 = 1;
 const LENGTH_DELIMITED = 2;

@@ -6,8 +6,8 @@
  *     if (fields.is(1)) read(fields.message('Features'));
  *   }
  */
-import { readText } from '../../proto/tensor/text.ts';
-import { int64BigInt, WireReader, WireType } from '../../proto/tensor/wire.ts';
+import { readText } from './text.ts';
+import { int64BigInt, WireReader, WireType } from './wire.ts';
 
 export class MessageFields {
   /** Number of the field met last. */

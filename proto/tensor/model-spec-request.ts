@@ -1,7 +1,7 @@
 /** Reads the requests that are a model spec and little else: GetModelMetadata and GetModelStatus. */
-import { ModelSpecView, parseModelSpec } from '../../proto/tensor/model-spec-view.ts';
-import { readText } from '../../proto/tensor/text.ts';
-import { WireReader } from '../../proto/tensor/wire.ts';
+import { ModelSpecView, parseModelSpec } from './model-spec-view.ts';
+import { readText } from './text.ts';
+import { WireReader } from './wire.ts';
 
 const TAG_MODEL_SPEC = 0x0a;
 const TAG_METADATA_FIELD = 0x12;
