@@ -35,6 +35,7 @@ import type { ComparisonPolicy } from './mirror/messages.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
 import { BREAKER_COMMANDS } from './policy/breaker-verdict.ts';
 import { describeBreaker } from './policy/breaker-view.ts';
+import { LoadCells } from './policy/load-cells.ts';
 import { ReadinessProbe } from './readiness.ts';
 import { gaugeSlots } from './stats/catalogue.ts';
 import { MetricsExposition } from './stats/exposition.ts';
@@ -95,6 +96,7 @@ export class App {
     this.regions = regions;
     const breakerBuffer = BreakerCells.allocate(MAX_BREAKERS, settings.concurrency);
     this.breakerCells = new BreakerCells(breakerBuffer);
+    const loadBuffer = LoadCells.allocate(MAX_BREAKERS, settings.concurrency);
     const degradationBuffer = DegradationCells.allocate(MAX_DEGRADATIONS, settings.concurrency);
     this.degradation = new DegradationDriver({
       cells: new DegradationCells(degradationBuffer),
@@ -135,13 +137,17 @@ export class App {
       snapshot: this.endpoints.locate(mesh),
       statsBuffers: regions.buffers,
       breakerBuffer,
+      loadBuffer,
       guardBuffer: this.guards.buffer,
       degradationBuffer,
       endpointBuffers: this.endpoints.buffers,
       log,
       onStarted: (thread) => this.threads.sendAnalysisPort(thread, this.analysisPort()),
       onBreaker: (cluster, { from, to, reason }) => this.transitions.add(cluster, from, to, reason),
-      onDied: (thread) => this.regions.clearSlots(thread, gaugeSlots(this.layout)),
+      onDied: (thread) => {
+        this.regions.clearSlots(thread, gaugeSlots(this.layout));
+        new LoadCells(loadBuffer).forget(thread);
+      },
     });
     const { worker, fallbackWorker } = roleAddresses(settings);
     this.readiness = new ReadinessProbe([worker, fallbackWorker]);

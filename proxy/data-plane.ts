@@ -39,7 +39,7 @@ import { nameRequest, trustHead } from './request-extras.ts';
 import type { RequestGuards } from './request-guards.ts';
 import { chooseVersion, clusterOfCaller, clusterOfUnknownModel } from './request-routing.ts';
 import { localReplySlot, respondError, stopBody } from './respond.ts';
-import { mayRetry, retries } from './retrying.ts';
+import { attemptsAfterFirst, mayRetry } from './retrying.ts';
 import { type HeadPolicy, withoutInternal } from './routing/head-policy.ts';
 import { RequestTraits, withValue } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
@@ -424,7 +424,7 @@ export class DataPlane {
 
   /** Keeps what another try would need: the request, and of a model's answer what could still prove to be a failure. */
   private allowRetries(exchange: Exchange, cluster: MeshCluster, infers: boolean): void {
-    if (!retries(cluster)) return;
+    if (attemptsAfterFirst(cluster) === 0) return;
     const { body } = exchange;
     if (body === null || body.length <= cluster.config.retry.maxBytes) exchange.keepsBody = true;
     if (infers) exchange.holds = true;
@@ -456,18 +456,20 @@ export class DataPlane {
   attemptWith(exchange: Exchange, cluster: MeshCluster, reason: number, avoid: Balanced<unknown> | null = null): void {
     const nowMs = this.clock.nowMs();
     const { statsBase } = cluster.config;
-    if (cluster.inFlight >= cluster.config.maxConcurrentRequests) {
+    if (!cluster.load.tryEnter(cluster.config.maxConcurrentRequests)) {
       this.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.CONCURRENCY]! += 1;
       this.refused(exchange, AnswerReason.OVERFLOW, ProxyErrors.admissionOverflow);
       return;
     }
     if (cluster.endpoints.length === 0) {
+      cluster.load.leave();
       this.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.NO_ENDPOINT]! += 1;
       this.refused(exchange, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
       return;
     }
     const verdict = cluster.breaker.tryAcquire(nowMs, exchange.deadlineMs);
     if (verdict === Verdict.REJECT) {
+      cluster.load.leave();
       this.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.BREAKER_OPEN]! += 1;
       this.refused(exchange, AnswerReason.BREAKER_OPEN, ProxyErrors.breakerOpen);
       return;
@@ -476,17 +478,17 @@ export class DataPlane {
     exchange.attempt = attempt;
     attempt.left = avoid;
     beginRequest(this.cells, cluster);
-    if (cluster.balancer !== null) this.limitTry(exchange, cluster, nowMs);
+    const attempts = attemptsAfterFirst(cluster);
+    if (attempts > 0) this.limitTry(exchange, cluster, attempts, nowMs);
     cluster.request(attempt, exchange.http1);
   }
 
   /** Arms the timer for one try where another may follow, and counts the first for the retry budget. */
-  private limitTry(exchange: Exchange, cluster: MeshCluster, nowMs: number): void {
-    const { perTryTimeoutMs, attempts } = cluster.config.retry;
+  private limitTry(exchange: Exchange, cluster: MeshCluster, attempts: number, nowMs: number): void {
+    const { perTryTimeoutMs } = cluster.config.retry;
     if (exchange.retries === 0) cluster.retryBudget.request(nowMs);
     if (perTryTimeoutMs === 0) return;
-    const another = exchange.retries < attempts && retries(cluster);
-    const tryMs = another ? nowMs + perTryTimeoutMs : exchange.dueMs;
+    const tryMs = exchange.retries < attempts ? nowMs + perTryTimeoutMs : exchange.dueMs;
     if (tryMs > 0) this.wheel.arm(exchange, exchange.dueMs > 0 ? Math.min(tryMs, exchange.dueMs) : tryMs);
   }
 

@@ -28,6 +28,7 @@ import { Mirroring } from './mirroring.ts';
 import { NativeMemory } from './native-memory.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
 import { GuardCells } from './policy/guard-cells.ts';
+import { LoadCells } from './policy/load-cells.ts';
 import { PrimaryProbing } from './primary-probe.ts';
 import { RequestGuards } from './request-guards.ts';
 import { HeadPolicy } from './routing/head-policy.ts';
@@ -97,6 +98,8 @@ const tlsServer = settings.tlsServer === null ? null : tls.serverRole(settings.t
 const mesh = new Mesh(data.snapshot, {
   clock,
   breakerCells: new BreakerCells(data.breakerBuffer, data.index),
+  loadCells: new LoadCells(data.loadBuffer),
+  thread: data.index,
   degradationCells: new DegradationCells(data.degradationBuffer, data.index),
   endpointCells: new BreakerCells(data.endpointBuffers.ejections, data.index),
   healthCells: new HealthCells(data.endpointBuffers.health),

@@ -24,6 +24,7 @@ export interface DataThreadsOptions {
   readonly snapshot: MeshSnapshot;
   readonly statsBuffers: readonly SharedArrayBuffer[];
   readonly breakerBuffer: SharedArrayBuffer;
+  readonly loadBuffer: SharedArrayBuffer;
   readonly guardBuffer: SharedArrayBuffer;
   /** Certificates in force now. */
   readonly tlsMaterials: () => readonly TlsMaterial[];
@@ -164,6 +165,7 @@ export class DataThreads {
       tlsMaterials: options.tlsMaterials(),
       statsBuffer: options.statsBuffers[thread]!,
       breakerBuffer: options.breakerBuffer,
+      loadBuffer: options.loadBuffer,
       guardBuffer: options.guardBuffer,
       degradationBuffer: options.degradationBuffer,
       endpointBuffers: options.endpointBuffers,

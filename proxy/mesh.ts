@@ -25,7 +25,8 @@ import { OutlierGuard } from './outlier-guard.ts';
 import type { BreakerCells } from './policy/breaker-cells.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
 import { CircuitBreaker } from './policy/circuit-breaker.ts';
-import { RetryBudget } from './policy/retry-budget.ts';
+import { ClusterLoad, type LoadCells } from './policy/load-cells.ts';
+import { RETRY_CELLS, RetryBudget } from './policy/retry-budget.ts';
 import { RouteTable } from './routing/route-table.ts';
 import { cumulativeWeights } from './routing/version-choice.ts';
 import type { HealthCells } from './stats/health-cells.ts';
@@ -38,12 +39,31 @@ export class MeshCluster extends Cluster {
   readonly breaker: CircuitBreaker;
   /** The model and version to write into requests, with its bytes ready. A cluster's name stands for both. */
   target: SpecTarget;
-  readonly retryBudget = new RetryBudget();
+  readonly retryBudget: RetryBudget;
+  /** What is with it, over all data threads. */
+  readonly load: ClusterLoad;
 
-  constructor(id: number, config: ClusterSnapshot, breaker: CircuitBreaker, clock: Clock) {
+  constructor(
+    id: number,
+    config: ClusterSnapshot,
+    breaker: CircuitBreaker,
+    clock: Clock,
+    load: ClusterLoad,
+    retryBudget: RetryBudget,
+  ) {
     super(id, config, clock);
     this.breaker = breaker;
+    this.load = load;
+    this.retryBudget = retryBudget;
     this.target = new SpecTarget(config.model, config.version);
+  }
+
+  tryWait(): boolean {
+    return this.load.tryWait(this.config.maxPendingRequests);
+  }
+
+  stopWaiting(): void {
+    this.load.stopWaiting();
   }
 }
 
@@ -104,6 +124,9 @@ export class MeshModel {
 export interface MeshOptions {
   readonly clock: Clock;
   readonly breakerCells: BreakerCells;
+  readonly loadCells: LoadCells;
+  /** Which data thread this is. */
+  readonly thread: number;
   readonly degradationCells: DegradationCells;
   /** One breaker for each endpoint's place, and its health. */
   readonly endpointCells: BreakerCells;
@@ -192,13 +215,13 @@ export class Mesh {
 
   /**
    * A cluster for an original destination that no configuration names. It has no breaker, and one statistics block
-   * stands for all of them.
+   * stands for all of them. Its bounds are this thread's: other threads do not know of it.
    */
   dynamicCluster(address: EndpointAddress, key: string): MeshCluster {
     let cluster = this.dynamic.get(key);
     if (cluster === undefined) {
       if (this.dynamic.size >= MAX_DYNAMIC_CLUSTERS) this.forgetOldestDynamic();
-      cluster = this.make({ ...this.snapshot.originalDestination, name: key, endpoints: [address] });
+      cluster = this.make({ ...this.snapshot.originalDestination, name: key, endpoints: [address] }, false);
       this.dynamic.set(key, cluster);
     }
     return cluster;
@@ -207,7 +230,7 @@ export class Mesh {
   private cluster(config: ClusterSnapshot): MeshCluster {
     let cluster = this.clusters.get(config.name);
     if (cluster === undefined) {
-      cluster = this.make(config);
+      cluster = this.make(config, true);
       this.clusters.set(config.name, cluster);
     } else {
       this.moveGauge(cluster.config.statsBase, config.statsBase, ClusterSlot.IN_FLIGHT, cluster.inFlight);
@@ -227,15 +250,18 @@ export class Mesh {
     statsCells[to + slot]! += value;
   }
 
-  private make(config: ClusterSnapshot): MeshCluster {
-    const { clock, breakerCells, statsCells, onBreaker } = this.options;
+  private make(config: ClusterSnapshot, shared: boolean): MeshCluster {
+    const { clock, breakerCells, loadCells, thread, statsCells, onBreaker } = this.options;
     const breaker = new CircuitBreaker(config.breaker, breakerCells, config.breakerIndex, clock, Math.random, {
       onTransition: (transition) => {
         statsCells[config.statsBase + ClusterSlot.BREAKER_EVENTS + transition.event]! += 1;
         onBreaker(config.name, transition);
       },
     });
-    const cluster = new MeshCluster(this.nextId++, config, breaker, clock);
+    const place = config.breakerIndex;
+    const load = shared ? loadCells.load(place, thread) : ClusterLoad.alone();
+    const budget = new RetryBudget(shared ? loadCells.retries(place) : new Int32Array(RETRY_CELLS));
+    const cluster = new MeshCluster(this.nextId++, config, breaker, clock, load, budget);
     this.connectEndpoints(cluster, config);
     return cluster;
   }

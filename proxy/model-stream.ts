@@ -258,12 +258,13 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     const cluster = message.step === 0 ? this.cluster : this.model.fallbacks[message.step - 1]!;
     const { statsBase } = cluster.config;
     const refusals = statsBase + ClusterSlot.REFUSALS;
-    if (cluster.inFlight >= cluster.config.maxConcurrentRequests) {
+    if (!cluster.load.tryEnter(cluster.config.maxConcurrentRequests)) {
       plane.cells[refusals + ClusterRefusal.CONCURRENCY]! += 1;
       this.moveOn(message, AnswerReason.OVERFLOW, ProxyErrors.admissionOverflow);
       return;
     }
     if (cluster.endpoints.length === 0) {
+      cluster.load.leave();
       plane.cells[refusals + ClusterRefusal.NO_ENDPOINT]! += 1;
       this.moveOn(message, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
       return;
@@ -271,6 +272,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     const nowMs = plane.clock.nowMs();
     const verdict = cluster.breaker.tryAcquire(nowMs, message.stepDueMs);
     if (verdict === Verdict.REJECT) {
+      cluster.load.leave();
       plane.cells[refusals + ClusterRefusal.BREAKER_OPEN]! += 1;
       this.moveOn(message, AnswerReason.BREAKER_OPEN, ProxyErrors.breakerOpen);
       return;

@@ -6,7 +6,7 @@ import { Outcome } from './policy/circuit-breaker.ts';
 import { ClusterSlot, GRPC_STATUS_OTHER, RequestEnd, RequestOutcome, RouteSlot } from './stats/slots.ts';
 import type { Waiter } from './upstream/wait-queue.ts';
 
-/** One more request is with the cluster. */
+/** One more request is with the cluster: it was admitted, so the cluster's load counts it already. */
 export function beginRequest(cells: Float64Array, cluster: MeshCluster): void {
   cluster.inFlight++;
   cells[cluster.config.statsBase + ClusterSlot.IN_FLIGHT]! += 1;
@@ -30,6 +30,7 @@ export function endRequest(
 ): void {
   const { statsBase } = cluster.config;
   cluster.inFlight--;
+  cluster.load.leave();
   cells[statsBase + ClusterSlot.IN_FLIGHT]! -= 1;
   cells[statsBase + ClusterSlot.REQUESTS + result]! += 1;
   if (status >= 0) cells[statsBase + ClusterSlot.STATUSES + Math.min(status, GRPC_STATUS_OTHER)]! += 1;

@@ -1,14 +1,14 @@
 /**
- * Whether a request that failed at one endpoint may be sent to another one of its cluster: the policy allows it, nothing
+ * Whether a request that failed may be sent again, to another endpoint of its cluster if there is one: the policy allows it, nothing
  * of an answer is out, the request was kept, and the budget has room. Fallbacks come after, when this says no.
  */
 import type { Attempt, Exchange } from './exchange.ts';
 import type { MeshCluster } from './mesh.ts';
 import { ClusterSlot } from './stats/slots.ts';
 
-/** Whether requests to this cluster are ever sent again, so that their bodies are worth keeping. */
-export function retries(cluster: MeshCluster): boolean {
-  return cluster.balancer !== null && cluster.endpoints.length > 1 && cluster.config.retry.attempts > 0;
+/** How often a request to this cluster may be sent again as far as its policy goes; then its body is worth keeping. */
+export function attemptsAfterFirst({ endpoints, config }: MeshCluster): number {
+  return endpoints.length > 1 ? config.retry.attempts : config.retry.attemptsAlone;
 }
 
 /** Decides about one more try, `condition` being a `RetryOn` bit, and takes it from the budget. */
@@ -21,7 +21,7 @@ export function mayRetry(
 ): boolean {
   const { cluster } = attempt;
   const { retry, statsBase } = cluster.config;
-  if ((retry.on & condition) === 0 || exchange.retries >= retry.attempts || !retries(cluster)) return false;
+  if ((retry.on & condition) === 0 || exchange.retries >= attemptsAfterFirst(cluster)) return false;
   if (exchange.committed || (exchange.body === null && exchange.bodyBytes > 0)) return false;
   if (exchange.deadlineMs > 0 && nowMs >= exchange.deadlineMs) return false;
   if (!cluster.retryBudget.take(nowMs, retry.budgetFraction, retry.budgetFloor)) {

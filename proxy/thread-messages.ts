@@ -54,6 +54,7 @@ export interface DataThreadData {
   readonly tlsMaterials: readonly TlsMaterial[];
   readonly statsBuffer: SharedArrayBuffer;
   readonly breakerBuffer: SharedArrayBuffer;
+  readonly loadBuffer: SharedArrayBuffer;
   readonly guardBuffer: SharedArrayBuffer;
   readonly degradationBuffer: SharedArrayBuffer;
   readonly endpointBuffers: { readonly ejections: SharedArrayBuffer; readonly health: SharedArrayBuffer };

@@ -112,7 +112,7 @@ const timeouts = {
   }),
 };
 
-const LIMITS_REASON = 'Admission: what a cluster may hold per data thread.';
+const LIMITS_REASON = 'Admission: what a cluster may hold, over all data threads.';
 const limits = {
   concurrentRequests: scalar({
     kind: 'integer',

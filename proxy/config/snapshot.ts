@@ -80,8 +80,10 @@ export interface HealthCheckPolicy {
 
 /** What is sent to another endpoint after it failed at one. */
 export interface RetryPolicy {
-  /** Further tries; 0 for none. */
+  /** Further tries where there are several endpoints; 0 for none. */
   readonly attempts: number;
+  /** The same where there is one. */
+  readonly attemptsAlone: number;
   /** Bits of `RetryOn`. */
   readonly on: number;
   /** Longest time of one try while another is left, milliseconds; 0 for the request's own. */
@@ -121,13 +123,13 @@ export interface ClusterSnapshot {
   readonly connectTimeoutMs: number;
   /** Longest time a request may take in this cluster when the caller sent no deadline; 0 is unlimited. */
   readonly requestTimeoutMs: number;
-  /** Requests in flight per data thread; above it admission refuses. */
+  /** Requests in flight over all data threads; above it admission refuses. */
   readonly maxConcurrentRequests: number;
-  /** Requests waiting for a connection per data thread; above it admission refuses. */
+  /** Requests waiting for a connection over all data threads; above it admission refuses. */
   readonly maxPendingRequests: number;
   /** First of this cluster's statistics slots (see stats/slots.ts for the order). */
   readonly statsBase: number;
-  /** This cluster's place in the shared breaker cells. */
+  /** This cluster's place in the shared breaker cells, and in those of its load. */
   readonly breakerIndex: number;
 }
 

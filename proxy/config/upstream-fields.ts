@@ -60,14 +60,16 @@ export const outlier = {
 };
 
 export const RETRIES_REASON =
-  'Whether a failed request is sent to another endpoint, before a byte of an answer was passed on.';
+  'Whether a failed request is sent again, to another endpoint if there is one, before a byte of an answer was passed on.';
 export const retries = {
   attempts: scalar({
     kind: 'integer',
-    default: '1',
+    default: null,
+    unset: '1 where there are several endpoints, else 0',
     min: 0,
     max: 10,
-    reason: 'Further tries after the first. Only in clusters with several endpoints; 0 switches them off.',
+    reason:
+      'Further tries after the first; 0 switches them off. With one endpoint they go there again, which helps where it is a name that stands for many.',
   }),
   perTryTimeout: scalar({
     kind: 'duration',
@@ -79,7 +81,8 @@ export const retries = {
   budget: scalar({
     kind: 'percent',
     default: '20%',
-    reason: 'Retries over requests, per data thread: retries must not multiply an outage.',
+    reason:
+      'Retries over requests, of the last ten seconds and over all data threads: retries must not multiply an outage.',
   }),
   budgetFloor: scalar({
     kind: 'integer',

@@ -66,7 +66,8 @@ function retry(defaults: ConfigDocument['defaults'], cluster: ClusterDocument | 
   const { on, ...scalars } = cluster?.retries ?? { on: null };
   const values = { ...defaults.retries, ...written(scalars) };
   return {
-    attempts: values.attempts,
+    attempts: values.attempts ?? 1,
+    attemptsAlone: values.attempts ?? 0,
     on: on === null ? (serves ? EVERYTHING : RetryOn.CONNECT_FAILED) : bitsOf(on),
     perTryTimeoutMs: values.perTryTimeout,
     budgetFraction: values.budget / 10_000,

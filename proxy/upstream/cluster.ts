@@ -14,7 +14,7 @@ import { type Balanced, type Balancer, Served } from './balancer.ts';
 import type { PoolOptions } from './connection-pool.ts';
 import { Http1Pool } from './http1-pool.ts';
 import { Http2Pool } from './http2-pool.ts';
-import { Unavailable, type Waiter } from './wait-queue.ts';
+import { type PendingBound, Unavailable, type Waiter } from './wait-queue.ts';
 
 /** HTTP/2 connections to one endpoint and thread: one carries everything until the peer's stream limit asks for another. */
 const MAX_HTTP2_CONNECTIONS = 16;
@@ -52,7 +52,7 @@ export class Endpoint {
   }
 }
 
-export class Cluster {
+export abstract class Cluster implements PendingBound {
   readonly name: string;
   /** Position in this thread's table; stable while the process lives. */
   readonly id: number;
@@ -76,6 +76,7 @@ export class Cluster {
    * gets another endpoint if there is one. Who got one says at its end how it was served (`leave`).
    */
   request(waiter: Waiter, http1: boolean): void {
+    waiter.pendingBound = this;
     let endpoint = this.endpoints[0]!;
     if (this.balancer !== null) {
       const picked = this.pick(this.balancer, waiter);
@@ -88,6 +89,9 @@ export class Cluster {
     if (http1) endpoint.http1.request(waiter);
     else endpoint.http2.request(waiter);
   }
+
+  abstract tryWait(): boolean;
+  abstract stopWaiting(): void;
 
   /** The waiter is done with the endpoint it was given: `served` is a `Served`, `waitMs` what the endpoint asked for. */
   leave(waiter: Waiter, served: number, nowMs: number, waitMs: number): void {
@@ -154,7 +158,6 @@ export class PoolTable {
       clock: this.clock,
       maxConnections: MAX_HTTP2_CONNECTIONS,
       connectTimeoutMs: config.connectTimeoutMs,
-      maxPending: config.maxPendingRequests,
       counters: this.counters,
       onConnect: (result: number, open: number) => {
         if (result >= 0) cells[statsBase + ClusterSlot.CONNECTS + result]! += 1;

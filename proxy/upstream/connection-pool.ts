@@ -22,7 +22,6 @@ export interface PoolOptions {
   readonly clock: Clock;
   readonly maxConnections: number;
   readonly connectTimeoutMs: number;
-  readonly maxPending: number;
   readonly counters: Float64Array;
   /** Told of each attempt to connect: a `ConnectResult` (-1: one closed), and how many connections are open now. */
   readonly onConnect: (result: number, open: number) => void;
@@ -69,8 +68,7 @@ export abstract class ConnectionPool<C extends Http2Connection | Http1ClientConn
       waiter.onConnection(connection);
       return;
     }
-    if (this.queue.length >= this.options.maxPending) waiter.onUnavailable(Unavailable.PENDING_FULL);
-    else this.queue.push(waiter);
+    if (!this.queue.tryPush(waiter)) waiter.onUnavailable(Unavailable.PENDING_FULL);
   }
 
   /** The configuration does not use it any more: connections close as soon as they carry nothing. */

@@ -6,11 +6,20 @@ import type { Balanced } from './balancer.ts';
 /** Why a waiting request was not given a connection. */
 export const Unavailable = { CONNECT_FAILED: 0, PENDING_FULL: 1, CLOSED: 2, NO_ENDPOINT: 3 } as const;
 
+/** Bounds how many requests of a cluster wait, whichever endpoints and threads they wait at. */
+export interface PendingBound {
+  /** One more waits; false when there are enough. */
+  tryWait(): boolean;
+  stopWaiting(): void;
+}
+
 /** A request that wants a connection. Linked into its pool's queue while it waits. */
 export abstract class Waiter {
   poolNext: Waiter | null = null;
   poolPrevious: Waiter | null = null;
   waitingIn: WaitQueue | null = null;
+  /** Of the cluster it last asked. */
+  pendingBound: PendingBound | null = null;
   /** The endpoint it is with, where endpoints are picked one by one, and what that endpoint's guard decided. */
   endpoint: Balanced<unknown> | null = null;
   admission = 0;
@@ -24,19 +33,22 @@ export abstract class Waiter {
   abstract onUnavailable(reason: number): void;
 }
 
-/** First come, first served. Its bound is checked by the pool, which also says what happens there. */
+/** First come, first served. Its bounds belong to the clusters of those who wait. */
 export class WaitQueue {
   first: Waiter | null = null;
   length = 0;
   private last: Waiter | null = null;
 
-  push(waiter: Waiter): void {
+  /** Lets the waiter wait; false when its cluster has enough of them. */
+  tryPush(waiter: Waiter): boolean {
+    if (waiter.pendingBound?.tryWait() === false) return false;
     waiter.waitingIn = this;
     waiter.poolPrevious = this.last;
     if (this.last === null) this.first = waiter;
     else this.last.poolNext = waiter;
     this.last = waiter;
     this.length++;
+    return true;
   }
 
   /** Takes a waiter out, wherever it stands; does nothing if it is not in this queue. */
@@ -49,6 +61,7 @@ export class WaitQueue {
     waiter.poolNext = null;
     waiter.poolPrevious = null;
     waiter.waitingIn = null;
+    waiter.pendingBound?.stopWaiting();
     this.length--;
   }
 

@@ -6,7 +6,7 @@ import { writeFileSync } from 'node:fs';
 import t, { type Test } from 'tap';
 import { TestAuthority } from '../support/certificates.ts';
 import { GrpcCaller, servedBy } from '../support/grpc-caller.ts';
-import { ProxyProgram } from '../support/proxy-program.ts';
+import { type MetricsReading, ProxyProgram } from '../support/proxy-program.ts';
 import { answers, hangs, predictResponse, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
 /** Upstreams behind one cluster of the model `credit`, and a caller of the proxy before them. */
@@ -139,6 +139,62 @@ t.test('a try that takes too long is given up for another endpoint', async (test
   const answer = await caller.predict('credit', { 'grpc-timeout': '900m' });
   test.equal(answer.status, 4, "the last try has the request's own time");
   test.ok(answer.tookMs > 500, `${answer.tookMs} ms`);
+});
+
+t.test('a cluster of one endpoint tries again there only where it is told to', async (test) => {
+  const { upstreams, caller } = await lab(test, 1);
+  const [only] = upstreams as [ScriptedUpstream];
+  let failures = 0;
+  const failsTimes: Script = async (call) => {
+    if (failures-- > 0) fails(call);
+    else await answers('e0')(call);
+  };
+  only.script = failsTimes;
+  failures = 1;
+  test.equal((await caller.predict('credit')).status, 14, 'by default the caller hears it');
+  const told = await lab(test, 1, { retries: { attempts: 2, budgetFloor: 1000, perTryTimeout: '200ms' } });
+  const [again] = told.upstreams as [ScriptedUpstream];
+  again.script = failsTimes;
+  failures = 2;
+  test.equal(servedBy(await told.caller.predict('credit')), 'e0');
+  test.equal(again.count, 3);
+  failures = 3;
+  test.equal((await told.caller.predict('credit')).status, 14, 'and no more often');
+  test.equal(again.count, 6);
+  again.script = (call) => (again.count === 7 ? call.reset() : answers('e0')(call));
+  test.equal(servedBy(await told.caller.predict('credit')), 'e0', 'after a reset');
+  again.script = (call) => (again.count === 9 ? undefined : answers('e0')(call));
+  test.equal(servedBy(await told.caller.predict('credit', { 'grpc-timeout': '20S' })), 'e0', 'after a slow try');
+  test.equal(again.count, 10);
+  const metrics = await told.proxy.metrics();
+  test.equal(metrics.sum('understudy_cluster_retries_total'), 6);
+});
+
+t.test('nothing is tried again once a byte of an answer went to the caller', async (test) => {
+  const { upstreams, caller, proxy } = await lab(test, 2, { retries: { attempts: 3, budgetFloor: 1000 } });
+  for (const upstream of upstreams) upstream.script = (call) => call.answerHalf(3_000_000);
+  const answer = await caller.predict('credit');
+  test.equal(answer.status === 0, false);
+  test.ok(answer.body.length > 0, 'part of it had come');
+  test.equal(upstreams[0]!.count + upstreams[1]!.count, 1);
+  test.equal((await proxy.metrics()).sum('understudy_cluster_retries_total'), 0);
+});
+
+t.test('checks that pass do not bring back an endpoint that was ejected for its answers', async (test) => {
+  const healthCheck = { kind: 'tcp', interval: '50ms', healthyAfter: 1 };
+  const outlier = { consecutiveFailures: 2, ejection: '1h', maxEjection: '1h' };
+  const { upstreams, caller, proxy } = await lab(test, 2, { healthCheck, outlier, retries: { budgetFloor: 1000 } });
+  const [bad] = upstreams as [ScriptedUpstream, ScriptedUpstream];
+  bad.script = fails;
+  for (let i = 0; i < 200 && bad.count < 2; i++) await statuses(caller, 10);
+  await untilState(proxy, bad.address, 'ejected');
+  const checks = (reading: MetricsReading) => reading.sum('understudy_health_checks_total', { result: 'passed' });
+  const before = checks(await proxy.metrics());
+  await proxy.metricsOnce((reading) => checks(reading) >= before + 6, 10_000);
+  const { count } = bad;
+  test.same([...(await statuses(caller, 40))], [[0, 40]]);
+  test.equal(bad.count, count, 'not a request went there');
+  await untilState(proxy, bad.address, 'ejected');
 });
 
 t.test('health checks take endpoints out and, when none is left, refuse at once', async (test) => {

@@ -146,8 +146,8 @@ t.test(
 );
 
 t.test('admission sheds with UNAVAILABLE and 503, and never opens a breaker by it', async (test) => {
-  // One data thread: this bound is a thread's, and both protocols shall meet it.
   const narrow = await ProxyProgram.start(test, {
+    env: { UNDERSTUDY_CONCURRENCY: '2' },
     document: { models: [model('narrow', { limits: { concurrentRequests: 1 } })] },
   });
   const calling = GrpcCaller.to(test, narrow.address);

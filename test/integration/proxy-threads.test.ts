@@ -15,6 +15,11 @@ const victims = join(folder, 'victims');
 const preload = fileURLToPath(new URL('../support/crash-on-signal.mjs', import.meta.url));
 const upstream = await ScriptedUpstream.start(t, 'upstream', { forget: true });
 const lite = await ScriptedUpstream.start(t, 'lite', { forget: true });
+const narrow = await ScriptedUpstream.start(t, 'narrow', { forget: true, maxConcurrentStreams: 1 });
+
+const REFUSED = 'understudy_cluster_refusals_total';
+/** Connections that a data thread has to one endpoint at most. */
+const CONNECTIONS = 16;
 
 function start(test: Test, threads: number): Promise<ProxyProgram> {
   writeFileSync(victims, '');
@@ -22,7 +27,10 @@ function start(test: Test, threads: number): Promise<ProxyProgram> {
     nodeArgs: ['--import', preload],
     env: { UNDERSTUDY_CONCURRENCY: String(threads), UNDERSTUDY_TEST_CRASH: victims },
     document: {
-      clusters: [{ name: 'lite', model: 'lite', endpoints: [lite.address] }],
+      clusters: [
+        { name: 'lite', model: 'lite', endpoints: [lite.address] },
+        { name: 'queued', model: 'queued', endpoints: [narrow.address], limits: { pendingRequests: 4 } },
+      ],
       models: [
         {
           name: 'm',
@@ -35,6 +43,8 @@ function start(test: Test, threads: number): Promise<ProxyProgram> {
           fallback: [{ cluster: 'lite' }],
           breaker: { consecutiveFailures: 1, open: '1h', maxOpen: '1h' },
         },
+        { name: 'bounded', split: [{ model: `bounded@1 via ${upstream.address}` }], limits: { concurrentRequests: 5 } },
+        { name: 'queued', split: [{ cluster: 'queued' }] },
       ],
     },
   });
@@ -99,6 +109,32 @@ t.test('while one of two dies the other serves, and the breaker they share stays
   test.ok(upstream.count > before);
   test.same(new Set(await askMany(test, proxy)), new Set(['upstream']));
   test.same(new Set(await askMany(test, proxy, 'broken')), new Set(['lite']), 'the successor knows of it');
+  test.equal(await proxy.stop(), 0);
+});
+
+t.test('admission holds over both threads, and what a dying one had no longer counts', async (test) => {
+  const proxy = await start(test, 2);
+  const callers = Array.from({ length: 24 }, () => GrpcCaller.to(test, proxy.address));
+  upstream.script = hangs;
+  const before = upstream.count;
+  const open = callers.map((caller) => caller.predict('bounded'));
+  const refused = await proxy.metricsOnce((reading) => reading.sum(REFUSED, { reason: 'concurrency' }) >= 19, 20_000);
+  test.equal(refused.sum(REFUSED, { cluster: 'bounded@1', reason: 'concurrency' }), 19, 'five are in flight');
+  test.equal(upstream.count - before, 5);
+  // A stream at a time on each connection: who finds none waits. First both threads learn of that.
+  for (const caller of callers) test.equal(servedBy(await caller.predict('queued')), 'narrow');
+  narrow.script = hangs;
+  const waiting = callers.flatMap((caller) => Array.from({ length: 10 }, () => caller.predict('queued')));
+  const shed = waiting.length - 2 * CONNECTIONS - 4;
+  const full = await proxy.metricsOnce((reading) => reading.sum(REFUSED, { reason: 'pending' }) >= shed, 20_000);
+  test.equal(full.sum(REFUSED, { cluster: 'queued', reason: 'pending' }), shed, 'four wait, over both threads');
+  upstream.script = answers('upstream');
+  await crash(proxy, 0, 1);
+  test.ok((await Promise.all([...open, ...waiting])).every(({ status }) => status !== 0));
+  // All five places are free again: as many calls at once as fit are answered.
+  const caller = GrpcCaller.to(test, proxy.address);
+  const again = await Promise.all(Array.from({ length: 5 }, () => caller.predict('bounded')));
+  test.same(again.map(servedBy), Array(5).fill('upstream'));
   test.equal(await proxy.stop(), 0);
 });
 

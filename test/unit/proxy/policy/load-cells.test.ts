@@ -1,0 +1,72 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { ClusterLoad, LoadCells } from '../../../../proxy/policy/load-cells.ts';
+
+t.test('a bound holds over all threads, exactly, and for each cluster by itself', async (test) => {
+  const cells = new LoadCells(LoadCells.allocate(3, 2));
+  const [first, second] = [cells.load(1, 0), cells.load(1, 1)];
+  test.ok(first.tryEnter(3));
+  test.ok(second.tryEnter(3));
+  test.ok(first.tryEnter(3));
+  test.notOk(second.tryEnter(3));
+  test.notOk(first.tryEnter(3));
+  test.ok(cells.load(2, 0).tryEnter(1), 'another cluster has its own');
+  first.leave();
+  test.ok(second.tryEnter(3));
+  test.ok(second.tryWait(1), 'waiting is another count');
+  test.notOk(first.tryWait(1));
+  second.stopWaiting();
+  test.ok(first.tryWait(1));
+  test.notOk(first.tryWait(0), 'a bound of none');
+});
+
+/*
+ * Scenario: a data thread dies with requests in flight, of which nobody will ever tell the end.
+ * Mechanism: what each thread added is kept beside the total, and taken off it when the thread is gone.
+ * Consequence: without that every death would lower what the cluster admits, until it admits nothing.
+ */
+t.test('what a dead thread had is forgotten, in every cluster, and nothing of the others', async (test) => {
+  const cells = new LoadCells(LoadCells.allocate(2, 3));
+  for (const place of [0, 1]) {
+    test.ok(cells.load(place, 2).tryEnter(2));
+    test.ok(cells.load(place, 1).tryEnter(2));
+    test.ok(cells.load(place, 2).tryWait(1));
+  }
+  cells.forget(2);
+  for (const place of [0, 1]) {
+    test.ok(cells.load(place, 0).tryEnter(2));
+    test.notOk(cells.load(place, 0).tryEnter(2), 'the one of thread 1 still counts');
+    test.ok(cells.load(place, 0).tryWait(1));
+  }
+  cells.forget(2);
+  test.notOk(cells.load(0, 2).tryEnter(2), 'its successor begins at nothing');
+});
+
+t.test('whatever threads do, what is admitted is the bound at most, and nothing is left in the end', async (test) => {
+  const step = fc.record({ thread: fc.nat(2), enters: fc.boolean() });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), fc.integer({ min: 1, max: 5 }), (steps, max) => {
+      const cells = new LoadCells(LoadCells.allocate(1, 3));
+      const loads = [0, 1, 2].map((thread) => cells.load(0, thread));
+      const held = [0, 0, 0];
+      const total = () => held.reduce((sum, count) => sum + count, 0);
+      for (const { thread, enters } of steps) {
+        if (enters) {
+          const admitted = loads[thread]!.tryEnter(max);
+          if (admitted !== total() < max) return false;
+          if (admitted) held[thread]!++;
+        } else if (held[thread]! > 0) {
+          held[thread]!--;
+          loads[thread]!.leave();
+        }
+      }
+      for (const [thread, count] of held.entries()) for (let i = 0; i < count; i++) loads[thread]!.leave();
+      for (let i = 0; i < max; i++) if (!loads[0]!.tryEnter(max)) return false;
+      return !loads[1]!.tryEnter(max);
+    }),
+    { numRuns: 200 },
+  );
+  const alone = ClusterLoad.alone();
+  test.ok(alone.tryEnter(1));
+  test.notOk(alone.tryEnter(1));
+});
