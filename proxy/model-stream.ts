@@ -28,13 +28,13 @@ import {
 import { WireError } from '../proto/tensor/wire-error.ts';
 import { ACCESS_FLAG_CANCELLED, ACCESS_FLAG_FALLBACK } from './access-log.ts';
 import { REASON_CODES } from './answer-reasons.ts';
+import { isBadStreamAnswer } from './bad-answer.ts';
 import type { DataPlane } from './data-plane.ts';
 import { Attempt, type Exchange } from './exchange.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
 import { servedFrom } from './outlier-guard.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
-import { isBadInferResponse } from './policy/oip-output-check.ts';
 import { beginRequest } from './request-accounts.ts';
 import { streamHead, withValue } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
@@ -390,7 +390,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
       return;
     }
     if (readable && view.errorMessage !== '') this.onErrorAnswer(message, buffer, start, end);
-    else if (this.isBad(readable, compressed, buffer)) {
+    else if (this.isBad(message, readable, compressed, buffer)) {
       settle(this.plane, message, RequestOutcome.BAD_OUTPUT, Outcome.FAILURE, GrpcStatus.OK);
       this.moveOn(message, AnswerReason.BAD_OUTPUT, ProxyErrors.badOutput);
     } else {
@@ -422,9 +422,10 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     else this.giveUp(message);
   }
 
-  private isBad(readable: boolean, compressed: boolean, buffer: Buffer): boolean {
-    if (!this.model.config.checkOutputs || compressed) return false;
-    return !readable || isBadInferResponse(buffer, view.responseStart, view.responseEnd);
+  private isBad(message: StreamMessage, readable: boolean, compressed: boolean, buffer: Buffer): boolean {
+    const { plane, model } = this;
+    const start = readable ? view.responseStart : -1;
+    return isBadStreamAnswer(plane.cells, model, message.cluster!, compressed, buffer, start, view.responseEnd);
   }
 
   /** The answer as the caller gets it: one that is not the primary's says so in its parameters. */

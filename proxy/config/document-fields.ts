@@ -18,6 +18,7 @@ import {
   scalar,
 } from './document-schema.ts';
 import { FAULTS_NODE, RATE_LIMITS_NODE } from './guard-fields.ts';
+import { OUTPUTS_NODE } from './output-fields.ts';
 import { ROUTES_NODE } from './route-fields.ts';
 import { clusterTls } from './tls-fields.ts';
 import {
@@ -295,10 +296,12 @@ const model = object('What happens to requests that name one model.', {
   comparison: COMPARISON_NODE,
   checkOutputs: scalar({
     kind: 'boolean',
-    default: 'false',
+    default: null,
+    unset: 'true where outputs are declared, else false',
     reason:
-      'Whether answers are scanned for NaN and Inf before they are passed on. Off, because it reads every output of every answer.',
+      'Whether answers of at most 1 MiB are scanned for NaN and Inf, and held against the declared outputs, before they are passed on. Off, because it reads every output of every answer.',
   }),
+  outputs: OUTPUTS_NODE,
   degradation: degradationNode,
   breaker: object(
     `${BREAKER_REASON} For the clusters this model's own targets make.`,

@@ -7,6 +7,7 @@ import { checkComparison, checkPins, checkSticky, type PinDraft } from './compar
 import { checkDegradation } from './degradation-fields.ts';
 import type { ModelEntry } from './model-entry.ts';
 import { isAscending } from './model-target.ts';
+import { checkDeclaredOutputs } from './output-fields.ts';
 import { isWritten } from './policy-levels.ts';
 import type { ProblemList } from './problem.ts';
 import type { CohortPolicy, DegradationPolicy, EndpointAddress, ModelSnapshot, ShadowSnapshot } from './snapshot.ts';
@@ -73,7 +74,8 @@ export function checkModel(
       maxReplayBytes: model.maxReplaySize,
       cohort: checkCohort(entry, problems),
       comparison: checkComparison(entry, problems),
-      checkOutputs: model.checkOutputs,
+      checkOutputs: model.checkOutputs ?? model.outputs.length > 0,
+      outputs: checkDeclaredOutputs(entry, problems),
     },
   };
   checkRoles(entry, draft, problems);

@@ -223,6 +223,20 @@ export interface DegradationPolicy {
   readonly stepAnswers: number;
 }
 
+/** What an output of a model has to be. */
+export interface OutputSnapshot {
+  readonly name: string;
+  /** `DataType`; 0 for any. */
+  readonly dtype: number;
+  /** -1 for any size; null for any shape. */
+  readonly shape: readonly number[] | null;
+  /** Bounds of each element, included; null for none. */
+  readonly min: number | null;
+  readonly max: number | null;
+  /** Whether an answer without it is bad. */
+  readonly required: boolean;
+}
+
 /** Everything decided for requests that name one model. */
 export interface ModelSnapshot {
   /** The name clients ask for. */
@@ -249,8 +263,9 @@ export interface ModelSnapshot {
   readonly secondaries: readonly ShadowSnapshot[];
   readonly cohort: CohortPolicy;
   readonly comparison: ComparisonSnapshot;
-  /** Whether answers are scanned for NaN and Inf before they are committed. */
+  /** Whether answers are scanned for NaN and Inf, and held against `outputs`, before they are committed. */
   readonly checkOutputs: boolean;
+  readonly outputs: readonly OutputSnapshot[];
   /** Null for a model that is never degraded. */
   readonly degradation: DegradationPolicy | null;
 }

@@ -55,6 +55,13 @@ export class BodyTensors {
     return this.open(body, form, true);
   }
 
+  /** As `openAnswer`, of a message without prefix that is not compressed, at `[start, end)`. */
+  readAnswer(buffer: Buffer, start: number, end: number, form: BodyForm): number {
+    this.release();
+    this.bytes.point(buffer, start, end);
+    return this.readOpened(form, true);
+  }
+
   /** As `openAnswer`, for a request. */
   openRequest(body: Uint8Array, form: BodyForm): number {
     return this.open(body, form, false);
@@ -77,7 +84,10 @@ export class BodyTensors {
     const { bytes } = this;
     const isGrpc = form.protocol === PairProtocol.TFS_GRPC || form.protocol === PairProtocol.OIP_GRPC;
     const fault = isGrpc ? bytes.open(body) : bytes.openPlain(body);
-    if (fault !== Fault.NONE) return fault;
+    return fault === Fault.NONE ? this.readOpened(form, answers) : fault;
+  }
+
+  private readOpened(form: BodyForm, answers: boolean): number {
     try {
       this.read(form, answers);
       return Fault.NONE;

@@ -1,5 +1,5 @@
 /** Opens the message of a captured body: a gRPC prefix checked, inflated where it is compressed, bounded in size. */
-import { inflateMessageSync } from '../../proto/grpc/compression.ts';
+import { type InflateBounds, inflateMessageSync } from '../../proto/grpc/compression.ts';
 import { PREFIX_BYTES } from '../../proto/grpc/message-framing.ts';
 import { WireError } from '../../proto/tensor/wire-error.ts';
 import { Fault } from './fault-kinds.ts';
@@ -13,6 +13,18 @@ export class MessageBytes {
   buffer: Buffer = EMPTY;
   start = 0;
   end = 0;
+  private readonly bounds: InflateBounds;
+
+  constructor(bounds: InflateBounds = INFLATE_BOUNDS) {
+    this.bounds = bounds;
+  }
+
+  /** Points at a message that lies open already. */
+  point(buffer: Buffer, start: number, end: number): void {
+    this.buffer = buffer;
+    this.start = start;
+    this.end = end;
+  }
 
   /** Points at the one message of `body`; returns `Fault.NONE` or why there is none to read. */
   open(body: Uint8Array): number {
@@ -48,7 +60,7 @@ export class MessageBytes {
   private inflate(): number {
     const encoding = this.buffer[this.start] === 0x1f ? 'gzip' : 'deflate';
     try {
-      this.buffer = inflateMessageSync(encoding, this.buffer, this.start, this.end, INFLATE_BOUNDS);
+      this.buffer = inflateMessageSync(encoding, this.buffer, this.start, this.end, this.bounds);
     } catch (error) {
       return faultOf(error);
     }

@@ -2,10 +2,8 @@
  * Whether a REST answer's numbers can be believed. Servers write what is not finite as `NaN` and `Infinity` (which is not
  * JSON) or as `null` (which is no number); a `null` outside a list is a member without a value and means nothing. Tensors
  * that follow the JSON as bytes (`Inference-Header-Content-Length`) are looked at like raw contents. One pass over the
- * bytes, nothing is decoded but numbers with an exponent. An answer that breaks off is bad; a compressed one is not looked
- * at.
+ * bytes, nothing is decoded but numbers with an exponent. An answer that breaks off is bad.
  */
-import type { HeaderList } from '../../proto/http2/header-list.ts';
 import { DataType, dtypeFromOip } from '../../proto/tensor/dtype.ts';
 import { rangeIsFinite } from './output-check.ts';
 
@@ -24,11 +22,11 @@ const CLOSE_OBJECT = 0x7d;
 /** Whether the open level `i` is a list. */
 const lists = new Uint8Array(MAX_DEPTH);
 
-/** True when the answer in `body[0..length)` with this head holds what is no finite number, or is no whole answer. */
-export function hasBadJsonOutput(head: HeaderList, body: Buffer, length: number): boolean {
-  const encoding = head.get('content-encoding') ?? '';
-  if (encoding !== '' && encoding !== 'identity') return false;
-  const declared = head.get('inference-header-content-length');
+/**
+ * True when the answer in `body[0..length)`, not compressed, holds what is no finite number, or is no whole answer.
+ * `declared` is how many bytes of JSON its head says it begins with.
+ */
+export function isBadJson(declared: string | undefined, body: Buffer, length: number): boolean {
   if (declared === undefined) return !jsonIsFinite(body, 0, length);
   const jsonBytes = Number(declared);
   // 0 stands for an answer that is one raw tensor of a type nobody says.

@@ -2,7 +2,6 @@
  * Whether an Open Inference answer's numbers can be believed: one that cannot be read, or holds a float that is not finite
  * in its typed contents or its raw bytes, is no answer. The sibling of output-check.ts, with its rules and its bounds.
  */
-import { PREFIX_BYTES } from '../../proto/grpc/message-framing.ts';
 import { DataType, dtypeFromOip } from '../../proto/tensor/dtype.ts';
 import { WireReader, WireType } from '../../proto/tensor/wire.ts';
 import { WireError } from '../../proto/tensor/wire-error.ts';
@@ -21,15 +20,7 @@ const list = new WireReader();
 /** Types of the outputs met so far, in order: raw contents follow them in the same order. */
 const types: number[] = [];
 
-/** True when the framed ModelInferResponse in `buffer[0..length)` is malformed or holds a float that is not finite. */
-export function hasBadOipOutput(buffer: Buffer, length: number): boolean {
-  if (length < PREFIX_BYTES) return true;
-  if (buffer[0] !== 0) return false;
-  const end = PREFIX_BYTES + buffer.readUInt32BE(1);
-  return end > length || isBadInferResponse(buffer, PREFIX_BYTES, end);
-}
-
-/** The same of a message without prefix at `[start, end)`. */
+/** True when the ModelInferResponse at `[start, end)` is malformed or holds a float that is not finite. */
 export function isBadInferResponse(buffer: Buffer, start: number, end: number): boolean {
   try {
     return !answerIsFinite(buffer, start, end);

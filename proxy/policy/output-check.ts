@@ -1,9 +1,8 @@
 /**
  * Whether an answer's numbers can be believed at all: a Predict response with a NaN or an infinity in a float output, or
  * one that cannot be read, is no answer for a caller that expects a score. Checked in place, on the exponent bits; only
- * unusually encoded lists (values one by one) are copied out first. A compressed answer is not looked at.
+ * unusually encoded lists (values one by one) are copied out first.
  */
-import { PREFIX_BYTES } from '../../proto/grpc/message-framing.ts';
 import { DataType } from '../../proto/tensor/dtype.ts';
 import {
   copyTensorInto,
@@ -19,14 +18,10 @@ const MAX_SCATTERED = 65_536;
 
 const view = new PredictResponseView();
 
-/** True when the framed answer in `buffer[0..length)` is malformed or holds a float that is not finite. */
-export function hasBadOutput(buffer: Buffer, length: number): boolean {
-  if (length < PREFIX_BYTES) return true;
-  if (buffer[0] !== 0) return false;
-  const end = PREFIX_BYTES + buffer.readUInt32BE(1);
-  if (end > length) return true;
+/** True when the PredictResponse at `[start, end)` is malformed or holds a float that is not finite. */
+export function isBadPredictResponse(buffer: Buffer, start: number, end: number): boolean {
   try {
-    parsePredictResponse(view, buffer, PREFIX_BYTES, end);
+    parsePredictResponse(view, buffer, start, end);
     for (let i = 0; i < view.outputs.count; i++) if (!floatsAreFinite(buffer, view.outputs.tensors[i]!)) return true;
     return false;
   } catch (error) {

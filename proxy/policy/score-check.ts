@@ -1,5 +1,4 @@
 /** Scores of Classify, Regress and MultiInference: floats at one place of the message, looked at in place. */
-import { PREFIX_BYTES } from '../../proto/grpc/message-framing.ts';
 import { WireReader, WireType } from '../../proto/tensor/wire.ts';
 import { WireError } from '../../proto/tensor/wire-error.ts';
 
@@ -19,16 +18,12 @@ const PATHS: ReadonlyMap<string, readonly (readonly number[])[]> = new Map([
 /** A reader for each level of the longest path. */
 const readers = Array.from({ length: 5 }, () => new WireReader());
 
-/** True when the framed answer of `method` is malformed or holds a score that is not finite. */
-export function hasBadScore(method: string, buffer: Buffer, length: number): boolean {
+/** True when the answer of `method` at `[start, end)` is malformed or holds a score that is not finite. */
+export function areBadScores(method: string, buffer: Buffer, start: number, end: number): boolean {
   const paths = PATHS.get(method);
   if (paths === undefined) return false;
-  if (length < PREFIX_BYTES) return true;
-  if (buffer[0] !== 0) return false;
-  const end = PREFIX_BYTES + buffer.readUInt32BE(1);
-  if (end > length) return true;
   try {
-    for (const path of paths) if (!isFiniteAt(buffer, PREFIX_BYTES, end, path, 0)) return true;
+    for (const path of paths) if (!isFiniteAt(buffer, start, end, path, 0)) return true;
     return false;
   } catch (error) {
     if (error instanceof WireError) return true;

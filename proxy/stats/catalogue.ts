@@ -14,6 +14,7 @@ import { HISTOGRAM_SLOTS } from './histogram.ts';
 import type { BlockKind, StatsLayout } from './layout.ts';
 import {
   AnswerReason,
+  BadOutput,
   BreakerEvent,
   ByteDirection,
   ClusterRefusal,
@@ -129,6 +130,10 @@ const CLUSTER_METRICS = metrics('cluster', [
     'Requests not sent again because the retry budget was used up.'],
   ['understudy_endpoint_ejections_total', 'counter', 'events', ClusterSlot.EJECTIONS,
     'Ejections of endpoints for their answers.'],
+  ['understudy_bad_outputs_total', 'counter', 'requests', ClusterSlot.BAD_OUTPUTS,
+    'Answers that said OK and were refused by the check of outputs, by what was wrong with them.', { by: by('fault', BadOutput), only: 'models' }],
+  ['understudy_unchecked_answers_total', 'counter', 'requests', ClusterSlot.UNCHECKED,
+    'Answers passed on without the check of outputs their model asks for: too large, or compressed in a way that is not read.', { only: 'models' }],
   ['inference_latency_seconds', 'histogram', 'seconds', ClusterSlot.LATENCY,
     'Time from sending a request to a model until the end of its answer, successes only.', { labels: ['model', 'model_version'], only: 'models' }],
   ['understudy_cluster_latency_seconds', 'histogram', 'seconds', ClusterSlot.LATENCY,

@@ -57,6 +57,20 @@ export const AnswerReason = {
   DEGRADED: 9,
 } as const;
 
+/** What was wrong with an answer that said OK. */
+export const BadOutput = {
+  /** NaN or an infinity. */
+  NOT_FINITE: 0,
+  /** Outside the declared range. */
+  RANGE: 1,
+  SHAPE: 2,
+  DTYPE: 3,
+  /** A declared output that every answer must hold is not there. */
+  MISSING: 4,
+  /** It cannot be read. */
+  MALFORMED: 5,
+} as const;
+
 /** What happened to a breaker. Each is counted once over all threads: by the thread that made the change. */
 export const BreakerEvent = {
   /** closed to open: too large a share of the window failed. */
@@ -199,12 +213,15 @@ export const ClusterSlot = {
   RETRIES_REFUSED: 64,
   /** Endpoints ejected, once over all threads. */
   EJECTIONS: 65,
+  BAD_OUTPUTS: 66, // 6 slots by BadOutput
+  /** Answers passed on without the check their model asks for: too large to be held, or in an unknown encoding. */
+  UNCHECKED: 72,
   /** Histogram of the time from sending the request to the end of the answer; successes only. */
-  LATENCY: 66, // HISTOGRAM_SLOTS slots
+  LATENCY: 73, // HISTOGRAM_SLOTS slots
 } as const;
 
 /** Length of a cluster's block in slots. */
-export const CLUSTER_SLOTS = 66 + HISTOGRAM_SLOTS;
+export const CLUSTER_SLOTS = 73 + HISTOGRAM_SLOTS;
 
 /** Offsets inside a shadow's block. */
 export const ShadowSlot = {

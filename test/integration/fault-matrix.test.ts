@@ -16,51 +16,63 @@ const SLOW_MS = 2 * REQUEST_TIMEOUT_MS;
 
 // ---- servers that answer n + `plus` in every protocol
 
-function unaryAnswer(call: UpstreamCall, body: Buffer, plus: number): Buffer {
+/** How an answer differs from what is declared: one dimension `[1]`, single precision. */
+interface Form {
+  readonly dims?: readonly number[];
+  readonly double?: boolean;
+}
+
+function unaryAnswer(call: UpstreamCall, body: Buffer, plus: number, { dims = [1], double = false }: Form): Buffer {
   if (String(call.headers[':path']).endsWith('/Predict')) {
     const asked = decodeMessage('tensorflow.serving.PredictRequest', body.subarray(5));
     const value = Number(asked.inputs.n.int64_val[0]) + plus;
-    const y = { dtype: 1, tensor_shape: { dim: [{ size: 1 }] }, float_val: [value] };
+    const tensor_shape = { dim: dims.map((size) => ({ size })) };
+    const y = double ? { dtype: 2, tensor_shape, double_val: [value] } : { dtype: 1, tensor_shape, float_val: [value] };
     return encodeMessage('tensorflow.serving.PredictResponse', { outputs: { y } });
   }
   const asked = decodeMessage('inference.ModelInferRequest', body.subarray(5));
-  return encodeMessage('inference.ModelInferResponse', inferAnswer(asked, plus));
+  return encodeMessage('inference.ModelInferResponse', inferAnswer(asked, plus, { dims, double }));
 }
 
 function inferAnswer(
   { id, inputs }: { id: string; inputs: { contents: { int64_contents: string[] } }[] },
   plus: number,
+  { dims = [1], double = false }: Form,
 ) {
   const value = Number(inputs[0]!.contents.int64_contents[0]) + plus;
-  return { id, outputs: [{ name: 'y', datatype: 'FP32', shape: [1], contents: { fp32_contents: [value] } }] };
+  const contents = double ? { fp64_contents: [value] } : { fp32_contents: [value] };
+  return { id, outputs: [{ name: 'y', datatype: double ? 'FP64' : 'FP32', shape: [...dims], contents }] };
 }
 
 const isStream = (call: UpstreamCall): boolean => String(call.headers[':path']).endsWith('/ModelStreamInfer');
 
 const grpcAnswers =
-  (plus: number, onMessage: (request: StreamRequest) => Promise<void> | void = () => undefined) =>
+  (plus: number, onMessage: (request: StreamRequest) => Promise<void> | void = () => undefined, form: Form = {}) =>
   async (call: UpstreamCall): Promise<void> => {
     if (isStream(call)) {
       streams('', async (message) => {
         await onMessage(message);
-        message.answer([], { infer_response: inferAnswer(message.request, plus) });
+        message.answer([], { infer_response: inferAnswer(message.request, plus, form) });
       })(call);
       return;
     }
     const body = await call.body;
-    if (call.ended) call.answer(unaryAnswer(call, body, plus));
+    if (call.ended) call.answer(unaryAnswer(call, body, plus, form));
   };
 
 const restAnswers =
-  (plus: number): RestScript =>
+  (plus: number, { dims = [1], double = false }: Form = {}): RestScript =>
   ({ path, body }, response) => {
     const asked = JSON.parse(String(body));
     response.setHeader('content-type', 'application/json');
     const value = path.startsWith('/v1/') ? asked.inputs.n[0] + plus : asked.inputs[0].data[0] + plus;
     // As servers write it: NaN is no JSON.
     const text = Number.isNaN(value) ? 'NaN' : String(value);
-    const open = `{"outputs":[{"name":"y","datatype":"FP32","shape":[1],"data":[${text}]}]}`;
-    response.end(path.startsWith('/v1/') ? `{"outputs":[${text}]}` : open);
+    const datatype = double ? 'FP64' : 'FP32';
+    const open = `{"outputs":[{"name":"y","datatype":"${datatype}","shape":[${dims}],"data":[${text}]}]}`;
+    // Text knows no precision: what is no number stands for another type.
+    const column = dims.reduce((inner) => `[${inner}]`, double ? `"${text}"` : text);
+    response.end(path.startsWith('/v1/') ? `{"outputs":${column}}` : open);
   };
 
 // ---- faults
@@ -112,7 +124,7 @@ const faults: readonly Fault[] = [
       const { stream } = call;
       if (!isStream(call)) {
         const body = await call.body;
-        call.answer(unaryAnswer(call, body, 0), { 'grpc-status': '13', 'grpc-message': 'says the script' });
+        call.answer(unaryAnswer(call, body, 0, {}), { 'grpc-status': '13', 'grpc-message': 'says the script' });
         return;
       }
       stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
@@ -131,6 +143,24 @@ const faults: readonly Fault[] = [
     rest: restAnswers(Number.NaN),
     error: [13, 2, 502, INVALID],
   },
+  {
+    name: 'outputs out of range',
+    grpc: grpcAnswers(1000),
+    rest: restAnswers(1000),
+    error: [13, 2, 502, INVALID],
+  },
+  {
+    name: 'outputs of another shape',
+    grpc: grpcAnswers(0, undefined, { dims: [1, 1] }),
+    rest: restAnswers(0, { dims: [1, 1] }),
+    error: [13, 2, 502, INVALID],
+  },
+  {
+    name: 'outputs of another type',
+    grpc: grpcAnswers(0, undefined, { double: true }),
+    rest: restAnswers(0, { double: true }),
+    error: [13, 2, 502, INVALID],
+  },
 ];
 
 const grpcPrimary = await ScriptedUpstream.start(t, 'primary', { script: grpcAnswers(0) });
@@ -145,7 +175,8 @@ function cluster(name: string, address: string) {
 
 /** A model with a fallback and the same without. */
 function pair(name: string, primary: string, fallback: string) {
-  const common = { split: [{ cluster: primary }], checkOutputs: true };
+  const outputs = [{ name: 'y', dtype: 'FP32', shape: [1], min: 0, max: 100, required: true }];
+  const common = { split: [{ cluster: primary }], outputs };
   return [
     { name, ...common, fallback: [{ cluster: fallback }], primaryBudget: '30%' },
     { name: `${name}-alone`, ...common },

@@ -1,8 +1,19 @@
 /** Answers whose numbers cannot be believed are replaced where the model's policy says so; and time that is gone is gone. */
+import { once } from 'node:events';
+import http2 from 'node:http2';
+import { gzipSync } from 'node:zlib';
 import t from 'tap';
 import { GrpcCaller, servedBy } from '../support/grpc-caller.ts';
+import { encodeMessage } from '../support/proto-codecs.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
-import { answers, hangs, predictResponse, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
+import {
+  answers,
+  framed,
+  hangs,
+  predictResponse,
+  type Script,
+  ScriptedUpstream,
+} from '../support/scripted-upstream.ts';
 
 const nan: Script = async (call) => call.answer(predictResponse('primary', await call.body, [0.5, Number.NaN]));
 
@@ -31,6 +42,75 @@ t.test('a NaN is replaced by the fallback in the same request, and opens the bre
   test.equal(servedBy(await caller.predict('trusting')), 'primary', 'only where it is asked for');
   test.match(await caller.predict('alone'), { status: 13, served: { reason: 'bad_output' } });
 });
+
+t.test(
+  'declared outputs are held against every answer, compressed or not, and what is wrong is counted',
+  async (test) => {
+    let scores: readonly number[] = [0.5, 0.5];
+    let encoding: 'gzip' | 'snappy' | '' = '';
+    const primary = await ScriptedUpstream.start(test, 'primary', {
+      script: async (call) => {
+        const message = predictResponse('primary', await call.body, scores);
+        if (encoding === '') return call.answer(message);
+        call.stream.respond(
+          { ':status': 200, 'content-type': 'application/grpc', 'grpc-encoding': encoding },
+          { waitForTrailers: true },
+        );
+        call.stream.on('wantTrailers', () => call.stream.sendTrailers({ 'grpc-status': '0' }));
+        call.stream.end(framed(encoding === 'gzip' ? gzipSync(message) : message, true));
+      },
+    });
+    const proxy = await ProxyProgram.start(test, {
+      document: {
+        models: [
+          {
+            name: 'm',
+            split: [{ model: `m@1 via ${primary.address}` }],
+            outputs: [{ name: 'scores', dtype: 'FP32', shape: [1, 2], min: 0, max: 1 }],
+            breaker: { enabled: false },
+          },
+        ],
+      },
+    });
+    const client = http2.connect(`http://${proxy.address}`);
+    test.teardown(() => client.close());
+    const status = async (): Promise<string> => {
+      const stream = client.request({
+        ':method': 'POST',
+        ':path': '/tensorflow.serving.PredictionService/Predict',
+        'content-type': 'application/grpc',
+        te: 'trailers',
+      });
+      let found = '';
+      stream.on('response', (head) => {
+        found = String(head['grpc-status'] ?? found);
+      });
+      stream.on('trailers', (trailers) => {
+        found = String(trailers['grpc-status']);
+      });
+      stream.resume();
+      stream.end(framed(encodeMessage('tensorflow.serving.PredictRequest', { model_spec: { name: 'm' } })));
+      await once(stream, 'close');
+      return found;
+    };
+    for (const encoded of ['', 'gzip'] as const) {
+      encoding = encoded;
+      scores = [0.5, 0.5];
+      test.equal(await status(), '0', `good ${encoded}`);
+      for (const bad of [[0.5, 1.5], [0.5], [Number.NaN, 0]]) {
+        scores = bad;
+        test.equal(await status(), '13', `${bad} ${encoded}`);
+      }
+    }
+    encoding = 'snappy';
+    test.equal(await status(), '0', 'what cannot be inflated is passed on');
+    const metrics = await proxy.metricsOnce((now) => now.sum('understudy_unchecked_answers_total') === 1);
+    test.equal(metrics.sum('understudy_unchecked_answers_total'), 1);
+    for (const fault of ['range', 'shape', 'not_finite']) {
+      test.equal(metrics.sum('understudy_bad_outputs_total', { fault }), 2, fault);
+    }
+  },
+);
 
 t.test('a fallback is told the time that is left, not the time there was', async (test) => {
   const primary = await ScriptedUpstream.start(test, 'primary', { script: hangs });

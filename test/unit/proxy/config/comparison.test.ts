@@ -77,3 +77,23 @@ t.test('all mistakes are told at once', async (test) => {
   test.match(compile({ comparison: { harmLimit: '5%', safetyLimit: '5%' } }).mistakes, /safetyLimit.*harm limit/s);
   test.match(compile({ sticky: {} }).mistakes, /exactly one of the keys header and input/);
 });
+
+t.test('declared outputs switch the check on unless it is switched off, and what cannot be is told', async (test) => {
+  const outputs = [{ name: 'y', dtype: 'FP32', shape: [-1, 2], min: 0, max: 1, required: true }, { name: 'z' }];
+  const [model] = compile({ outputs }).mesh!.models;
+  test.equal(model!.checkOutputs, true);
+  test.same(model!.outputs, [
+    { name: 'y', dtype: 1, shape: [-1, 2], min: 0, max: 1, required: true },
+    { name: 'z', dtype: 0, shape: null, min: null, max: null, required: false },
+  ]);
+  test.equal(compile({}).mesh!.models[0]!.checkOutputs, false);
+  test.equal(compile({ outputs, checkOutputs: false }).mesh!.models[0]!.checkOutputs, false);
+  const { mistakes } = compile({
+    outputs: [{ name: 'y', min: 2, max: 1 }, { name: 'y' }, { name: 'b', dtype: 'BYTES', max: 1 }],
+  });
+  for (const part of ['outputs[0].max', 'outputs[1].name', 'outputs[2]']) {
+    test.ok(mistakes.includes(`models[0].${part}`), `${part} in\n${mistakes}`);
+  }
+  test.match(compile({ outputs: [{ name: 'y', dtype: 'FLOAT' }] }).mistakes, /FP32/);
+  test.match(compile({ outputs: [{ name: 'y', shape: [-2] }] }).mistakes, /at least -1/);
+});
