@@ -102,7 +102,7 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler,
   status = -1;
   answerBytes = 0;
   flag = '';
-  /** How it ended, once it has: counted in `finish`. */
+  /** How it ended, once it has: counted in `finishRequest`. */
   end: number = RequestEnd.ANSWERED;
   wasMirrored = false;
   /** False once the kept copy of the request was given up. */

@@ -1,70 +1,181 @@
 /**
- * Which cluster a request goes to: by version pin, sticky key or weights for a model with a policy; for everything else
- * where the caller meant, or where the configuration says. Decides only; the data plane sends.
+ * From what a request names to its first attempt: the model's policy, the version, rate limits and drills, deadline, who is
+ * shown it, whether its answer is held, and whether it begins with the fallback because its model is degraded. Which
+ * cluster it is to be is chosen in `cluster-choice.ts`.
  */
-import type { DownstreamContext } from './data-plane.ts';
-import type { Exchange } from './exchange.ts';
-import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
-import { firstElement } from './routing/input-value.ts';
-import { hashHundredths } from './routing/murmur3.ts';
-import { chooseShare } from './routing/version-choice.ts';
+import { ProxyErrors } from '../base/proxy-error.ts';
+import { attemptWith } from './attempts.ts';
+import { acquireBody, releaseBody } from './body-buffer.ts';
+import { chooseVersion, clusterOfCaller, clusterOfUnknownModel } from './cluster-choice.ts';
+import type { GuardSubject, UpgradePolicy } from './config/snapshot.ts';
+import type { DataPlane } from './data-plane.ts';
+import { limitTime } from './deadlines.ts';
+import { type Exchange, Stage } from './exchange.ts';
+import { fallBack } from './fallback.ts';
+import type { MeshCluster, MeshModel } from './mesh.ts';
+import { ModelStream } from './model-stream.ts';
+import { failRequest } from './request-ends.ts';
+import { allowRetries } from './retrying.ts';
+import type { RestCall } from './routing/rest-path.ts';
+import type { SpecReader } from './routing/spec-reader.ts';
+import { AnswerReason } from './stats/slots.ts';
+import { DEFAULT_UPGRADES, upgradeHead } from './tunnels.ts';
 
-/**
- * A pinned version goes where that version is served; otherwise the split decides. `mixed`: the request names several
- * models. Sets `exchange.governed`. `random` gives 0..1 for splits without a sticky key.
- */
-export function chooseVersion(
-  mesh: Mesh,
-  random: () => number,
+/** Requests up to this size are kept until they are answered even if no policy may need them, to be sent again if refused. */
+const RESENT_BYTES = 16_384;
+
+/** The model is known: its policy, its version, and whether the request is mirrored. */
+export function routeModelCall(plane: DataPlane, exchange: Exchange, spec: SpecReader): void {
+  const model = plane.mesh.models.get(spec.name);
+  exchange.stage = Stage.FORWARDING;
+  if (exchange.waitingBytes > 0) plane.bodies.stopWaiting(exchange);
+  if (model === undefined) {
+    routeUnknownModel(plane, exchange);
+    return;
+  }
+  exchange.model = model;
+  if (isLimited(plane, 'model', model.config.name, exchange)) return;
+  exchange.keepsBody = model.fallbacks.length > 0 || model.shadows.length > 0 || exchange.body!.length <= RESENT_BYTES;
+  const cluster = chooseVersion(plane.mesh, plane.random, exchange, model, spec.pinned, spec.version, spec.mixed);
+  const { isInference: infers, isStream } = exchange.traits!.call!;
+  if (isStream && !exchange.http1) {
+    carryStream(plane, exchange, model, cluster, spec.label);
+    return;
+  }
+  exchange.infers = infers;
+  prepareCall(plane, exchange, model, cluster);
+  beginWithModel(plane, exchange, cluster);
+  if (exchange.bodyEnded && exchange.probes) probe(plane, exchange);
+  if (!exchange.bodyEnded || exchange.mirrored === null) return;
+  const isShared = exchange.reader === null && plane.readers.sharedBy === exchange;
+  plane.mirroring.send(exchange, isShared ? spec : null);
+}
+
+/** Once the cluster is known: its deadline, who is shown the request, and whether the answer is held. */
+function prepareCall(plane: DataPlane, exchange: Exchange, model: MeshModel, cluster: MeshCluster): void {
+  const { infers } = exchange;
+  limitTime(plane, exchange, cluster, infers);
+  withholdIfDegraded(plane, exchange, cluster);
+  if (exchange.governed && infers && model.shadows.length > 0 && exchange.withheldFrom === null) {
+    exchange.mirrored = plane.mirroring.select(exchange, model, cluster);
+    exchange.wasMirrored = exchange.mirrored !== null;
+  }
+  exchange.holds =
+    exchange.governed &&
+    infers &&
+    (model.fallbacks.length > 0 || exchange.mirrored?.captured === true || model.config.checkOutputs);
+  allowRetries(exchange, cluster, exchange.infers);
+}
+
+/** A stream of messages goes its own way from here: `down` no longer speaks to the exchange. */
+function carryStream(
+  plane: DataPlane,
   exchange: Exchange,
   model: MeshModel,
-  isPinned: boolean,
+  cluster: MeshCluster,
   version: string,
-  mixed: boolean,
-): MeshCluster {
-  if (isPinned) {
-    const pinned = version === '' ? undefined : mesh.byVersion.get(`${model.config.name}@${version}`);
-    exchange.governed = pinned !== undefined && model.split.includes(pinned);
-    return pinned ?? model.split[0]!;
+): void {
+  plane.wheel.disarm(exchange);
+  plane.bodies.forget(exchange);
+  const body = exchange.body!;
+  exchange.body = null;
+  plane.bodies.hold(-body.length);
+  const stream = new ModelStream(plane, exchange, model, cluster, version);
+  exchange.down.handler = stream;
+  stream.start(body.buffer, body.length);
+  releaseBody(body);
+}
+
+/** A REST call: the path says it all, so it goes on before its body has come. */
+export function routeRest(plane: DataPlane, exchange: Exchange, rest: RestCall): void {
+  const model = plane.mesh.models.get(rest.model);
+  exchange.stage = Stage.FORWARDING;
+  if (!exchange.bodyEnded) exchange.body = acquireBody();
+  if (model === undefined) {
+    routeUnknownModel(plane, exchange);
+    return;
   }
-  exchange.governed = !mixed;
-  if (model.pinned.length > 0 && !mixed) {
-    const wanted = pinnedByHeader(exchange, model);
-    if (wanted !== null) return wanted;
-  }
-  if (model.split.length === 1 || mixed) return model.split[0]!;
-  const { stickyHeader, stickyInput, salt } = model.config;
-  let key = stickyHeader === '' ? undefined : exchange.head!.get(stickyHeader);
-  if (stickyInput !== '') key = stickyInputOf(exchange, stickyInput);
-  const point = key === undefined ? Math.floor(random() * 10_000) : hashHundredths(salt, key);
-  return model.split[chooseShare(model.bounds, point)]!;
+  exchange.model = model;
+  if (isLimited(plane, 'model', model.config.name, exchange)) return;
+  const cluster = chooseVersion(plane.mesh, plane.random, exchange, model, rest.pinned, rest.version, false);
+  exchange.infers = rest.isInference;
+  exchange.keepsBody = model.fallbacks.length > 0 || model.shadows.length > 0;
+  prepareCall(plane, exchange, model, cluster);
+  beginWithModel(plane, exchange, cluster);
+  if (exchange.bodyEnded && exchange.probes) probe(plane, exchange);
+  if (exchange.bodyEnded && exchange.mirrored !== null) plane.mirroring.send(exchange, null);
 }
 
-/** The cluster that a header of the request asks for, among those the configuration allows to be asked for. */
-function pinnedByHeader(exchange: Exchange, model: MeshModel): MeshCluster | null {
-  const { pins } = model.config;
-  for (let i = 0; i < pins.length; i++) {
-    const { header, value } = pins[i]!;
-    const found = exchange.head!.get(header);
-    if (found !== undefined && (value === '' || found === value)) return model.pinned[i]!;
-  }
-  return null;
+/** While a model is degraded a share of its requests is kept from the primary, and some of those are shown to it. */
+function withholdIfDegraded(plane: DataPlane, exchange: Exchange, cluster: MeshCluster): void {
+  const { gate, split } = exchange.model!;
+  if (gate === null || !exchange.governed || !exchange.infers || !split.includes(cluster)) return;
+  if (gate.admits(plane.random)) return;
+  exchange.withheldFrom = cluster;
+  exchange.probes = gate.takesProbe(plane.clock.nowMs());
 }
 
-/** First element of an input of a Predict as text; undefined where what has come of the request does not hold it. */
-function stickyInputOf(exchange: Exchange, input: string): string | undefined {
-  const { body, traits } = exchange;
-  if (body === null || traits!.call?.method !== 'Predict') return undefined;
-  return firstElement(body.buffer, body.length, traits!.encoding, input);
+/** The first attempt: with the primary, or with the fallback the primary's requests are to go to. */
+function beginWithModel(plane: DataPlane, exchange: Exchange, cluster: MeshCluster): void {
+  if (exchange.withheldFrom === null) attemptPrimary(plane, exchange, cluster, 'model', exchange.model!.config.name);
+  else fallBack(plane, exchange, AnswerReason.DEGRADED);
 }
 
-/** For a model no entry names: the default cluster, else where the caller meant; null when that is nowhere. */
-export function clusterOfUnknownModel(mesh: Mesh, exchange: Exchange): MeshCluster | null {
-  return mesh.defaultModelCluster ?? clusterOfCaller(mesh, exchange);
+/** A request that was kept from its degraded primary is shown to it; the caller waits for neither. */
+export function probe(plane: DataPlane, exchange: Exchange): void {
+  exchange.probes = false;
+  if (exchange.withheldFrom !== null) plane.probing.send(exchange, exchange.withheldFrom, exchange.model!.gate!);
 }
 
-/** Where the caller meant, or the configured upstream when it dialled the proxy; null when there is none. */
-export function clusterOfCaller(mesh: Mesh, exchange: Exchange): MeshCluster | null {
-  const context = exchange.down.connection.context as DownstreamContext;
-  return context.destination === null ? mesh.passthrough : mesh.dynamicCluster(context.destination, context.key);
+/** A model no entry names: on to where the caller meant, untouched, or to the default cluster. */
+function routeUnknownModel(plane: DataPlane, exchange: Exchange): void {
+  const cluster = clusterOfUnknownModel(plane.mesh, exchange);
+  if (cluster === null) failRequest(plane, exchange, ProxyErrors.routeNotFound);
+  else attemptWith(plane, exchange, cluster, AnswerReason.PRIMARY);
+}
+
+/** Not a model call: on to where the caller meant, or to the configured upstream. */
+export function passThrough(plane: DataPlane, exchange: Exchange): void {
+  const cluster = clusterOfCaller(plane.mesh, exchange);
+  if (cluster === null) failRequest(plane, exchange, ProxyErrors.routeNotFound);
+  else relay(plane, exchange, cluster, DEFAULT_UPGRADES);
+}
+
+/** Untouched to a cluster. */
+export function relay(
+  plane: DataPlane,
+  exchange: Exchange,
+  cluster: MeshCluster,
+  upgrades: UpgradePolicy,
+  route = '',
+): void {
+  exchange.stage = Stage.FORWARDING;
+  const { down, bodyEnded } = exchange;
+  // With a body in front of it, what the upgrade's bytes are could be read in two ways.
+  if (bodyEnded && 'upgradeAsked' in down && down.head!.upgrade)
+    exchange.tunnel = upgradeHead(exchange.head!, exchange.traits!.forward, upgrades);
+  // What arrives before there is a connection has to be kept; after that it streams.
+  if (!exchange.bodyEnded) exchange.body = acquireBody();
+  allowRetries(exchange, cluster, false);
+  limitTime(plane, exchange, cluster, false);
+  attemptPrimary(plane, exchange, cluster, 'route', route);
+}
+
+/** Answers the request if it is above a rate limit. */
+export function isLimited(plane: DataPlane, kind: GuardSubject['kind'], name: string, exchange: Exchange): boolean {
+  if (!plane.guards.active || plane.guards.admits(kind, name, plane.clock.nowMs())) return false;
+  failRequest(plane, exchange, ProxyErrors.rateLimited);
+  return true;
+}
+
+/** The primary, or the fault that a drill puts in front of it. */
+function attemptPrimary(
+  plane: DataPlane,
+  exchange: Exchange,
+  cluster: MeshCluster,
+  kind: 'route' | 'model',
+  name: string,
+): void {
+  if (plane.guards.active && plane.guards.injects(exchange, cluster, kind, name)) return;
+  attemptWith(plane, exchange, cluster, AnswerReason.PRIMARY);
 }

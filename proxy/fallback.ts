@@ -1,0 +1,89 @@
+/**
+ * Stepping in: which cluster is asked when one gave no answer, and what the caller hears when none did. Fallbacks are asked
+ * in their order, each with its share of the time that is left; a failure that no fallback mends is the primary's.
+ */
+import type { ProxyError } from '../base/proxy-error.ts';
+import { withoutHopByHop } from '../proto/http1/hop-by-hop.ts';
+import { HeaderList } from '../proto/http2/header-list.ts';
+import { clearBody } from './body-buffer.ts';
+import type { DataPlane } from './data-plane.ts';
+import type { Attempt, Exchange } from './exchange.ts';
+import { failRequest, finishRequest } from './request-ends.ts';
+import { AnswerReason } from './stats/slots.ts';
+
+/** Head of an answer of which only the trailers were kept. */
+const GRPC_HEAD = HeaderList.of([':status', '200'], ['content-type', 'application/grpc']);
+
+/** This cluster gave no answer: the next fallback, or the failure itself. */
+export function refused(plane: DataPlane, exchange: Exchange, reason: number, error: ProxyError): void {
+  if (error.fallback && canFallBack(exchange)) {
+    if (exchange.failedAnswer === null) exchange.failure ??= error;
+    fallBack(plane, exchange, reason);
+  } else {
+    failAsPrimary(plane, exchange, error);
+  }
+}
+
+/** No fallback answered either: the caller gets the primary's failure, which came first. */
+export function failAsPrimary(plane: DataPlane, exchange: Exchange, error: ProxyError): void {
+  const answer = exchange.failedAnswer;
+  if (answer === null || exchange.committed) {
+    failRequest(plane, exchange, exchange.failure ?? error);
+    return;
+  }
+  exchange.committed = true;
+  const body = exchange.failedBody;
+  if (answer.get(':status') === undefined) exchange.down.sendHeaders(GRPC_HEAD, false);
+  exchange.down.sendHeaders(answer, body === null);
+  if (body !== null) exchange.down.sendData(body.buffer, 0, body.length, true);
+  finishRequest(plane, exchange);
+}
+
+/** What the primary answered, in case no fallback does better: trailers say it all in gRPC, head and body in REST. */
+export function keepFailure(exchange: Exchange, attempt: Attempt, last: HeaderList | null): void {
+  if (exchange.traits!.grpc) {
+    exchange.failedAnswer = last;
+    return;
+  }
+  exchange.failedAnswer = withoutHopByHop(attempt.responseHead!);
+  exchange.failedBody = exchange.held;
+  exchange.held = null;
+}
+
+/** Another cluster may be asked: one is left, nothing is out, and the request was kept whole. */
+export function canFallBack(exchange: Exchange): boolean {
+  const { model } = exchange;
+  if (model === null || !exchange.governed || exchange.committed || !exchange.infers) {
+    return false;
+  }
+  const isLeft = exchange.nextFallback < model.fallbacks.length || exchange.withheldFrom !== null;
+  return (exchange.body !== null || exchange.bodyBytes === 0) && isLeft;
+}
+
+/** Asks the next cluster of the list for an `AnswerReason`; for a withheld primary, that primary comes last. */
+export function fallBack(plane: DataPlane, exchange: Exchange, reason: number): void {
+  const model = exchange.model!;
+  const step = exchange.nextFallback++;
+  const primary = step < model.fallbacks.length ? null : exchange.withheldFrom;
+  if (exchange.held !== null) clearBody(exchange.held);
+  exchange.retries = 0;
+  if (exchange.deadlineMs > 0) {
+    const nowMs = plane.clock.nowMs();
+    const last = exchange.nextFallback >= model.fallbacks.length;
+    const share = last ? 1 : model.config.fallbacks[step]!.budgetFraction;
+    exchange.dueMs = nowMs + (exchange.deadlineMs - nowMs) * share;
+    plane.wheel.arm(exchange, exchange.dueMs);
+  }
+  if (primary !== null) {
+    // Nobody answers for the primary: it is asked after all, and what it says goes to the caller.
+    exchange.withheldFrom = null;
+    exchange.failure = null;
+    exchange.failedAnswer = null;
+    plane.attemptWith(exchange, primary, AnswerReason.PRIMARY);
+    return;
+  }
+  // A second fallback still answers for what the primary did.
+  const { attempt } = exchange;
+  const again = attempt !== null && attempt.reason !== AnswerReason.PRIMARY;
+  plane.attemptWith(exchange, model.fallbacks[step]!, again ? attempt.reason : reason);
+}

@@ -1,0 +1,121 @@
+/**
+ * The ends: of an attempt (`settleAttempt`, exactly once: in-flight, breaker, statistics, the shadow's other half) and of a
+ * request (`finishRequest`, exactly once), with the ways that lead there: failed by us, left by its caller, shed.
+ */
+import { httpStatusFor } from '../base/grpc-status.ts';
+import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
+import { ErrorCode } from '../proto/http2/frames.ts';
+import { ACCESS_FLAG_CANCELLED } from './access-log.ts';
+import { releaseBody } from './body-buffer.ts';
+import type { DataPlane } from './data-plane.ts';
+import { type Attempt, type Exchange, Stage } from './exchange.ts';
+import { Outcome } from './policy/circuit-breaker.ts';
+import { giveUpCopy } from './replay-copy.ts';
+import { countRouted, endRequest, leaveEndpoint } from './request-accounts.ts';
+import { localReplySlot, respondError, stopBody } from './respond.ts';
+import { AnswerReason, MemoryVerdict, MirrorDrop, ProcessSlot, RequestEnd, RequestOutcome } from './stats/slots.ts';
+
+/** The caller's stream is gone: what is under way for it is cancelled and counts against nobody. */
+export function callerGone(plane: DataPlane, exchange: Exchange): void {
+  const { attempt } = exchange;
+  if (exchange.stage === Stage.DONE) {
+    // What it had not read of its answer still counts against the upstream connection's window.
+    attempt?.stream?.reset(ErrorCode.CANCEL);
+    return;
+  }
+  if (attempt !== null && !attempt.settled) {
+    settleAttempt(plane, exchange, attempt, RequestOutcome.CANCELLED, Outcome.IGNORED, -1);
+    attempt.stream?.reset(ErrorCode.CANCEL);
+  }
+  exchange.flag = ACCESS_FLAG_CANCELLED;
+  exchange.end = RequestEnd.CANCELLED;
+  finishRequest(plane, exchange);
+}
+
+/** Answers with a failure of our own. */
+export function failRequest(plane: DataPlane, exchange: Exchange, error: ProxyError): void {
+  plane.cells[ProcessSlot.LOCAL_REPLIES + localReplySlot(error)]! += 1;
+  exchange.status = error.grpcStatus;
+  exchange.httpStatus = error.httpStatus || httpStatusFor(error.grpcStatus);
+  exchange.flag = error.flag;
+  exchange.end = exchange.committed ? RequestEnd.CUT : RequestEnd.REFUSED;
+  respondError(exchange.down, error, exchange.traits!.grpc);
+  finishRequest(plane, exchange);
+}
+
+/** Closes the books of one attempt: in-flight, breaker, statistics, and the shadow's other half. */
+export function settleAttempt(
+  plane: DataPlane,
+  exchange: Exchange,
+  attempt: Attempt,
+  result: number,
+  outcome: number,
+  status: number,
+  nowMs: number = plane.clock.nowMs(),
+): void {
+  attempt.settled = true;
+  const { cluster, stream } = attempt;
+  const tookMs = nowMs - attempt.askedMs;
+  leaveEndpoint(cluster, attempt, result, outcome, nowMs, 0);
+  endRequest(plane.cells, cluster, attempt.verdict, attempt.epoch, result, outcome, status, tookMs, nowMs);
+  const { model } = exchange;
+  const gate = model === null ? null : model.gate;
+  if (gate !== null && attempt.reason === AnswerReason.PRIMARY && exchange.infers && model!.split.includes(cluster)) {
+    gate.record(result, attempt.outOfMemory, false, tookMs, nowMs);
+  }
+  if (attempt.waitingIn !== null) attempt.waitingIn.forget(attempt);
+  if (stream !== null && stream.outstanding > 0 && exchange.committed === false) stream.consume(stream.outstanding);
+  if (exchange.mirrored !== null && attempt.reason === AnswerReason.PRIMARY && !attempt.retried) {
+    const answer = exchange.committed ? null : exchange.held;
+    const tookTillNow = nowMs - attempt.startedMs;
+    plane.mirroring.primaryDone(exchange.mirrored, cluster.name, attempt.responseHead, answer, status, tookTillNow);
+  }
+}
+
+/**
+ * The thread holds too much, and this exchange most of it. A copy kept for another attempt or a shadow is given up and
+ * the request goes on; one that still needs what it keeps ends.
+ */
+export function shedRequest(plane: DataPlane, exchange: Exchange): void {
+  const { attempt } = exchange;
+  if (exchange.stage === Stage.DONE) return;
+  if (exchange.heldBytes === exchange.body?.length && attempt !== null && attempt.stream !== null) {
+    plane.cells[ProcessSlot.MEMORY_VERDICTS + MemoryVerdict.COPY_GIVEN_UP]! += 1;
+    giveUpCopy(plane, exchange, MirrorDrop.PRESSURE);
+    return;
+  }
+  plane.cells[ProcessSlot.MEMORY_VERDICTS + MemoryVerdict.REQUEST_REFUSED]! += 1;
+  if (attempt !== null && !attempt.settled) {
+    settleAttempt(plane, exchange, attempt, RequestOutcome.OVERLOADED, Outcome.IGNORED, -1);
+    attempt.stream?.reset(ErrorCode.CANCEL);
+  }
+  failRequest(plane, exchange, ProxyErrors.memoryOverflow);
+}
+
+/** Ends the exchange: nothing of it is used again. */
+export function finishRequest(plane: DataPlane, exchange: Exchange): void {
+  const { down } = exchange;
+  if (plane.accessLog !== null) plane.accessLog.request(exchange, plane.clock.nowMs());
+  if (exchange.trace !== null) plane.tracer!.end(exchange, plane.clock.nowMs());
+  exchange.stage = Stage.DONE;
+  plane.cells[ProcessSlot.REQUEST_ENDS + exchange.end]! += 1;
+  countRouted(plane.cells, exchange);
+  plane.wheel.disarm(exchange);
+  stopBody(down);
+  const stream = exchange.attempt?.stream ?? null;
+  if (stream !== null && (!stream.closed || down.dead)) {
+    stream.reset(stream.remoteEnded ? ErrorCode.NO_ERROR : ErrorCode.CANCEL);
+  }
+  if (down.outstanding > 0) down.consume(down.outstanding);
+  if (exchange.mirrored !== null) plane.mirroring.release(exchange.mirrored);
+  exchange.mirrored = null;
+  plane.bodies.forget(exchange);
+  plane.bodies.drop(exchange);
+  if (exchange.held !== null) releaseBody(exchange.held);
+  exchange.held = null;
+  if (exchange.failedBody !== null) releaseBody(exchange.failedBody);
+  exchange.failedBody = null;
+  plane.readers.takeBack(exchange);
+  plane.active--;
+  plane.cells[ProcessSlot.STREAMS] = plane.active;
+}
