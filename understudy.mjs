@@ -3,7 +3,7 @@
  * The one command in front of everything. Plain JavaScript that Node 20 can run: it installs what is missing, then
  * starts the program asked for on the Node version this project pins (an optional dependency of package.json).
  *
- *   understudy demo | proxy | worker | config ... | intercept ... | pairs ... | test | bench ... | soak ... | check
+ *   understudy demo | proxy | worker | config ... | intercept ... | pairs ... | test | bench ... | soak ... | fuzz ... | check
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { accessSync, existsSync, constants as fsConstants, readFileSync, statSync, writeFileSync } from 'node:fs';
@@ -39,6 +39,7 @@ const PROGRAMS = {
   bench: { file: 'test/bench/main.ts', help: 'relay | worker [--json]: side by side with its peers' },
   'test-webgpu': { file: 'test/webgpu/run.ts', help: "the GPU provider's path on a software driver" },
   soak: { file: 'test/soak/main.ts', help: '--minutes N: random faults under load' },
+  fuzz: { file: 'test/fuzz/main.ts', help: '--minutes N: the property tests, searching longer' },
 };
 
 function installed() {

@@ -9,6 +9,7 @@ import t from 'tap';
 import { HeaderList } from '../../proto/http2/header-list.ts';
 import { HpackDecoder } from '../../proto/http2/hpack/decoder.ts';
 import { HpackEncoder } from '../../proto/http2/hpack/encoder.ts';
+import { runs, seedFor } from '../support/fuzz-runs.ts';
 
 const PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
 const DATA_END = 0x01;
@@ -80,8 +81,8 @@ t.test('node:http2 reads what our encoder writes', async (t) => {
   const received: string[] = [];
   const responses: string[] = [];
   const lists: HeaderList[] = [];
-  const order = fc.sample(fc.nat(1000), { numRuns: ROUNDS, seed: SEED });
-  const pool = fc.sample(fields, { numRuns: 60, seed: SEED });
+  const order = fc.sample(fc.nat(1000), { numRuns: runs(ROUNDS), seed: seedFor(SEED) });
+  const pool = fc.sample(fields, { numRuns: runs(60), seed: seedFor(SEED) });
   let done = (): void => {};
   const finished = new Promise<void>((resolve) => {
     done = resolve;
@@ -138,7 +139,7 @@ t.test('node:http2 reads what our encoder writes', async (t) => {
 
 t.test('our decoder reads what node:http2 writes', async (t) => {
   const sizes = [4096, 0, 200, 65536, 100, 4096];
-  const samples = fc.sample(fields, { numRuns: ROUNDS, seed: SEED + 1 });
+  const samples = fc.sample(fields, { numRuns: runs(ROUNDS), seed: seedFor(SEED + 1) });
   const decoder = new HpackDecoder({ maxTableSize: 4096, maxListSize: 1 << 20, maxFields: 100 });
   const received: HeaderList[] = [];
   let pieces: Buffer[] = [];

@@ -9,6 +9,7 @@ import { HpackEncoder } from '../../proto/http2/hpack/encoder.ts';
 import { HpackError } from '../../proto/http2/hpack/hpack-error.ts';
 import { encodeHuffman } from '../../proto/http2/hpack/huffman.ts';
 import { STATIC_COUNT, STATIC_NAMES, STATIC_VALUES } from '../../proto/http2/hpack/static-table.ts';
+import { runs } from '../support/fuzz-runs.ts';
 
 const LIMIT = 1000;
 
@@ -123,7 +124,7 @@ t.test('any mixture of representations, resizes and evictions decodes as written
       }
       return true;
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
   t.pass('same fields');
 });
@@ -170,7 +171,7 @@ t.test('what the encoder writes, the decoder reads, through changes of the table
       }
       return true;
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
   t.pass('same lists');
 });
@@ -194,7 +195,7 @@ t.test('remembering blocks changes no answer, over repeated, altered and hostile
         return true;
       },
     ),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
   t.pass('same answers');
 });
@@ -207,7 +208,7 @@ t.test('arbitrary octets decode or are refused, and never do anything else', asy
       const decoder = new HpackDecoder({ maxTableSize: 200, maxListSize: 500, maxFields: 10, cacheEntries: 2 });
       for (const block of blocks) answerOf(decoder, Buffer.from(block));
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
   t.pass('nothing but HpackError');
 });

@@ -8,6 +8,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { HeadParser } from '../../proto/http1/head-parser.ts';
 import { DEFAULT_HTTP1_LIMITS } from '../../proto/http1/limits.ts';
+import { runs } from '../support/fuzz-runs.ts';
 import { answer, pairs, type Recorder, ServerHarness } from '../unit/proto/http1/support.ts';
 
 /** More for a long run by hand. */
@@ -214,7 +215,7 @@ t.test(
         if (found !== null) throw new Error(found);
       }),
       {
-        numRuns: FUZZ_RUNS,
+        numRuns: runs(FUZZ_RUNS),
         interruptAfterTimeLimit: FUZZ_MS,
       },
     );

@@ -6,9 +6,10 @@ import t from 'tap';
 import { HeadParser } from '../../proto/http1/head-parser.ts';
 import { DEFAULT_HTTP1_LIMITS } from '../../proto/http1/limits.ts';
 import { HeaderList } from '../../proto/http2/header-list.ts';
+import { runs } from '../support/fuzz-runs.ts';
 import { answer, ClientHarness, pairs, type Recorder, ServerHarness } from '../unit/proto/http1/support.ts';
 
-const RUN = { numRuns: 300, interruptAfterTimeLimit: 4000 };
+const RUN = { numRuns: runs(300), interruptAfterTimeLimit: 4000 };
 const TOKEN = "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
 const OWNED = new Set(['connection', 'keep-alive', 'proxy-connection', 'transfer-encoding', 'upgrade', 'te', 'host']);
 const SPECIAL = new Set([...OWNED, 'content-length', 'expect', 'cookie', 'trailer']);
@@ -184,7 +185,7 @@ t.test('nothing a client sends throws, and every exchange ends exactly once', as
       }
       if (server.closes !== 1) throw new Error(`closed ${server.closes} times`);
     }),
-    { ...RUN, numRuns: 1500 },
+    { ...RUN, numRuns: runs(1500) },
   );
 });
 
@@ -199,6 +200,6 @@ t.test('nothing a server sends throws, and every exchange ends exactly once', as
       if ((recorder.ended ? 1 : 0) + recorder.resets.length !== 1) throw new Error('not once');
       if (client.closes !== 1) throw new Error(`closed ${client.closes} times`);
     }),
-    { ...RUN, numRuns: 1500 },
+    { ...RUN, numRuns: runs(1500) },
   );
 });

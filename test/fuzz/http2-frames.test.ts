@@ -26,6 +26,7 @@ import {
   Type,
   windowUpdate,
 } from '../support/frame-peer.ts';
+import { runs, seedFor } from '../support/fuzz-runs.ts';
 import { CALL, echo, OK, RecordedCall, RecordingOwner, TRAILERS } from '../support/http2-lab.ts';
 import { VirtualClock } from '../support/virtual-clock.ts';
 
@@ -278,7 +279,7 @@ for (const client of [false, true]) {
         const verdict = audit(subject);
         if (verdict !== 'right') throw new Error(verdict);
       }),
-      { numRuns: RUNS, seed: SEED },
+      { numRuns: runs(RUNS), seed: seedFor(SEED) },
     );
     t.ok(survived > RUNS / 10, `${survived} connections lived to the end`);
     t.ok(calls > RUNS / 4, `${calls} messages were complete`);
@@ -303,7 +304,7 @@ for (const client of [false, true]) {
         const verdict = audit(subject);
         if (verdict !== 'right') throw new Error(verdict);
       }),
-      { numRuns: RUNS, seed: SEED },
+      { numRuns: runs(RUNS), seed: seedFor(SEED) },
     );
     t.end();
   });

@@ -15,11 +15,12 @@ import {
 } from '../../proto/tensor/tensor-view.ts';
 import { WireReader } from '../../proto/tensor/wire.ts';
 import { WireError } from '../../proto/tensor/wire-error.ts';
+import { runs } from '../support/fuzz-runs.ts';
 import { decodeMessage, encodeMessage } from '../support/proto-codecs.ts';
 import { bytesOf, DTYPE_CASES, type DtypeCase } from '../unit/proto/tensor/dtype-cases.ts';
 
 const REQUEST = 'tensorflow.serving.PredictRequest';
-const RUNS = { numRuns: 300, interruptAfterTimeLimit: 1500 };
+const RUNS = { numRuns: runs(300), interruptAfterTimeLimit: 1500 };
 const request = new PredictRequestView();
 const response = new PredictResponseView();
 
@@ -129,7 +130,7 @@ function tolerate(action: () => void): void {
 
 t.test('random bytes are refused or read, never worse', async () => {
   const bytes = fc.uint8Array({ maxLength: 200 }).map((array) => Buffer.from(array));
-  fc.assert(fc.property(bytes, readEverything), { ...RUNS, numRuns: 2000 });
+  fc.assert(fc.property(bytes, readEverything), { ...RUNS, numRuns: runs(2000) });
 });
 
 t.test('damaged messages are refused or read, never worse', async () => {
@@ -146,6 +147,6 @@ t.test('damaged messages are refused or read, never worse', async () => {
       for (const [at, value] of changes) bytes[at % bytes.length] = value;
       readEverything(cut % 3 === 0 ? bytes.subarray(0, cut % bytes.length) : bytes);
     }),
-    { ...RUNS, numRuns: 2000 },
+    { ...RUNS, numRuns: runs(2000) },
   );
 });

@@ -5,10 +5,11 @@ import { ModelSpecScanner, ScanKind, ScanResult } from '../../proto/tensor/model
 import { VersionChoice } from '../../proto/tensor/model-spec-view.ts';
 import { PredictRequestView, parsePredictRequest } from '../../proto/tensor/predict-message.ts';
 import { rewriteSpecIn, SpecTarget } from '../../proto/tensor/spec-rewrite.ts';
+import { runs } from '../support/fuzz-runs.ts';
 import { encodeMessage } from '../support/proto-codecs.ts';
 
 const REQUEST = 'tensorflow.serving.PredictRequest';
-const RUNS = { numRuns: 500, interruptAfterTimeLimit: 1500 };
+const RUNS = { numRuns: runs(500), interruptAfterTimeLimit: 1500 };
 
 interface Part {
   readonly spec?: { name?: string; signature_name?: string; version?: { value: string }; version_label?: string };
@@ -174,6 +175,6 @@ t.test('random and damaged bytes give the same verdict however they are cut', as
       same([pieces.result, pieces.problem, said(pieces)], [whole.result, whole.problem, said(whole)]);
       if (whole.result === ScanResult.needMore) throw new Error('undecided at the end');
     }),
-    { ...RUNS, numRuns: 3000 },
+    { ...RUNS, numRuns: runs(3000) },
   );
 });

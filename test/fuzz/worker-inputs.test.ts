@@ -17,6 +17,7 @@ import type { VersionPolicy } from '../../inference-worker/repository/version-po
 import { parseSignatureFile } from '../../inference-worker/session/signature-file.ts';
 import { MessageFields } from '../../proto/tensor/message-fields.ts';
 import { WireError } from '../../proto/tensor/wire-error.ts';
+import { runs } from '../support/fuzz-runs.ts';
 import { decodeMessage, encodeMessage } from '../support/proto-codecs.ts';
 
 const fieldsOf = (buf: Buffer) => new MessageFields(buf, 0, buf.length, 'message');
@@ -54,7 +55,7 @@ t.test('examples come back as they were encoded, with the features of the contex
       const expected = examples.map((own) => asMap({ ...context, ...own }));
       return t.same(read, expected) || t.bailout();
     }),
-    { numRuns: 200 },
+    { numRuns: runs(200) },
   );
 });
 
@@ -78,7 +79,7 @@ t.test('configurations survive being written, decoded by another codec, encoded 
       const again = encodeMessage(type, decodeMessage(type, serverConfigMessage(models).finish()));
       return t.same(readServerConfig(fieldsOf(again)), models) || t.bailout();
     }),
-    { numRuns: 100 },
+    { numRuns: runs(100) },
   );
 });
 
@@ -131,7 +132,7 @@ t.test('no bytes make a reader of messages throw anything but a WireError', asyn
           if (!(error instanceof WireError)) throw error;
         }
       }),
-      { numRuns: 500 },
+      { numRuns: runs(500) },
     );
   }
 });
@@ -169,7 +170,7 @@ t.test('text-format trees come back as they were written', async (t) => {
       const read = parseTextProto(trees.map(written).join(' # comment\n')).fields.map(shape);
       return t.same(read, trees) || t.bailout();
     }),
-    { numRuns: 100 },
+    { numRuns: runs(100) },
   );
 });
 
@@ -218,6 +219,6 @@ t.test('no text makes a reader of files throw', async () => {
         if (!(error instanceof TextProtoError)) throw error;
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });

@@ -11,6 +11,7 @@ import {
   jsonOf,
   MAX_RANK,
 } from '../support/any-tensor.ts';
+import { runs } from '../support/fuzz-runs.ts';
 import { TfsClient } from '../support/tfs-client.ts';
 import { openTestFront } from '../support/worker-front.ts';
 
@@ -186,7 +187,7 @@ t.test('any tensor of any type and shape returns the same over all of them', asy
       ]);
       for (const way of ways) if (way !== expected) throw new Error(JSON.stringify({ ways, expected }));
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
   t.pass();
 });

@@ -17,6 +17,7 @@ import {
   REQUEST,
   Type,
 } from '../../support/frame-peer.ts';
+import { runs, seedFor } from '../../support/fuzz-runs.ts';
 import { CALL, dial, OK, RecordedCall, serve, TRAILERS, until } from '../../support/http2-lab.ts';
 
 const WHOLE = END_HEADERS | END_STREAM;
@@ -44,7 +45,7 @@ t.test('a block may be cut anywhere, into empty CONTINUATION frames too', async 
       id += 2;
       return answer[0]![1] === '200';
     }),
-    { numRuns: 60, seed: 9113 },
+    { numRuns: runs(60), seed: seedFor(9113) },
   );
 });
 

@@ -13,6 +13,7 @@ import {
   parseSizeBytes,
   UnitError,
 } from '../../../base/units.ts';
+import { runs } from '../../support/fuzz-runs.ts';
 
 /** Every text must be refused with an expectation. */
 function refuses(test: Test, parse: (text: string) => unknown, texts: readonly string[]): void {
@@ -84,9 +85,9 @@ t.test('what is formatted parses to the same value', async (t) => {
     fc.integer({ min: 0, max: MAX_DURATION_MS }),
     (ms) => parseDurationMs(formatDuration(ms)) === ms,
   );
-  fc.assert(durations, { numRuns: 500 });
+  fc.assert(durations, { numRuns: runs(500) });
   const sizes = fc.property(fc.maxSafeNat(), (bytes) => parseSizeBytes(formatSize(bytes)) === bytes);
-  fc.assert(sizes, { numRuns: 500 });
+  fc.assert(sizes, { numRuns: runs(500) });
   for (let hundredths = 0; hundredths <= 10_000; hundredths++) {
     if (parsePercentHundredths(formatPercent(hundredths)) !== hundredths) t.fail(`${hundredths} hundredths`);
   }
@@ -101,7 +102,7 @@ t.test('what is formatted parses to the same value', async (t) => {
       for (const [a, b] of pairs)
         t.ok(parsed.some(({ first, last }) => first <= Math.min(a, b) && Math.max(a, b) <= last));
     }),
-    { numRuns: 100 },
+    { numRuns: runs(100) },
   );
 });
 
@@ -128,6 +129,6 @@ t.test('no text makes a parser fail in any other way', async (t) => {
         if (!(error instanceof UnitError)) throw error;
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { flagsHelp, numberFlag, parseFlags, switchFlag, textFlag } from '../../../inference-worker/flags.ts';
+import { runs } from '../../support/fuzz-runs.ts';
 
 const port = numberFlag({ name: 'port', help: '', fallback: 8500, least: 0, most: 65535 });
 const path = textFlag({ name: 'path', help: '' });
@@ -67,7 +68,7 @@ t.test('no command line makes the parser throw', async () => {
         parseFlags(table, argv, {});
       },
     ),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
 });
 

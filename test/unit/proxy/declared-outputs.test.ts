@@ -7,6 +7,7 @@ import { declaredFault, NO_FAULT } from '../../../proxy/declared-outputs.ts';
 import { BodyTensors } from '../../../proxy/mirror/body-tensors.ts';
 import { PairProtocol } from '../../../proxy/mirror/pair-record.ts';
 import { BadOutput } from '../../../proxy/stats/slots.ts';
+import { runs } from '../../support/fuzz-runs.ts';
 import { encodeMessage } from '../../support/proto-codecs.ts';
 
 const tensors = new BodyTensors();
@@ -144,7 +145,7 @@ t.test('a value outside the range is found in every form, wherever it stands', a
         return found === (within ? NO_FAULT : BadOutput.RANGE);
       });
     }),
-    { numRuns: 150 },
+    { numRuns: runs(150) },
   );
 });
 
@@ -158,7 +159,7 @@ t.test('a shape fits where every dimension is the declared one or any', async ()
         return found === (fits ? NO_FAULT : BadOutput.SHAPE);
       });
     }),
-    { numRuns: 100 },
+    { numRuns: runs(100) },
   );
 });
 
@@ -235,6 +236,6 @@ t.test('no bytes make it throw', async () => {
       torn.set(noise.subarray(0, Math.min(noise.length, torn.length - (at % torn.length))), at % torn.length);
       fault(form, torn, outputs);
     }),
-    { numRuns: 1000 },
+    { numRuns: runs(1000) },
   );
 });

@@ -3,11 +3,12 @@ import fc from 'fast-check';
 import t from 'tap';
 import { BadReview, PodInjector } from '../../../../deploy/injector/admission.ts';
 import { readSidecarParts } from '../../../../deploy/injector/sidecar-parts.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 import { applyPatch } from './json-patch.ts';
 import { DEFAULTS, operationsOf, pod, review } from './reviews.ts';
 
 const injector = new PodInjector(DEFAULTS, readSidecarParts());
-const RUNS = { numRuns: 1000, interruptAfterTimeLimit: 4000 };
+const RUNS = { numRuns: runs(1000), interruptAfterTimeLimit: 4000 };
 
 /** A pod with anything in the places that the injector reads. */
 const strangePod = fc.record({

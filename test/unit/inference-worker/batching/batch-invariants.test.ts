@@ -9,6 +9,7 @@ import { laneOf } from '../../../../inference-worker/batching/batch-queue.ts';
 import { Priority } from '../../../../inference-worker/batching/batcher.ts';
 import type { WorkerError } from '../../../../inference-worker/worker-error.ts';
 import { BatchingBench, DOUBLING } from '../../../support/fake-executor.ts';
+import { runs, seedFor } from '../../../support/fuzz-runs.ts';
 import { float32, predictRequest, RecordingCall } from '../../../support/predict-tasks.ts';
 
 const ANY_TAIL = {
@@ -179,7 +180,7 @@ t.test('batches keep their invariants whatever arrives, is cancelled, expires or
       await trial.end();
       if (trial.problems.length > 0) throw new Error(trial.problems.join('; '));
     }),
-    { numRuns: 400, seed: 20_260 },
+    { numRuns: runs(400), seed: seedFor(20_260) },
   );
   t.pass('400 random histories');
 });

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { parseModelConfigFile } from '../../../../inference-worker/repository/model-config-file.ts';
 import { parseTextProto, TextProtoError } from '../../../../inference-worker/repository/text-proto.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 t.test('a configuration in every spelling of the text format is read', async (t) => {
   const { models, problems } = parseModelConfigFile(`
@@ -84,6 +85,6 @@ t.test('no text makes the reader throw anything else', async () => {
     fc.property(fc.array(piece, { maxLength: 40 }), (pieces) => {
       parseModelConfigFile(pieces.join(''));
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });

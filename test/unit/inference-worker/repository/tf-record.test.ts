@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { maskedCrc32c, readTfRecords, TfRecordError } from '../../../../inference-worker/repository/tf-record.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 import { tfRecord } from '../../../support/tf-record-writer.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'understudy-records-'));
@@ -57,6 +58,6 @@ t.test('no bytes make the reader throw anything else', async () => {
         if (!(error instanceof TfRecordError)) throw error;
       });
     }),
-    { numRuns: 100 },
+    { numRuns: runs(100) },
   );
 });

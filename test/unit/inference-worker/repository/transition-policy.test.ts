@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { nextTransition, type VersionStanding } from '../../../../inference-worker/repository/transition-policy.ts';
 import type { VersionStateKind } from '../../../../inference-worker/repository/version-state.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 const at = (version: bigint, state: VersionStateKind, wanted: boolean): VersionStanding => ({ version, state, wanted });
 
@@ -43,6 +44,6 @@ t.test('a model that serves keeps serving whatever the policy is asked', async (
       if (wanted && others.length === 0) throw new Error('unloaded the only serving version');
       if (versions.find((v) => v.version === action.version)?.wanted) throw new Error('unloaded a wanted version');
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
 });

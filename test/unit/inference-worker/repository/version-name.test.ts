@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { parseVersionName } from '../../../../inference-worker/repository/version-name.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 function numberOf(name: string): bigint {
   const parsed = parseVersionName(name);
@@ -53,6 +54,6 @@ t.test('numbers are in the order of the releases', async () => {
       const difference = numberOf(text(a)) - numberOf(text(b));
       return Math.sign(Number(difference)) === order;
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });

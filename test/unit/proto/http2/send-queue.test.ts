@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { SendQueue } from '../../../../proto/http2/send-queue.ts';
 import { threadMemory } from '../../../../proto/io/memory-budget.ts';
+import { runs, seedFor } from '../../../support/fuzz-runs.ts';
 
 t.test('bytes come out in the order they went in, whatever the pieces', (t) => {
   const step = fc.tuple(fc.boolean(), fc.integer({ min: 1, max: 80_000 }));
@@ -25,7 +26,7 @@ t.test('bytes come out in the order they went in, whatever the pieces', (t) => {
       queue.clear();
       return queue.bytes === 0 && threadMemory.heldBytes === 0;
     }),
-    { numRuns: 100, seed: 11 },
+    { numRuns: runs(100), seed: seedFor(11) },
   );
   t.end();
 });

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import type { Http2Stream } from '../../../../proto/http2/stream.ts';
 import { StreamTable } from '../../../../proto/http2/stream-table.ts';
+import { runs, seedFor } from '../../../support/fuzz-runs.ts';
 
 function stream(id: number): Http2Stream {
   return { id } as Http2Stream;
@@ -56,7 +57,7 @@ t.test('it agrees with a Map over any additions and deletions, and lists in orde
       const ids = [...map.keys()].sort((a, b) => a - b);
       return table.list().every((s, i) => s.id === ids[i]) && table.list().length === ids.length;
     }),
-    { numRuns: 150, seed: 7 },
+    { numRuns: runs(150), seed: seedFor(7) },
   );
   t.end();
 });

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { namesOneOf, parseSubjectNames } from '../../../../proto/io/subject-names.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 t.test('names of each kind are read, quoted ones too, and what cannot be read names nobody', async (test) => {
   const text = 'DNS:A.example, URI:spiffe://mesh/ns/a, IP Address:10.0.0.1, DNS:"b, DNS:evil.example", URI:"bad';
@@ -19,7 +20,7 @@ t.test('a name hidden inside a quoted one is not found', async (test) => {
       const hidden = JSON.stringify(`${before}, DNS:evil.example, ${after}`);
       return !namesOneOf(parseSubjectNames(`DNS:${hidden}`), ['evil.example']);
     }),
-    { numRuns: 200 },
+    { numRuns: runs(200) },
   );
   test.end();
 });

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { JsonError } from '../../../../proto/tensor/json-error.ts';
 import { readJsonExamples } from '../../../../proto/tensor/json-examples.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 function read(body: string) {
   const bytes = Buffer.from(body);
@@ -64,7 +65,7 @@ t.test('random examples are read or refused, and nothing else happens', async (t
         }
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
   t.pass();
 });

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { ByteSink } from '../../../../proto/tensor/byte-sink.ts';
 import { putDouble, putFloat, putInteger, putLong } from '../../../../proto/tensor/json-number-text.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 const sink = new ByteSink();
 
@@ -52,13 +53,13 @@ t.test('every float and double reads back, and no float text could be shorter', 
         .replace(/^0+|0+$/g, '').length;
       if (digits > 1) t.not(Math.fround(Number(value.toPrecision(digits - 1))), value, written);
     }),
-    { numRuns: 3000 },
+    { numRuns: runs(3000) },
   );
   fc.assert(
     fc.property(fc.double({ noNaN: true, noDefaultInfinity: true }), (value) => {
       t.ok(Object.is(Number(doubleText(value)), value));
     }),
-    { numRuns: 1000 },
+    { numRuns: runs(1000) },
   );
 });
 
@@ -76,7 +77,7 @@ t.test('integers are exact to 64 bits', async (t) => {
         String(BigInt.asUintN(64, value)),
       );
     }),
-    { numRuns: 1000 },
+    { numRuns: runs(1000) },
   );
   for (const value of [0, 9, 10, -1, 999_999_999, 1e9, -(2 ** 31), 2 ** 32 - 1, 2 ** 53]) {
     t.equal(

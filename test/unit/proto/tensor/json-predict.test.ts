@@ -8,6 +8,7 @@ import { type JsonInput, JsonPredictReader } from '../../../../proto/tensor/json
 import { JsonPredictWriter } from '../../../../proto/tensor/json-predict-response.ts';
 import type { JsonOutput } from '../../../../proto/tensor/json-tensor-writer.ts';
 import { copyStringsInto, copyTensorInto, PredictRequestView } from '../../../../proto/tensor/tensor-view.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 const reader = new JsonPredictReader();
 const view = new PredictRequestView();
@@ -290,7 +291,7 @@ t.test('any tensor of any type written as JSON reads back as the same bits', asy
         t.ok(sameElements(dtype, data, back), text);
       },
     ),
-    { numRuns: 400 },
+    { numRuns: runs(400) },
   );
 });
 
@@ -321,7 +322,7 @@ t.test('random bodies are read or refused, and nothing else happens', async (t) 
       for (const body of [inner, `{"instances":[${inner}]}`, `{"inputs":{"a":${inner}}}`])
         problem(body, types.slice(0, count));
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
   t.pass();
 });

@@ -5,6 +5,7 @@ import { JsonError } from '../../../../proto/tensor/json-error.ts';
 import { JsonNumber } from '../../../../proto/tensor/json-number.ts';
 import { checkDocument, JsonScanner, MAX_JSON_DEPTH } from '../../../../proto/tensor/json-scanner.ts';
 import { jsonValueText } from '../../../../proto/tensor/json-text.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 const scanner = new JsonScanner();
 
@@ -44,7 +45,7 @@ t.test('every document the engine writes is accepted', async (t) => {
       if (/\\ud[89a-f]/i.test(text)) return;
       t.ok(accepts(Buffer.from(text)), text);
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });
 
@@ -66,7 +67,7 @@ t.test('a document changed in one byte is accepted exactly when the engine accep
         t.ok(big, `${text}: ${problem(text)}`);
       }
     }),
-    { numRuns: 3000 },
+    { numRuns: runs(3000) },
   );
 });
 
@@ -75,7 +76,7 @@ t.test('random bytes are accepted or refused, and nothing else happens', async (
     fc.property(fc.uint8Array({ maxLength: 60 }), (bytes) => {
       accepts(Buffer.from(bytes));
     }),
-    { numRuns: 3000 },
+    { numRuns: runs(3000) },
   );
   t.pass();
 });
@@ -124,7 +125,7 @@ t.test('numbers are the doubles the engine reads, and integers are exact in 64 b
         t.ok(Object.is(read(text).value, Number(text)), text);
       }
     }),
-    { numRuns: 1000 },
+    { numRuns: runs(1000) },
   );
   fc.assert(
     fc.property(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 64n - 1n }), (value) => {
@@ -135,7 +136,7 @@ t.test('numbers are the doubles the engine reads, and integers are exact in 64 b
       t.equal(fitsUint64, value >= 0n);
       t.equal(value < 2n ** 63n ? bits : BigInt.asUintN(64, bits), value);
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
   t.notOk(read('18446744073709551616').fitsUint64);
   t.notOk(read('-9223372036854775809').fitsInt64);
@@ -163,7 +164,7 @@ t.test('decimals of any length round to the float32 that the engine rounds them 
         }
       },
     ),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });
 

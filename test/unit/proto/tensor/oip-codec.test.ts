@@ -11,6 +11,7 @@ import { inferHead, OipMessageWriter } from '../../../../proto/tensor/oip-respon
 import { copyStringsInto, copyTensorInto, PredictRequestView } from '../../../../proto/tensor/tensor-view.ts';
 import { WireError } from '../../../../proto/tensor/wire-error.ts';
 import { type AnyTensor, anyTensor } from '../../../support/any-tensor.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 import { decodeMessage, encodeMessage, type Message } from '../../../support/proto-codecs.ts';
 
 const request = new OipInferRequest();
@@ -161,7 +162,7 @@ t.test('answers are read by the independent codec as they were meant, contents a
       if (asRaw) t.equal(message.raw_output_contents.length, 1);
       else t.equal(listOf(output.contents).length, count);
     }),
-    { numRuns: 200 },
+    { numRuns: runs(200) },
   );
 });
 
@@ -201,7 +202,7 @@ t.test('noise and requests changed in one byte are read or refused, and nothing 
       attempt(Buffer.from(noise));
       attempt(whole.subarray(0, at));
     }),
-    { numRuns: 3000 },
+    { numRuns: runs(3000) },
   );
   t.pass();
 });
@@ -244,7 +245,7 @@ t.test('JSON requests of random pieces are read or refused, and nothing else hap
         }
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
   t.pass();
 });

@@ -8,6 +8,7 @@ import {
   withAnswerParameters,
 } from '../../../../proto/tensor/oip-stream-message.ts';
 import { WireError } from '../../../../proto/tensor/wire-error.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 import { decodeMessage, encodeMessage } from '../../../support/proto-codecs.ts';
 
 const ANSWER = 'inference.ModelStreamInferResponse';
@@ -25,7 +26,7 @@ t.test('the id of a request is found wherever it stands, and nothing else is tak
       });
       return streamRequestId(bytes, 0, bytes.length) === id;
     }),
-    { numRuns: 100 },
+    { numRuns: runs(100) },
   );
   const cut = encodeMessage('inference.ModelInferRequest', { id: 'abc' }).subarray(0, 3);
   test.equal(streamRequestId(cut, 0, cut.length), '');
@@ -49,7 +50,7 @@ t.test('an error of ours is read by others, with its id and parameters', async (
         view.reason === 'why'
       );
     }),
-    { numRuns: 100 },
+    { numRuns: runs(100) },
   );
   test.same(decodeMessage(ANSWER, streamErrorAnswer('m', '', [], []).subarray(5)).infer_response, null);
 });
@@ -87,7 +88,7 @@ t.test('any bytes are read or refused, never more', async (test) => {
       }
       return view.responseStart <= view.responseEnd && view.responseEnd <= bytes.length;
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
   test.pass();
 });

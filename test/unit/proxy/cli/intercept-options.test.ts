@@ -3,6 +3,7 @@ import t from 'tap';
 import { environmentTwin, FLAGS } from '../../../../proxy/cli/intercept-flags.ts';
 import { type InterceptOptions, readInterceptOptions } from '../../../../proxy/cli/intercept-options.ts';
 import { includesPort, MULTIPORT_SLOTS, multiportGroups, parsePortSet } from '../../../../proxy/cli/intercept-ports.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 function options(argv: string[], env: Record<string, string> = {}): InterceptOptions {
   const result = readInterceptOptions(argv, env);
@@ -96,7 +97,7 @@ t.test('nothing that could end a rule or start another gets through', (t) => {
       ];
       for (const part of written) if (/[^A-Za-z0-9_.:/+-]/.test(part) || part.startsWith('-')) throw new Error(part);
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
   t.end();
 });
@@ -119,7 +120,7 @@ t.test('port groups fit one rule each and cover exactly the ports asked for', (t
           throw new Error(`${probe}`);
       },
     ),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
   t.end();
 });

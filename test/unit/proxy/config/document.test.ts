@@ -3,6 +3,7 @@ import t from 'tap';
 import { MAX_DOCUMENT_BYTES, parseDocument } from '../../../../proxy/config/document.ts';
 import type { ConfigDocument } from '../../../../proxy/config/document-fields.ts';
 import { formatProblem, ProblemList } from '../../../../proxy/config/problem.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 function read(text: string): { document: ConfigDocument | null; mistakes: string[] } {
   const problems = new ProblemList();
@@ -150,6 +151,6 @@ t.test('no text makes the reader throw', async () => {
     fc.property(texts, (text) => {
       read(text);
     }),
-    { numRuns: 1000 },
+    { numRuns: runs(1000) },
   );
 });

@@ -3,6 +3,7 @@ import t from 'tap';
 import { parseEnvironment, readEnvironment } from '../../../../proxy/config/env.ts';
 import { ConfigError, formatProblem, ProblemList } from '../../../../proxy/config/problem.ts';
 import { PROCESS_FIELDS } from '../../../../proxy/config/process-fields.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 type Variables = Record<string, string | undefined>;
 
@@ -166,6 +167,6 @@ t.test('no environment makes parsing throw', async () => {
     fc.property(fc.dictionary(names, values), (env) => {
       mistakes(env);
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
 });

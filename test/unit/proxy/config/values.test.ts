@@ -15,6 +15,7 @@ import {
   parseWeightedTargets,
 } from '../../../../proxy/config/model-target.ts';
 import { nearestHint, nearestName } from '../../../../proxy/config/nearest-name.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 function refuses(test: Test, parse: (text: string) => unknown, texts: readonly string[]): void {
   for (const text of texts) test.throws(() => parse(text), { name: 'UnitError' }, `refuses ${JSON.stringify(text)}`);
@@ -94,7 +95,7 @@ t.test('what an address is formatted as parses to the same address', async () =>
       const text = name.includes(':') ? `[${name}]:${number}` : `${name}:${number}`;
       return formatAddress(parseAddress(text)) === text;
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
 });
 
@@ -153,7 +154,7 @@ t.test('any int64 that is not negative survives digit for digit', async () => {
       fc.bigInt({ min: 0n, max: 2n ** 63n - 1n }),
       (version) => parseTarget(`m@${version}`).version === `${version}`,
     ),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
 });
 
@@ -191,7 +192,7 @@ t.test('no text makes a value parser fail in any other way', async () => {
         }
       }
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });
 

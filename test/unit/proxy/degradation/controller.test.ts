@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { runs } from '../../../support/fuzz-runs.ts';
 import { Lab, POLICY, SampleKind } from './primary-model.ts';
 
 const MEAN = { p95OverMs: 0, outOfMemory: 0, memoryBelowFraction: 0 };
@@ -246,6 +247,6 @@ t.test('whatever comes, shares are those of the ladder and never skip a step upw
       }
       return true;
     }),
-    { numRuns: 150 },
+    { numRuns: runs(150) },
   );
 });

@@ -9,6 +9,7 @@ import {
   originalDestinationSupport,
   readDestination,
 } from '../../../../proxy/listener/original-destination.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 const linux = process.platform === 'linux';
 
@@ -92,7 +93,7 @@ t.test('address text equals the platform text for every address', (t) => {
         }
       },
     ),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
   t.equal(unmapped('::ffff:10.0.0.1'), '10.0.0.1');
   t.equal(unmapped('::ffff:1'), '::ffff:1');

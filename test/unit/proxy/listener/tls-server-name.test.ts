@@ -4,6 +4,7 @@ import { connect } from 'node:tls';
 import fc from 'fast-check';
 import t from 'tap';
 import { tlsServerName } from '../../../../proxy/listener/tls-server-name.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 /** The first bytes a real TLS client sends. */
 function clientHello(servername: string): Promise<Buffer> {
@@ -42,6 +43,6 @@ t.test('no bytes make it throw or read outside', async () => {
       if (bytes.length > 5) bytes[5] = 1;
       tlsServerName(bytes, bytes.length);
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });

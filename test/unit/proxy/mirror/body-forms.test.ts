@@ -8,6 +8,7 @@ import { Comparator, DEFAULT_RULES } from '../../../../proxy/mirror/comparator.t
 import { Comparison } from '../../../../proxy/mirror/comparison.ts';
 import { Fault } from '../../../../proxy/mirror/fault-kinds.ts';
 import { PairProtocol, type PairRecord } from '../../../../proxy/mirror/pair-record.ts';
+import { runs, seedFor } from '../../../support/fuzz-runs.ts';
 import { encodeMessage } from '../../../support/proto-codecs.ts';
 import { framed, pair } from './pairs.ts';
 
@@ -230,7 +231,7 @@ for (const form of FORMS) {
         compare(form, good, bad);
         return out.rows >= 1;
       }),
-      { numRuns: 60, seed: 7 },
+      { numRuns: runs(60), seed: seedFor(7) },
     );
   });
 }

@@ -5,6 +5,7 @@ import { Comparator, type ComparisonRules, DEFAULT_RULES } from '../../../../pro
 import { Comparison } from '../../../../proxy/mirror/comparison.ts';
 import { Fault } from '../../../../proxy/mirror/fault-kinds.ts';
 import type { PairRecord } from '../../../../proxy/mirror/pair-record.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 import { answer, floats, framed, gzipped, integers, NOTHING, outputs, pair, strings, tensor } from './pairs.ts';
 
 const comparator = new Comparator();
@@ -205,6 +206,6 @@ t.test('no bytes at all make the comparison throw', async () => {
         if (!(distance === -1 || (distance >= 0 && distance <= 1))) throw new Error(`distance ${distance}`);
       }
     }),
-    { numRuns: 4000, interruptAfterTimeLimit: 3000 },
+    { numRuns: runs(4000), interruptAfterTimeLimit: 3000 },
   );
 });

@@ -4,6 +4,7 @@ import { BreakerCells, epochOf, Phase, phaseOf } from '../../../../proxy/policy/
 import { describeBreaker } from '../../../../proxy/policy/breaker-view.ts';
 import { CircuitBreaker } from '../../../../proxy/policy/circuit-breaker.ts';
 import { BreakerEvent } from '../../../../proxy/stats/slots.ts';
+import { runs, seedFor } from '../../../support/fuzz-runs.ts';
 import { VirtualClock } from '../../../support/virtual-clock.ts';
 import { Harness, Outcome, POLICY, Verdict } from './breaker-harness.ts';
 
@@ -177,6 +178,6 @@ t.test('under any order of calls no two probes overlap, and the state follows th
       // Every change told starts where the last one ended.
       return h.told.every((told, i) => told.from === (i === 0 ? 'closed' : h.told[i - 1]!.to));
     }),
-    { numRuns: 300, seed: 7, interruptAfterTimeLimit: 4_000 },
+    { numRuns: runs(300), seed: seedFor(7), interruptAfterTimeLimit: 4_000 },
   );
 });

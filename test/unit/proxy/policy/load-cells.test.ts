@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { ClusterLoad, LoadCells } from '../../../../proxy/policy/load-cells.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 t.test('a bound holds over all threads, exactly, and for each cluster by itself', async (test) => {
   const cells = new LoadCells(LoadCells.allocate(3, 2));
@@ -64,7 +65,7 @@ t.test('whatever threads do, what is admitted is the bound at most, and nothing 
       for (let i = 0; i < max; i++) if (!loads[0]!.tryEnter(max)) return false;
       return !loads[1]!.tryEnter(max);
     }),
-    { numRuns: 200 },
+    { numRuns: runs(200) },
   );
   const alone = ClusterLoad.alone();
   test.ok(alone.tryEnter(1));

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { isBadPredictResponse } from '../../../../proxy/policy/output-check.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 import { encodeMessage } from '../../../support/proto-codecs.ts';
 
 function encoded(message: object): Buffer {
@@ -57,6 +58,6 @@ t.test('no bytes make it throw', async () => {
       const buffer = Buffer.from(bytes);
       isBadPredictResponse(buffer, 0, buffer.length);
     }),
-    { numRuns: 2000 },
+    { numRuns: runs(2000) },
   );
 });

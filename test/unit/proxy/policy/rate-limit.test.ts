@@ -5,6 +5,7 @@ import t from 'tap';
 import type { RateLimitSnapshot } from '../../../../proxy/config/snapshot.ts';
 import { GuardCells, GuardCount } from '../../../../proxy/policy/guard-cells.ts';
 import { RateLimit } from '../../../../proxy/policy/rate-limit.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 
 const ORIGIN_MS = 1_700_000_000_000;
 const newCells = () => new GuardCells(GuardCells.allocate(4, ORIGIN_MS));
@@ -60,7 +61,7 @@ t.test(
           return taken <= most + 1 && taken >= least;
         },
       ),
-      { numRuns: 100 },
+      { numRuns: runs(100) },
     );
   },
 );

@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { DataType } from '../../../../proto/tensor/dtype.ts';
 import { firstElement, MAX_KEYED_BYTES } from '../../../../proxy/routing/input-value.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
 import { encodeMessage } from '../../../support/proto-codecs.ts';
 import { floats, framed, integers, request, strings, tensor } from '../mirror/pairs.ts';
 
@@ -38,6 +39,6 @@ t.test('requests without the input, without an element, cut short, too long or b
       const found = firstElement(broken, broken.length, '', 'k');
       return found === undefined || typeof found === 'string';
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
 });

@@ -11,6 +11,7 @@ import {
   quantileMs,
   recordLatency,
 } from '../../../../proxy/stats/histogram.ts';
+import { runs, seedFor } from '../../../support/fuzz-runs.ts';
 
 t.test('bounds rise, each by a quarter of the last doubling', async (t) => {
   t.equal(bucketUpperMs(0), 0.0625);
@@ -38,7 +39,7 @@ t.test('any value lies in the bucket it is counted in', async () => {
       // Inside the first bucket's resolution of 1/1024 ms a value may be counted just above its bound.
       return valueMs <= bucketUpperMs(index) && valueMs >= lower - 1 / 1024;
     }),
-    { numRuns: 5_000, seed: 11 },
+    { numRuns: runs(5_000), seed: seedFor(11) },
   );
 });
 
@@ -66,7 +67,7 @@ t.test('quantiles are within the width of a bucket of the exact ones', async () 
         return estimate >= exact / 1.26 && estimate <= exact * 1.26;
       },
     ),
-    { numRuns: 1_000, seed: 3 },
+    { numRuns: runs(1_000), seed: seedFor(3) },
   );
 });
 

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import t from 'tap';
 import { DynamicTable } from '../../../../../proto/http2/hpack/dynamic-table.ts';
 import { LookupTable } from '../../../../../proto/http2/hpack/lookup-table.ts';
+import { runs } from '../../../../support/fuzz-runs.ts';
 
 /** The table as section 4 of RFC 7541 words it: a plain list, newest first. */
 class PlainTable {
@@ -61,7 +62,7 @@ t.test('the ring holds what a plain list would, through any insertions and resiz
         return table.findName(name) === plain.fields.findIndex((field) => field[0] === name);
       });
     }),
-    { numRuns: 200 },
+    { numRuns: runs(200) },
   );
   t.pass('same contents, same positions');
 });

@@ -3,6 +3,7 @@ import t from 'tap';
 import { HpackError } from '../../../../../proto/http2/hpack/hpack-error.ts';
 import { decodeHuffman, encodeHuffman, huffmanBytes } from '../../../../../proto/http2/hpack/huffman.ts';
 import { CODE_LENGTHS, CODES, EOS } from '../../../../../proto/http2/hpack/huffman-code.ts';
+import { runs } from '../../../../support/fuzz-runs.ts';
 
 function encode(text: string): Buffer {
   const out = Buffer.alloc(text.length * 4 + 4);
@@ -64,7 +65,7 @@ t.test('latin1 text survives, and the length is foretold', async (t) => {
       const bytes = encode(text);
       return decodeHuffman(bytes, 0, bytes.length) === text && huffmanBytes(text) === bytes.length;
     }),
-    { numRuns: 300 },
+    { numRuns: runs(300) },
   );
   t.equal(huffmanBytes('caf\u0101'), -1, 'text beyond latin1 has no encoding');
 });
@@ -78,7 +79,7 @@ t.test('arbitrary octets decode as the bit-by-bit reading does', async (t) => {
       const decoded = decode(Buffer.from(bytes).toString('hex'));
       return expected === null ? decoded.startsWith('hpack_huffman_') : decoded === expected;
     }),
-    { numRuns: 500 },
+    { numRuns: runs(500) },
   );
   t.pass('same answers');
 });
