@@ -114,6 +114,26 @@ export const DROP_IN_FLAGS = {
   }),
 };
 
+/** A flag whose only value that can be taken is the one that asks for nothing: ignoring the others would break a promise. */
+function refusedFlag(name: string, only: string, expected: string): Flag<string> {
+  const parse = (text: string): string => {
+    if (text !== only) throw new Error(expected);
+    return text;
+  };
+  const help = 'Taken for the sake of old command lines; asks for what is not to be had here.';
+  return { name, form: `=${only}`, help, fallback: only, parse, isSwitch: true, repeated: false };
+}
+
+/** What else tensorflow_model_server can be asked for and this worker cannot. */
+export const REFUSED_FLAGS: readonly Flag<unknown>[] = [
+  refusedFlag('use_alts_credentials', 'false', 'false: there is no ALTS here, --ssl_config_file puts TLS on the port'),
+  refusedFlag(
+    'platform_config_file',
+    '',
+    'nothing: ONNX is the one platform, --session_config configures its sessions',
+  ),
+];
+
 /** Flags that steer TensorFlow's own machinery. The value is not looked at. */
 const WITHOUT_EFFECT: readonly string[] = [
   'rest_api_num_threads',
@@ -121,6 +141,7 @@ const WITHOUT_EFFECT: readonly string[] = [
   'num_unload_threads',
   'flush_filesystem_caches',
   'tensorflow_session_parallelism',
+  'tensorflow_session_config_file',
   'tensorflow_intra_op_parallelism',
   'tensorflow_inter_op_parallelism',
   'per_process_gpu_memory_fraction',

@@ -6,7 +6,7 @@ import { readBatchingOptions } from './config/batching-parameters.ts';
 import { DEFAULT_METRICS_PATH, type MonitoringSettings, parseMonitoringConfig } from './config/monitoring-config.ts';
 import { parseSslConfig, type TlsSettings } from './config/ssl-config.ts';
 import { ADAPTIVE_WAIT_MICROS, readAdaptiveBatching, readExecution } from './execution-flags.ts';
-import type { ParsedFlags } from './flags.ts';
+import type { Flag, ParsedFlags } from './flags.ts';
 import type { ExecutionSettings } from './session/provider-options.ts';
 import { FLAGS } from './worker-flags.ts';
 
@@ -67,7 +67,7 @@ export function readServing(flags: ParsedFlags, problems: string[]): ServingSett
     execution: readExecution(flags, problems),
     pollMs: flags.value(FLAGS.file_system_poll_wait_seconds) * 1000,
     maxLoadRetries: flags.value(FLAGS.max_num_load_retries),
-    loadRetryMs: flags.value(FLAGS.load_retry_interval_micros) / 1000,
+    loadRetryMs: Math.max(0, flags.value(FLAGS.load_retry_interval_micros)) / 1000,
     maxMessageBytes: Math.min(longest ?? MOST_MESSAGE_BYTES, flags.value(FLAGS.grpc_max_message_bytes)),
     socketMode: Number.parseInt(flags.value(FLAGS.socket_mode), 8),
     drainMs: flags.value(FLAGS.drain_deadline_ms),
@@ -111,9 +111,36 @@ function readBatching(flags: ParsedFlags, problems: string[]): BatchingOptions {
     threads: flags.value(FLAGS.num_batch_threads),
     executionTimeoutMs: flags.value(FLAGS.execution_timeout_ms),
   };
+  readContradictions(flags, enabled, problems);
   if (flags.value(FLAGS.batching_parameters_file) !== '') return readBatchingFile(flags, batching, problems);
   for (const problem of batchingOptionsProblems(batching)) problems.push(`batching: ${problem}`);
   return batching;
+}
+
+/** Flags that mean nothing where batching is off; the switches among them when they are on. */
+const BATCHING_ONLY = [
+  'max_batch_size',
+  'batch_timeout_micros',
+  'allowed_batch_sizes',
+  'pad_variable_length_inputs',
+  'enable_large_batch_splitting',
+  'max_execution_batch_size',
+  'enable_per_model_batching_parameters',
+] as const;
+
+/** Flags beside others that take their meaning away. */
+function readContradictions(flags: ParsedFlags, enabled: boolean, problems: string[]): void {
+  for (const name of enabled ? [] : BATCHING_ONLY) {
+    const isOff = flags.value(FLAGS[name] as Flag<unknown>) === false;
+    if (flags.given(name) && !isOff) problems.push(`--${name}: cannot be combined with --enable_batching=false`);
+  }
+  const splits = flags.value(FLAGS.enable_large_batch_splitting);
+  if (enabled && !splits && flags.value(FLAGS.max_execution_batch_size) > 0) {
+    problems.push('--max_execution_batch_size: needs --enable_large_batch_splitting');
+  }
+  if (flags.value(FLAGS.batching_place) === 'front' && flags.value(FLAGS.num_batch_threads) > 1) {
+    problems.push('--num_batch_threads: cannot be combined with --batching_place=front, which is one thread');
+  }
 }
 
 /** Flags that say what a file of batching parameters says. */

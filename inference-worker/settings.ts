@@ -43,6 +43,7 @@ export function readSettings(
   const serving = readServing(flags, problems);
   const models = readModels(flags, problems, notes);
   const groups = readGroups(flags, models, problems);
+  readPorts(flags, groups, serving, problems);
   if (problems.length > 0) return { kind: 'mistakes', problems };
   return { kind: 'settings', settings: { groups, serving, metricsPort: flags.value(FLAGS.metrics_port), notes } };
 }
@@ -130,6 +131,25 @@ function readGroups(flags: ParsedFlags, configured: ConfiguredModels, problems: 
   });
   problems.push(...mistakes);
   return groups;
+}
+
+/** One port has one owner, and TLS a port to be on. */
+function readPorts(
+  flags: ParsedFlags,
+  groups: readonly GroupSettings[],
+  serving: ServingSettings,
+  problems: string[],
+): void {
+  const metricsPort = flags.value(FLAGS.metrics_port);
+  const isTaken = ({ addresses, restAddresses }: GroupSettings): boolean =>
+    [...addresses, ...restAddresses].some((address) => address.kind === 'tcp' && address.port === metricsPort);
+  if (metricsPort > 0 && groups.some(isTaken)) {
+    problems.push(`--metrics_port: expected a port of its own, ${metricsPort} is that of an API`);
+  }
+  const hasTcp = groups.some(({ addresses }) => addresses.some(({ kind }) => kind === 'tcp'));
+  if (serving.tls !== null && groups.length > 0 && !hasTcp) {
+    problems.push('--ssl_config_file: needs a gRPC port, Unix sockets have no TLS');
+  }
 }
 
 /** Where a single group listens. */

@@ -4,7 +4,7 @@
  */
 import type { LogLevel } from '../base/logger.ts';
 import { type BatchingOptions, DEFAULT_BATCHING } from './batching/batching-options.ts';
-import { DROP_IN_FLAGS, IGNORED_FLAGS } from './drop-in-flags.ts';
+import { DROP_IN_FLAGS, IGNORED_FLAGS, REFUSED_FLAGS } from './drop-in-flags.ts';
 import { EXECUTION_FLAGS } from './execution-flags.ts';
 import { choiceFlag, type Flag, numberFlag, parsedFlag, switchFlag, textFlag } from './flags.ts';
 import { parsePolicyItem, parseVersionPolicy, type VersionPolicy } from './repository/version-policy.ts';
@@ -127,9 +127,9 @@ export const FLAGS = {
   load_retry_interval_micros: numberFlag({
     name: 'load_retry_interval_micros',
     fallback: 60_000_000,
-    least: 0,
+    least: -1,
     most: MAX_WAIT_SECONDS * 1e6,
-    help: 'Microseconds between such attempts.',
+    help: 'Microseconds between such attempts; 0 and -1 do not wait.',
   }),
   enable_batching: switchFlag({
     name: 'enable_batching',
@@ -212,5 +212,6 @@ export const FLAGS = {
 
 export const FLAG_TABLE: readonly Flag<unknown>[] = [
   ...(Object.values(FLAGS) as unknown as Flag<unknown>[]),
+  ...REFUSED_FLAGS,
   ...IGNORED_FLAGS,
 ];

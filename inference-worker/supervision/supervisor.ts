@@ -15,6 +15,11 @@ import { RestartBackoff } from './restart-backoff.ts';
 /** What a draining process may take beyond its own deadline to unload its models and end. */
 const UNLOAD_MARGIN_MS = 3_000;
 const METRICS_HOST = '0.0.0.0';
+/**
+ * A terminal or a container sends a signal to every process of a group, and a launcher passes its own on: what comes twice
+ * within this time was asked once.
+ */
+const SAME_REQUEST_MS = 1_000;
 
 /** Serves until told to stop. Resolves with the exit code. */
 export class Supervisor {
@@ -25,7 +30,8 @@ export class Supervisor {
   private readonly print: (line: object) => void;
   private readonly notReady: Set<string>;
   private finish: (exitCode: number) => void = () => {};
-  private stopping = false;
+  /** When it was first asked to stop; Infinity while it was not. */
+  private stoppingSinceMs = Number.POSITIVE_INFINITY;
 
   constructor(settings: WorkerSettings, print: (line: object) => void = printLine) {
     this.print = print;
@@ -68,17 +74,22 @@ export class Supervisor {
     });
   }
 
-  /** Drains every group; asked a second time, kills them. */
+  /** Drains every group; asked again later than `SAME_REQUEST_MS`, kills them. */
   async stop(exitCode = 0): Promise<void> {
+    const nowMs = systemClock.nowMs();
     if (this.stopping) {
-      for (const group of this.groups) group.kill();
+      if (nowMs > this.stoppingSinceMs + SAME_REQUEST_MS) for (const group of this.groups) group.kill();
       return;
     }
-    this.stopping = true;
+    this.stoppingSinceMs = nowMs;
     await Promise.all(this.groups.map((group) => group.stop()));
     await this.metricsServer.close();
     this.print({ event: 'worker_stopped' });
     this.finish(exitCode);
+  }
+
+  private get stopping(): boolean {
+    return this.stoppingSinceMs !== Number.POSITIVE_INFINITY;
   }
 
   /** A metrics port that is taken is a mistake in the configuration, as an API port is. */

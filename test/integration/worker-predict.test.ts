@@ -114,11 +114,18 @@ t.test('metadata tells what the graph takes', async (t) => {
   t.equal(reply.metadata.signature_def.type_url, 'type.googleapis.com/tensorflow.serving.SignatureDefMap');
 });
 
-t.test('SIGTERM finishes what was accepted and ends with code 0', async (t) => {
+/**
+ * Scenario: a terminal sends Ctrl-C to every process of its foreground group, and the launcher passes its own on.
+ * Mechanism: the supervisor took the second signal for impatience and killed what was still draining.
+ * Consequence: every accepted call of a worker that somebody ended by hand was lost.
+ */
+t.test('SIGTERM, told twice as launchers do, finishes what was accepted and ends with code 0', async (t) => {
   const last = Promise.all(Array.from({ length: 20 }, () => predict(modelSpec('sum'), { a: x, b: x })));
   await predict(modelSpec('sum'), { a: x, b: x });
+  worker.child.kill('SIGTERM');
   const exit = worker.stop();
   for (const reply of await last) t.same(reply.outputs.y.float_val, [2, 4, 6, 8]);
   t.equal(await exit, 0);
+  t.match(worker.events.at(-2), { event: 'group_state', to: 'STOPPED', reason: 'exit code 0' });
   t.match(worker.events.at(-1), { event: 'worker_stopped' });
 });

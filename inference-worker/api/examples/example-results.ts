@@ -2,7 +2,7 @@
 import { DataType, dtypeName } from '../../../proto/tensor/dtype.ts';
 import type { OutputView } from '../../batching/batcher.ts';
 import { CLASSES_OUTPUT, SCORES_OUTPUT, type Signature, VALUES_OUTPUT } from '../../session/signature.ts';
-import { invalidOutput } from '../../worker-error.ts';
+import { invalidOutput } from './example-errors.ts';
 
 export interface ClassScore {
   readonly label: string;

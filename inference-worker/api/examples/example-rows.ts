@@ -6,16 +6,15 @@ import { isUtf8 } from 'node:buffer';
 import { allocateElements, DataType, type ElementArray } from '../../../proto/tensor/dtype.ts';
 import { dtypeInMessage } from '../../session/element-type.ts';
 import type { FeatureMapping, Signature, TensorSpec } from '../../session/signature.ts';
+import { tensorParsingError, tensorTooLarge } from '../../worker-error.ts';
+import type { RequestTensor } from '../tensor-request.ts';
 import {
   featureCount,
   featureMissing,
   featureTypeMismatch,
   featureValueOutOfRange,
   rowShapeUnknown,
-  tensorParsingError,
-  tensorTooLarge,
-} from '../../worker-error.ts';
-import type { RequestTensor } from '../tensor-request.ts';
+} from './example-errors.ts';
 import type { Example, Feature } from './example-message.ts';
 
 /** Elements of one input; a default row repeated for many small examples could otherwise take all memory. */

@@ -11,23 +11,25 @@ import {
   type Signature,
 } from '../../session/signature.ts';
 import {
-  differentExampleInputs,
-  differentModels,
-  duplicateSignature,
   emptyInput,
   emptyModelName,
-  emptyTaskModelName,
   exampleSignatureNotFound,
-  examplesUnimplemented,
   multiInferenceSignatureNotFound,
-  unsupportedMethod,
   WorkerError,
-  wrongMethodName,
 } from '../../worker-error.ts';
 import { type ModelSpec, modelSpecOf } from '../model-spec.ts';
 import type { ServingService } from '../serving-service.ts';
 import type { TaskTiming } from '../task-timing.ts';
 import { writeRequest } from '../tensor-request.ts';
+import {
+  differentExampleInputs,
+  differentModels,
+  duplicateSignature,
+  emptyTaskModelName,
+  examplesUnimplemented,
+  unsupportedMethod,
+  wrongMethodName,
+} from './example-errors.ts';
 import type { Example } from './example-message.ts';
 import { type Classifications, classificationsOf, type Regressions, regressionsOf } from './example-results.ts';
 import { rowsOf } from './example-rows.ts';

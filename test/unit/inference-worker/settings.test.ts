@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { readSettings, type WorkerSettings } from '../../../inference-worker/settings.ts';
+import { TestAuthority } from '../../support/certificates.ts';
 
 function settingsOf(...argv: string[]): WorkerSettings {
   const result = readSettings(argv, {});
@@ -72,6 +73,31 @@ t.test('nothing to serve, a name twice and contradictions are mistakes', async (
   t.match(mistakesOf('--model=a:/x', '--group=g:/s:a', '--port=1'), [/^--port/]);
   t.match(mistakesOf('--model_config_file=/nonexistent'), [/ENOENT/]);
   t.match(mistakesOf('--model=a:/x', '--group=g:/s:a', '--rest_api_port=1'), [/^--rest_api_port/]);
+});
+
+t.test('flags that others take the meaning from are mistakes, all told at once', async (t) => {
+  const off = mistakesOf(
+    ...['--model_base_path=/m', '--enable_batching=false', '--max_batch_size=8', '--allowed_batch_sizes=4,8'],
+    ...['--batch_timeout_micros=1', '--enable_large_batch_splitting', '--enable_per_model_batching_parameters'],
+    ...['--pad_variable_length_inputs=false', '--batching_place=front', '--num_batch_threads=2'],
+    ...['--port=8500', '--metrics_port=8500', '--use_alts_credentials', '--platform_config_file=x'],
+  );
+  t.equal(off.length, 9, off.join('\n'));
+  for (const name of ['max_batch_size', 'allowed_batch_sizes', 'enable_per_model_batching_parameters']) {
+    t.ok(off.includes(`--${name}: cannot be combined with --enable_batching=false`), name);
+  }
+  t.match(off.join('\n'), /^--use_alts_credentials: expected false: .*--ssl_config_file/m);
+  t.match(mistakesOf('--model_base_path=/m', '--max_execution_batch_size=8'), [/needs --enable_large_batch_splitting/]);
+  t.match(mistakesOf('--model_base_path=/m', '--rest_api_port=9', '--metrics_port=9'), [/^--metrics_port: expected/]);
+  t.same(mistakesOf('--model_base_path=/m', '--use_alts_credentials=false', '--platform_config_file='), []);
+});
+
+t.test('TLS without a port to be on is a mistake', async (t) => {
+  const { key, cert } = new TestAuthority().issue({ names: ['localhost'] });
+  const file = written(`server_key: ${JSON.stringify(key)} server_cert: ${JSON.stringify(cert)}`);
+  const args = ['--model_base_path=/m', `--ssl_config_file=${file}`];
+  t.same(mistakesOf(...args), []);
+  t.match(mistakesOf(...args, '--port=0', '--grpc_socket_path=/run/w.sock'), [/^--ssl_config_file: needs a gRPC port/]);
 });
 
 t.test('a configuration file names models, policies and labels', async (t) => {
@@ -176,8 +202,10 @@ t.test('every mistake in a file is reported, and so is what contradicts it', asy
     '--max_batch_size=8',
     '--enable_batching=false',
   );
+  t.equal(problems.length, 6, problems.join('\n'));
   t.match(problems, [
-    /cannot be combined with --enable_batching=false/,
+    /^--max_batch_size: cannot be combined with --enable_batching=false/,
+    /^--batching_parameters_file: cannot be combined with --enable_batching=false/,
     /^--max_batch_size: cannot be combined with --batching_parameters_file/,
     /line 1: max_batch_size: expected a whole number from 1/,
     /line 1: speed: unknown, expected max_batch_size/,
