@@ -69,7 +69,7 @@ export function printWorkerReport(
   printTails(tails);
   if (!json) return;
   const device = provider === 'cpu' ? {} : { provider, devices };
-  process.stdout.write(`${JSON.stringify({ ...device, ...jsonReport(all), ...roundedTails(tails) })}\n`);
+  process.stdout.write(`${JSON.stringify({ ...device, ...jsonReport(all, tails) })}\n`);
 }
 
 function figuresOf({ scenario, subjects, bare }: ScenarioRuns): ScenarioFigures {
@@ -188,39 +188,42 @@ function noteOf(disturbedRuns: number): string {
   return disturbedRuns > 0 ? `; ${disturbedRuns} runs disturbed` : '';
 }
 
-/** Three decimals everywhere: more would be noise. */
-function roundedTails(tails: TailReport): Record<string, unknown> {
-  return JSON.parse(JSON.stringify(tails, (_key, value) => (typeof value === 'number' ? rounded(value, 3) : value)));
+/**
+ * What the last line says: figures that bars or trends are kept of, and no others; parts that were not run are absent.
+ * Whatever else was measured is in the table and the lines above it.
+ */
+function jsonReport(all: readonly ScenarioFigures[], tails: TailReport): Record<string, unknown> {
+  const small: Record<string, unknown> = {};
+  const report: Record<string, unknown> = {};
+  for (const { scenario, figures, bareItemsPerSecond } of all) {
+    const by = (pick: (one: Figures) => number, digits: number): Record<string, number | null> =>
+      Object.fromEntries(figures.map((one) => [one.name, rounded(pick(one), digits)]));
+    const cpuUsPerCall = by(({ cpuUs }) => cpuUs, 3);
+    const callsPerSecond = by((one) => one.callsPerSecond, 0);
+    if (scenario.name === 'small.8x32')
+      small['8x32'] = { cpuUsPerCall, callsPerSecond, p99Ms: by((one) => one.p99Ms, 3) };
+    else if (scenario.name === 'small.32x1') small['32x1'] = { cpuUsPerCall };
+    else {
+      const itemsPerSecond = { [OURS]: callsPerSecond[OURS], [BARE_LOOP]: rounded(bareItemsPerSecond, 0) };
+      report['large'] = { itemsPerSecond };
+    }
+  }
+  const { openLoop, adaptive, loadingOther, unload } = tails;
+  return {
+    ...(Object.keys(small).length > 0 && { small }),
+    ...report,
+    ...(openLoop && { openLoop: picked(openLoop, ['ratePerSecond', 'p50Ms', 'p99Ms', 'meanBatch']) }),
+    ...(adaptive && { adaptive: { p99OverBestFixed: adaptive.p99OverBestFixed.map((ratio) => rounded(ratio, 3)) } }),
+    ...(loadingOther && { loadingOther: picked(loadingOther, ['p99MsBefore', 'p99MsDuring']) }),
+    ...(unload && { unload: picked(unload, ['rssMiBBefore', 'rssMiBLoaded', 'rssMiBAfter']) }),
+  };
 }
 
-/** `{ small: { '8x32': {...}, '32x1': {...} }, large: { itemsPerSecond: {...}, ... } }` */
-function jsonReport(all: readonly ScenarioFigures[]): Record<string, unknown> {
-  const small: Record<string, unknown> = {};
-  let large: Record<string, unknown> = {};
-  for (const one of all) {
-    const by = (pick: (figures: Figures) => number, digits: number): Record<string, number | null> =>
-      Object.fromEntries(one.figures.map((figures) => [figures.name, rounded(pick(figures), digits)]));
-    const [model, load] = one.scenario.name.split('.') as [string, string];
-    const rates = by((figures) => figures.callsPerSecond, 0);
-    const bare = { [BARE_LOOP]: rounded(one.bareItemsPerSecond, 0) };
-    const bareCpu = { [BARE_LOOP]: rounded(one.bareCpuUs, 3) };
-    const rest = {
-      p99Ms: by((figures) => figures.p99Ms, 3),
-      loadCoreBusy: by((figures) => figures.loadCoreBusy, 2),
-      disturbedRuns: by((figures) => figures.disturbed, 0),
-      failed: one.figures.reduce((sum, figures) => sum + figures.failed, 0),
-    };
-    const cpuUsPerCall = by((figures) => figures.cpuUs, 3);
-    if (model === 'small') small[load] = { cpuUsPerCall, callsPerSecond: { ...rates, ...bare }, ...rest };
-    else
-      large = {
-        itemsPerSecond: { ...rates, ...bare },
-        bareBatch: one.bareBatch,
-        cpuUsPerItem: { ...cpuUsPerCall, ...bareCpu },
-        ...rest,
-      };
-  }
-  return { ...(Object.keys(small).length > 0 ? { small } : {}), ...(Object.keys(large).length > 0 ? { large } : {}) };
+function picked<K extends string>(
+  from: Readonly<Record<K, number>>,
+  keys: readonly K[],
+): Record<string, number | null> {
+  return Object.fromEntries(keys.map((key) => [key, rounded(from[key], 3)]));
 }
 
 function find(figures: readonly Figures[], name: string): Figures | undefined {
