@@ -84,6 +84,14 @@ function core(name: string, text: string): number {
   return value;
 }
 
+/** Cores for a program of this many threads: the tested one, and others that are not the load's as far as there are. */
+export function testedCores({ testedCore, loadCore }: BenchOptions, threads: number): number[] {
+  const others = Array.from({ length: availableParallelism() }, (_, core) => core).filter(
+    (core) => core !== testedCore && core !== loadCore,
+  );
+  return [testedCore, ...others.slice(0, threads - 1)];
+}
+
 /** Those of `all` that `wanted` names, in the order of `all`. Throws if a name is unknown. */
 export function chosen<T>(
   what: string,

@@ -3,7 +3,7 @@
  * both out of one budget of time, so that its length stays bounded. What is still disturbed is reported as such.
  */
 import type { BenchOptions } from '../options.ts';
-import { busyFraction, readCoreTimes } from './core-times.ts';
+import { busyFraction, type CoreTimes, readCoreTimes } from './core-times.ts';
 
 /** Time a bench may spend on waiting and repeating, as a multiple of what it measures one program on one workload. */
 const BUDGET_FACTOR = 9;
@@ -49,25 +49,33 @@ export class Patience {
   }
 }
 
-/** Watches one core during a run of a program on it. */
+/** Watches the cores of a program during a run of it. */
 export class CoreWatch {
-  readonly #core: number;
-  readonly #before: ReturnType<typeof readCoreTimes>;
+  readonly #cores: readonly number[];
+  readonly #before: CoreTimes;
 
-  constructor(core: number) {
-    this.#core = core;
-    this.#before = readCoreTimes(core);
+  constructor(...cores: readonly number[]) {
+    this.#cores = cores;
+    this.#before = sumOfCores(cores);
   }
 
-  /** Fraction of the time since the start in which the core was not idle. */
+  /** Fraction of the time since the start in which the cores were not idle. */
   busy(): number {
-    return busyFraction(this.#before, readCoreTimes(this.#core));
+    return busyFraction(this.#before, sumOfCores(this.#cores));
   }
 
-  /** Whether others than a program that has used `ownUs` since the start used the core too. */
+  /** Whether others than a program that has used `ownUs` since the start used the cores too. */
   disturbed(ownUs: number): boolean {
-    const now = readCoreTimes(this.#core);
+    const now = sumOfCores(this.#cores);
     const foreignUs = now.busyUs - this.#before.busyUs - ownUs;
     return foreignUs > FOREIGN_FRACTION * (now.totalUs - this.#before.totalUs);
   }
+}
+
+function sumOfCores(cores: readonly number[]): CoreTimes {
+  const all = cores.map(readCoreTimes);
+  return {
+    busyUs: all.reduce((sum, { busyUs }) => sum + busyUs, 0),
+    totalUs: all.reduce((sum, { totalUs }) => sum + totalUs, 0),
+  };
 }

@@ -1,5 +1,5 @@
 /**
- * A program of the bench, pinned to one core: started, awaited, and gone when the bench is.
+ * A program of the bench, pinned to its cores: started, awaited, and gone when the bench is.
  *
  * Each leads a process group of its own, so that ending it ends its children too. Rule: whatever way the bench ends
  * short of SIGKILL, no program of it stays.
@@ -13,7 +13,8 @@ export interface ProgramOptions {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
-  readonly core: number;
+  /** One, or those it may use. */
+  readonly core: number | readonly number[];
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Opens an IPC channel, for programs of the bench itself. */
   readonly ipc?: boolean;

@@ -22,7 +22,9 @@ export interface TestedProxy {
 }
 
 export interface ProxyOptions {
-  readonly core: number;
+  readonly cores: readonly number[];
+  /** Threads that carry traffic. */
+  readonly threads: number;
   readonly traffic: TrafficKind;
   readonly backendPort: number;
   /** Where the shadow of the mirrored model is. */
@@ -77,7 +79,7 @@ export function startProxy(name: string, options: ProxyOptions): Promise<TestedP
 async function startPeer(name: string, peer: Peer, options: ProxyOptions): Promise<TestedProxy | null> {
   const command = findOrInstall(name, peer.packageName);
   if (command === null) return null;
-  const { core, traffic, backendPort, folder } = options;
+  const { cores, threads, traffic, backendPort, folder } = options;
   const configuration = peer.configurations[traffic];
   if (configuration === undefined) throw new Error(`${name} has no configuration for ${traffic}`);
   const port = await freePort();
@@ -90,9 +92,10 @@ async function startPeer(name: string, peer: Peer, options: ProxyOptions): Promi
     template
       .replaceAll('@LISTEN_PORT@', String(port))
       .replaceAll('@BACKEND_PORT@', String(backendPort))
+      .replaceAll('@THREADS@', String(threads))
       .replaceAll('@FOLDER@', folder),
   );
-  const program = new PinnedProgram({ name, command, args: peer.args(file, folder), core });
+  const program = new PinnedProgram({ name, command, args: peer.args(file, folder), core: cores });
   await program.ready(() => isListening(port));
   return { name, program, port };
 }
@@ -105,13 +108,14 @@ async function startOurs(name: string, options: ProxyOptions): Promise<TestedPro
     name,
     command: process.execPath,
     args: [...options.nodeFlags, join(ROOT, 'proxy/main.ts')],
-    core: options.core,
+    core: options.cores,
     env: {
       ...withoutSettings(),
       // As understudy.mjs sets it: without it each start holds the type stripper, which no user's does.
       NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'] ?? join(ROOT, 'node_modules/.cache/understudy'),
       UNDERSTUDY_OUTBOUND_LISTEN: '127.0.0.1:0',
       UNDERSTUDY_ADMIN_LISTEN: '127.0.0.1:0',
+      UNDERSTUDY_CONCURRENCY: String(options.threads),
       UNDERSTUDY_OUTBOUND_WORKER_ADDRESS: `127.0.0.1:${options.backendPort}`,
       ...trafficSettings(name, options),
     },

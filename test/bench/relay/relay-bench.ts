@@ -6,7 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Patience } from '../measure/patience.ts';
-import { type BenchOptions, chosen, readOptions } from '../options.ts';
+import { type BenchOptions, chosen, readOptions, testedCores } from '../options.ts';
 import { AskedProgram } from '../programs/asked-program.ts';
 import { findOrInstall } from '../programs/packages.ts';
 import { startBackend } from './backend.ts';
@@ -60,9 +60,11 @@ export async function runRelayBench(args: readonly string[]): Promise<number> {
   return failed || report.idle?.some((target) => target.missing > 0) ? 1 : 0;
 }
 
-/** Workloads that share proxies: those of one kind of traffic, but each whose resident set counts has its own. */
+/** Workloads that share proxies: those of one kind of traffic and number of threads, but each whose resident set counts has its own. */
 function groupsOf(workloads: readonly Workload[]): Workload[][] {
-  const groups = Map.groupBy(workloads, ({ name, traffic, residentBarMiB }) => (residentBarMiB ? name : traffic));
+  const groups = Map.groupBy(workloads, ({ name, traffic, threads, residentBarMiB }) =>
+    residentBarMiB ? name : `${traffic} ${threads}`,
+  );
   return [...groups.values()];
 }
 
@@ -81,7 +83,7 @@ async function runGroup(
   report: RelayReport,
 ): Promise<void> {
   const { options, folder } = shared;
-  const { traffic } = workloads[0]!;
+  const { traffic, threads, requestsPerSecond } = workloads[0]!;
   const sizes = [...new Set(workloads.map((workload) => workload.requestBytes))];
   for (const size of sizes) writeFileSync(bodyFile(folder, size), requestOf(traffic, size));
   const backend = await startBackend(traffic, options.loadCore, sizes);
@@ -91,10 +93,11 @@ async function runGroup(
   const targets: Target[] = [];
   for (const name of proxiesFor(
     traffic,
-    workloads[0]!.requestsPerSecond === null ? proxyNames : heldTogether(proxyNames),
+    requestsPerSecond === null && threads === 1 ? proxyNames : heldTogether(proxyNames),
   )) {
     const shadowPort = shadow?.announcement.port ?? 0;
-    const proxy = await startProxy(name, proxyOptions(shared, traffic, name, backend.announcement.port, shadowPort));
+    const common = proxyOptions(shared, traffic, name, backend.announcement.port, shadowPort);
+    const proxy = await startProxy(name, { ...common, threads, cores: testedCores(options, threads) });
     if (proxy === null) report.skipped.add(name);
     else targets.push({ name, port: proxy.port, proxy });
   }
@@ -111,7 +114,8 @@ function proxyOptions(
   shadowPort: number,
 ): ProxyOptions {
   return {
-    core: options.testedCore,
+    cores: testedCores(options, 1),
+    threads: 1,
     traffic,
     backendPort,
     shadowPort,

@@ -42,6 +42,8 @@ interface Figures {
   readonly residentMiB: number;
   readonly failed: number;
   readonly disturbed: number;
+  /** Fewer cores than threads: what is measured is what threads cost, not what they gain. */
+  readonly shareCores: boolean;
   readonly rounds: number;
 }
 
@@ -64,6 +66,7 @@ function figuresOf({ name, runs, failed }: TargetRuns): Figures {
     copiedFraction: over((run) => run.copiedFraction),
     failed,
     disturbed: runs.length - quiet.length,
+    shareCores: runs.some((run) => run.shareCores),
     rounds: runs.length,
   };
 }
@@ -99,6 +102,7 @@ function tableRow(workload: Workload, one: Figures, figures: readonly Figures[])
   const direct = find(figures, DIRECT);
   const notes: string[] = [];
   if (one.failed > 0) notes.push(`${one.failed} FAILED`);
+  if (one.shareCores) notes.push('threads share a core');
   if (one.copiedFraction > 0) notes.push(`${text(one.copiedFraction * 100, 0)} % copied`);
   if (one.loadCoreBusy > LOAD_CORE_LIMIT) notes.push('load core full: req/s invalid');
   if (one.disturbed > 0) notes.push(`${one.disturbed} of ${one.rounds} runs disturbed`);
@@ -186,6 +190,7 @@ function jsonWorkload(figures: readonly Figures[]): Record<string, unknown> {
       copiedFraction: by((one) => one.copiedFraction, 3, proxies),
     }),
     rssMiB: by((one) => one.residentMiB, 1, proxies),
+    ...(figures.some((one) => one.shareCores) && { threadsShareCores: true }),
     disturbedRuns: by((one) => one.disturbed, 0),
     failed: figures.reduce((sum, one) => sum + one.failed, 0),
   };

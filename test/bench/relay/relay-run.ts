@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { CoreWatch } from '../measure/patience.ts';
 import { cpuMicroseconds, residentMiB } from '../measure/process-tree.ts';
-import type { BenchOptions } from '../options.ts';
+import { type BenchOptions, testedCores } from '../options.ts';
 import type { Backend } from './backend.ts';
 import { type EchoLoad, runLoad } from './traffic.ts';
 import type { Workload } from './workloads.ts';
@@ -29,6 +29,8 @@ export interface RelayRun {
   readonly copiedFraction: number;
   /** Other programs used the proxy's core. */
   readonly disturbed: boolean;
+  /** There were fewer cores for the proxy than it has threads. */
+  readonly shareCores: boolean;
 }
 
 /** What all runs of a bench share. */
@@ -56,7 +58,7 @@ export async function runRelay(
   const shadowBefore = await rig.shadow?.ask({});
   const countsBefore = await backend.ask({});
   const cpuBefore = pid === null ? 0 : cpuMicroseconds(pid);
-  const testedCore = new CoreWatch(options.testedCore);
+  const tested = new CoreWatch(...testedCores(options, workload.threads));
   const loadCore = new CoreWatch(options.loadCore);
   const resident = new ResidentWatch(pid);
   const load = await runLoad(
@@ -81,7 +83,7 @@ export async function runRelay(
   const mostResident = resident.stop();
   const loadCoreBusy = loadCore.busy();
   const cpuUs = pid === null ? Number.NaN : cpuMicroseconds(pid) - cpuBefore;
-  const disturbed = testedCore.disturbed(pid === null ? 0 : cpuUs);
+  const disturbed = tested.disturbed(pid === null ? 0 : cpuUs);
   const countsAfter = await backend.ask({});
   const copied = ((await rig.shadow?.ask({}))?.good ?? 0) - (shadowBefore?.good ?? 0);
   const failed = Math.max(load.failed, countsAfter.bad - countsBefore.bad);
@@ -96,6 +98,7 @@ export async function runRelay(
     residentMiB: mostResident,
     copiedFraction: copied / total,
     disturbed,
+    shareCores: testedCores(options, workload.threads).length < workload.threads,
   };
 }
 

@@ -8,6 +8,8 @@ export interface Workload {
   readonly connections: number;
   /** Streams open at once on each connection. */
   readonly streams: number;
+  /** Data threads of each proxy. More than one: ours and haproxy only, on as many cores as the machine can spare. */
+  readonly threads: number;
   /** Request body with its framing, bytes. */
   readonly requestBytes: number;
   /** Whether a run without any proxy is part of each round, so that added latency can be told. */
@@ -31,6 +33,7 @@ export const WORKLOADS: readonly Workload[] = [
     traffic: 'grpc',
     connections: 8,
     streams: 32,
+    threads: 1,
     requestBytes: SMALL_BYTES,
     withDirect: false,
     warmUpRequests: 60_000,
@@ -43,6 +46,7 @@ export const WORKLOADS: readonly Workload[] = [
     traffic: 'grpc',
     connections: 32,
     streams: 1,
+    threads: 1,
     requestBytes: SMALL_BYTES,
     withDirect: false,
     warmUpRequests: 30_000,
@@ -55,6 +59,7 @@ export const WORKLOADS: readonly Workload[] = [
     traffic: 'tls',
     connections: 32,
     streams: 1,
+    threads: 1,
     requestBytes: SMALL_BYTES,
     withDirect: false,
     warmUpRequests: 30_000,
@@ -63,10 +68,24 @@ export const WORKLOADS: readonly Workload[] = [
     residentBarMiB: null,
   },
   {
+    name: 'threads-2',
+    traffic: 'grpc',
+    connections: 32,
+    streams: 1,
+    threads: 2,
+    requestBytes: SMALL_BYTES,
+    withDirect: false,
+    warmUpRequests: 30_000,
+    cpuBar: null,
+    requestsPerSecond: null,
+    residentBarMiB: null,
+  },
+  {
     name: '1x1',
     traffic: 'grpc',
     connections: 1,
     streams: 1,
+    threads: 1,
     requestBytes: SMALL_BYTES,
     withDirect: true,
     warmUpRequests: 3000,
@@ -79,6 +98,7 @@ export const WORKLOADS: readonly Workload[] = [
     traffic: 'grpc',
     connections: 8,
     streams: 4,
+    threads: 1,
     requestBytes: IMAGE_BYTES,
     withDirect: false,
     warmUpRequests: 3000,
@@ -91,6 +111,7 @@ export const WORKLOADS: readonly Workload[] = [
     traffic: 'http1',
     connections: 32,
     streams: 1,
+    threads: 1,
     requestBytes: SMALL_BYTES,
     withDirect: false,
     warmUpRequests: 30_000,
@@ -103,6 +124,7 @@ export const WORKLOADS: readonly Workload[] = [
     traffic: 'mirror',
     connections: 8,
     streams: 32,
+    threads: 1,
     requestBytes: SMALL_BYTES,
     withDirect: false,
     warmUpRequests: 60_000,
@@ -115,6 +137,7 @@ export const WORKLOADS: readonly Workload[] = [
     traffic: 'tcp',
     connections: 32,
     streams: 1,
+    threads: 1,
     requestBytes: SMALL_BYTES,
     withDirect: false,
     warmUpRequests: 30_000,
@@ -127,6 +150,7 @@ export const WORKLOADS: readonly Workload[] = [
     traffic: 'grpc',
     connections: 64,
     streams: 8,
+    threads: 1,
     requestBytes: SMALL_BYTES,
     withDirect: true,
     warmUpRequests: 10_000,
