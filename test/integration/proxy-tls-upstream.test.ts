@@ -73,7 +73,7 @@ t.test(
 );
 
 t.test(
-  'an upstream that is expired, unknown, somebody else, or speaks no HTTP/2 is not called, and the reason is counted',
+  'an upstream that is expired, unknown, somebody else, or speaks no HTTP/2 or no TLS 1.2 is not called, and the reason is counted',
   async (test) => {
     const day = 86_400_000;
     const expired = issue(['127.0.0.1'], { notBefore: new Date(0), notAfter: new Date(Date.now() - day) });
@@ -99,9 +99,18 @@ t.test(
     await once(mute, 'listening');
     test.teardown(() => mute.close());
     const noAlpn = `127.0.0.1:${(mute.address() as AddressInfo).port}`;
+    const ancient = await ScriptedUpstream.start(test, 'ancient', {
+      tls: {
+        ...issue(['127.0.0.1']),
+        minVersion: 'TLSv1',
+        maxVersion: 'TLSv1.1',
+        ciphers: 'DEFAULT@SECLEVEL=0',
+      },
+    });
     const proxy = await proxyOf(test, [
       ...bad.map(([, , tls], i) => ({ name: `m${i}`, endpoints: [upstreams[i]!.address], tls: { caFile, ...tls } })),
       { name: 'mute', endpoints: [noAlpn], tls: { caFile } },
+      { name: 'ancient', endpoints: [ancient.address], tls: { caFile } },
     ]);
     const caller = GrpcCaller.to(test, proxy.address);
     for (const [i, [result]] of bad.entries()) {
@@ -110,12 +119,13 @@ t.test(
       test.equal(answer.served['reason'], 'connect_failed');
       test.equal(upstreams[i]!.count, 0, 'not a byte of a request reached it');
     }
-    test.equal((await caller.predict('mute')).status, 14);
+    for (const name of ['mute', 'ancient']) test.equal((await caller.predict(name)).status, 14, name);
+    test.equal(ancient.count, 0);
     const reading = await proxy.metrics();
     for (const result of ['expired', 'untrusted', 'wrong_name']) {
       test.equal(reading.sum(HANDSHAKES, { result }), bad.filter(([wanted]) => wanted === result).length, result);
     }
-    test.equal(reading.sum(HANDSHAKES, { result: 'protocol' }), 1);
+    test.equal(reading.sum(HANDSHAKES, { result: 'protocol' }), 2, 'no HTTP/2, and no TLS 1.2');
   },
 );
 
