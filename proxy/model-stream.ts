@@ -211,11 +211,13 @@ export class ModelStream extends WheelTimer implements StreamHandler {
 
   // ---- to a cluster --------------------------------------------------------------------------------------------
 
-  /** The head of a leg's request: the caller's, with the time that is left. */
+  /** The head of a leg's request: the caller's, with the time that is left and what only this request has. */
   headFor(_leg: StreamLeg): HeaderList {
-    const { deadlineMs } = this.exchange;
-    if (this.exchange.traits!.timeoutMs === 0) return this.head;
-    return withValue(this.head, 'grpc-timeout', formatGrpcTimeout(deadlineMs - this.plane.clock.nowMs()));
+    const { deadlineMs, traits, extras } = this.exchange;
+    let { head } = this;
+    if (traits!.timeoutMs > 0)
+      head = withValue(head, 'grpc-timeout', formatGrpcTimeout(deadlineMs - this.plane.clock.nowMs()));
+    return extras === null ? head : extras.on(head);
   }
 
   /** Writes a message as the cluster of its leg is to see it. */

@@ -14,11 +14,14 @@ let makeId: typeof randomUUID | null = null;
 const TIMING = 'x-understudy-timing';
 const REQUEST_ID = 'x-request-id';
 const TRACEPARENT = 'traceparent';
+const TRACESTATE = 'tracestate';
 
 export class RequestExtras {
   /** '' to leave the field as it is. */
   requestId = '';
   traceparent = '';
+  /** The trace begins here: a tracestate that came without a valid parent belongs to nothing. */
+  beginsTrace = false;
 
   /** The head with these fields in place of its own. */
   on(head: HeaderList): HeaderList {
@@ -28,6 +31,7 @@ export class RequestExtras {
     for (let i = 0; i < head.length; i++) {
       const name = head.names[i]!;
       if (this.traceparent !== '' && (name === TRACEPARENT || name === TIMING)) continue;
+      if (this.beginsTrace && name === TRACESTATE) continue;
       if (this.requestId !== '' && name === REQUEST_ID) continue;
       names.push(name);
       values.push(head.values[i]!);

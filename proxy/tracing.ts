@@ -61,6 +61,7 @@ const BATCH_SPANS = 64;
 const FLUSH_MS = 200;
 const TRACEPARENT_LENGTH = 55;
 const FLAG_SAMPLED = 1;
+const FLAG_RANDOM = 2;
 
 export class Tracer {
   private readonly options: TracerOptions;
@@ -90,7 +91,10 @@ export class Tracer {
     const trace = new TraceContext(traceId, this.randomId(8), valid ? parent.slice(36, 52) : '', state);
     exchange.trace = trace;
     exchange.extras ??= new RequestExtras();
-    exchange.extras.traceparent = `00-${traceId}-${trace.spanId}-01`;
+    // Of the flags a parent set, those of version 00 are known: sampled, and that its id is random.
+    const random = valid ? hexDigit(parent.charCodeAt(TRACEPARENT_LENGTH - 1)) & FLAG_RANDOM : FLAG_RANDOM;
+    exchange.extras.traceparent = `00-${traceId}-${trace.spanId}-0${FLAG_SAMPLED | random}`;
+    exchange.extras.beginsTrace = !valid;
   }
 
   /** The request is over. */
@@ -156,6 +160,7 @@ function spanOf(exchange: Exchange, trace: TraceContext, nowMs: number): Span {
     attributes['understudy.upstream_ms'] = round(nowMs - attempt.startedMs);
   }
   addMicros(attributes, 'understudy.queue_us', trace.answer, 'x-understudy-queue-us');
+  addMicros(attributes, 'understudy.batch_us', trace.answer, 'x-understudy-batch-us');
   addMicros(attributes, 'understudy.compute_us', trace.answer, 'x-understudy-compute-us');
   return {
     traceId: trace.traceId,

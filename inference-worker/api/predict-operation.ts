@@ -64,8 +64,8 @@ export class PredictOperation extends PredictCall {
       const output = outputs[target.graphOutputs[position]!]!;
       return answerTensor(output, target.outputNames[position]!, rowStart, rowCount);
     });
-    const { queueMs, computeMs } = this;
-    this.receiver.onAnswer({ target, outputs: answer, queueMs, computeMs });
+    const { queueMs, batchMs, computeMs } = this;
+    this.receiver.onAnswer({ target, outputs: answer, queueMs, batchMs, computeMs });
   }
 
   onFailure(error: WorkerError): void {

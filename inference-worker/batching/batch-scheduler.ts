@@ -256,6 +256,7 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
 
   /** Assembles and starts a batch that was taken, unless nobody waits for it any more. */
   private begin(batch: Batch, nowMs: number): void {
+    batch.takenAtMs = nowMs;
     batch.removeDead(nowMs, this.endings.noteDead);
     this.endings.dismissDead();
     if (batch.count === 0) {
@@ -305,6 +306,7 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
     for (let i = 0; i < batch.count; i++) {
       const call = batch.calls[i]!;
       call.queueMs = Math.max(0, beganMs - call.acceptedAtMs);
+      call.batchMs = Math.min(call.queueMs, Math.max(0, beganMs - batch.takenAtMs));
       call.computeMs = executeMs;
       this.stats.queueMsSum += call.queueMs;
       this.stats.signature(call.signature.name).answered(call.entry, call.queueMs, executeMs);

@@ -48,6 +48,8 @@ export class Batch {
   /** When the first call came, and the earliest deadline of all, on the servable's clock. */
   openedAtMs: number;
   earliestDeadlineMs: number;
+  /** When it was taken out of its queue to be run. */
+  takenAtMs: number;
   /** Rows the session runs, padding included. */
   executedRows: number;
   private readonly outputs: readonly BatchOutput[];
@@ -68,6 +70,7 @@ export class Batch {
     this.closed = false;
     this.priority = 0;
     this.openedAtMs = 0;
+    this.takenAtMs = 0;
     this.earliestDeadlineMs = Number.POSITIVE_INFINITY;
     this.executedRows = 0;
     this.outputs = outputSpecs.map((spec, i) => new BatchOutput(spec, plan.batched, plan.outputs[i].rowElements));

@@ -53,8 +53,9 @@ export abstract class PredictCall {
   acceptedAtMs: number;
   /** Row shapes of the inputs where they were padded to be batched, null where they were not. Owned by the core. */
   inputTails: readonly (readonly number[])[] | null;
-  /** How long the task waited for its run, and how long that took. Set before `onOutputs`. */
+  /** How long the task waited for its run, how much of that after its batch was taken, and how long the run took. Set before `onOutputs`. */
   queueMs: number;
+  batchMs: number;
   computeMs: number;
 
   constructor(signature: Signature) {
@@ -67,6 +68,7 @@ export abstract class PredictCall {
     this.acceptedAtMs = 0;
     this.inputTails = null;
     this.queueMs = 0;
+    this.batchMs = 0;
     this.computeMs = 0;
   }
 

@@ -47,7 +47,10 @@ export class SplitTask {
       this.partFailed(executionFailed(`parts of a large batch disagree about the shape of ${outputs[i].spec.name}`));
       return;
     }
-    this.call.queueMs = Math.max(this.call.queueMs, part.queueMs);
+    if (part.queueMs >= this.call.queueMs) {
+      this.call.queueMs = part.queueMs;
+      this.call.batchMs = part.batchMs;
+    }
     this.call.computeMs += part.computeMs;
     if (--this.missing > 0) return;
     this.ended = true;

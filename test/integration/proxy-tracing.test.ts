@@ -3,6 +3,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { GrpcCaller } from '../support/grpc-caller.ts';
+import { InferStream, streams } from '../support/infer-stream.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { answers, predictResponse, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
@@ -29,12 +30,13 @@ t.teardown(() => {
   collector.close();
 });
 
+const collectorUrl = `http://127.0.0.1:${(collector.address() as AddressInfo).port}/v1/traces`;
 const upstream = await ScriptedUpstream.start(t, 'upstream');
 const lite = await ScriptedUpstream.start(t, 'lite');
 const shadow = await ScriptedUpstream.start(t, 'shadow');
 const proxy = await ProxyProgram.start(t, {
   env: {
-    UNDERSTUDY_TRACING_ENDPOINT: `http://127.0.0.1:${(collector.address() as AddressInfo).port}/v1/traces`,
+    UNDERSTUDY_TRACING_ENDPOINT: collectorUrl,
     UNDERSTUDY_TRACING_SAMPLE: '0%',
     UNDERSTUDY_REQUEST_ID: 'create',
     UNDERSTUDY_OUTBOUND_FORWARDED_HEADERS: 'append',
@@ -82,6 +84,19 @@ t.test('internal fields of a caller steer nothing and reach nobody, unless a rou
   test.equal(last()['x-understudy-timing'], '1');
 });
 
+t.test('without a word about tracing, context passes as it came and nobody is told anything', async (test) => {
+  const silent = await ProxyProgram.start(test, {
+    document: { models: [{ name: 'm', split: [{ model: `m@1 via ${upstream.address}` }] }] },
+  });
+  const calling = GrpcCaller.to(test, silent.address);
+  const context = { traceparent: `00-${TRACE}-${PARENT}-01`, tracestate: 'a=b', 'x-request-id': 'mine' };
+  await calling.predict('m', context);
+  test.match(last(), context);
+  await calling.predict('m');
+  for (const name of Object.keys(context)) test.equal(last()[name], undefined, name);
+  test.equal(spans.length, 0);
+});
+
 t.test('a request gets an identifier when it has none, and its sender is appended', async (test) => {
   await caller.predict('m');
   const first = String(last()['x-request-id']);
@@ -98,7 +113,11 @@ t.test('a request gets an identifier when it has none, and its sender is appende
 t.test('a sampled request takes our span along and is told of with all that is known of it', async (test) => {
   upstream.script = async (call) => {
     const body = await call.body;
-    const timing = { 'x-understudy-queue-us': '1200', 'x-understudy-compute-us': '3400' };
+    const timing = {
+      'x-understudy-queue-us': '1200',
+      'x-understudy-batch-us': '70',
+      'x-understudy-compute-us': '3400',
+    };
     call.answer(predictResponse('upstream', body), timing);
   };
   await caller.predict('m', { traceparent: `00-${TRACE}-${PARENT}-01`, tracestate: 'vendor=1' });
@@ -120,10 +139,42 @@ t.test('a sampled request takes our span along and is told of with all that is k
     'understudy.answer_reason': 'primary',
     'understudy.breaker_state': 'closed',
     'understudy.queue_us': '1200',
+    'understudy.batch_us': '70',
     'understudy.compute_us': '3400',
     'rpc.grpc.status_code': '0',
   });
   test.ok(BigInt(span.endTimeUnixNano) > BigInt(span.startTimeUnixNano));
+});
+
+t.test('a trace without a valid parent begins here, and foreign state is not taken into it', async (test) => {
+  const always = await ProxyProgram.start(test, {
+    env: {
+      UNDERSTUDY_TRACING_ENDPOINT: collectorUrl,
+      UNDERSTUDY_TRACING_SAMPLE: '100%',
+      UNDERSTUDY_OUTBOUND_WORKER_ADDRESS: upstream.address,
+    },
+    document: { models: [{ name: 'm', split: [{ model: `m@1 via ${upstream.address}` }] }] },
+  });
+  const calling = GrpcCaller.to(test, always.address);
+  const seen = new Set<unknown>();
+  const strangers = [{}, { traceparent: 'nonsense' }, { traceparent: `00-${TRACE}-0000000000000000-01` }];
+  for (const head of strangers) {
+    await calling.predict('m', { ...head, tracestate: 'foreign=1' });
+    const { traceparent, tracestate } = last();
+    test.match(traceparent, /^00-[0-9a-f]{32}-[0-9a-f]{16}-03$/);
+    test.notMatch(traceparent, TRACE);
+    test.equal(tracestate, undefined);
+    seen.add(traceparent);
+  }
+  test.equal(seen.size, strangers.length);
+  await calling.predict('m', { traceparent: `00-${TRACE}-${PARENT}-00` });
+  test.equal(last()['traceparent'], `00-${TRACE}-${PARENT}-00`, 'the parent decided otherwise');
+  const stream = new InferStream(test, always.address);
+  upstream.script = streams('upstream');
+  stream.send('m', 'one');
+  test.equal((await stream.finish()).answers.length, 1);
+  test.match(last()['traceparent'], /-03$/, 'streams of messages take it along');
+  upstream.script = answers('upstream');
 });
 
 t.test('a fallback is told of as one', async (test) => {

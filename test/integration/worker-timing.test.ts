@@ -1,4 +1,4 @@
-/** Queue and compute time of single calls, told to those who ask, over all four protocols. */
+/** Queue, batch and compute time of single calls, told to those who ask, over all four protocols. */
 import t, { type Test } from 'tap';
 import { request } from 'undici';
 import { GrpcCaller } from '../support/grpc-caller.ts';
@@ -46,8 +46,10 @@ const POSTS: readonly (readonly [string, string])[] = [
 
 function checkTimes(t: Test, fields: Readonly<Record<string, unknown>>, what: string): void {
   const queueUs = Number(fields['x-understudy-queue-us']);
+  const batchUs = Number(fields['x-understudy-batch-us']);
   const computeUs = Number(fields['x-understudy-compute-us']);
   t.ok(Number.isInteger(queueUs) && queueUs >= (WAIT_MS - 2) * 1000, `${what}: waited ${queueUs} us`);
+  t.ok(Number.isInteger(batchUs) && batchUs >= 0 && batchUs < 10_000_000, `${what}: handed over in ${batchUs} us`);
   t.ok(Number.isInteger(computeUs) && computeUs >= 0 && computeUs < 10_000_000, `${what}: ran ${computeUs} us`);
 }
 

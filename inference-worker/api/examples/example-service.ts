@@ -197,7 +197,7 @@ class ExampleCall extends PredictCall {
   }
 
   onOutputs(outputs: readonly OutputView[], rowStart: number, rowCount: number): void {
-    const { servable, queueMs, computeMs } = this;
+    const { servable, queueMs, batchMs, computeMs } = this;
     try {
       this.resolve(
         this.signatures.map((signature) => ({
@@ -205,6 +205,7 @@ class ExampleCall extends PredictCall {
           signatureName: signature.name,
           result: resultOf(signature, outputs, rowStart, rowCount),
           queueMs,
+          batchMs,
           computeMs,
         })),
       );
