@@ -25,7 +25,7 @@ export const InterceptExit = {
   failed: 1,
   /** The command line or the environment holds mistakes; nothing was touched. */
   usage: 2,
-  /** No privilege or no iptables here: use the explicit-port mode. */
+  /** No privilege, no iptables or no koffi here: use the explicit-port mode. */
   unavailable: 3,
   /** No new connection is redirected, but open ones still need what is left: remove again once they are closed. */
   detached: 4,
@@ -72,6 +72,14 @@ export async function runInterceptCommand(
   if (action === 'print') {
     io.stdout(printedRules(options));
     return InterceptExit.done;
+  }
+  if (action !== 'remove') {
+    // Without it the proxy could not send on what it does not serve: rules would only do harm.
+    const { available, reason } = machine.destinations();
+    if (!available) {
+      io.stderr(`${reason}\n${EXPLICIT_PORT_MODE}\n`);
+      return InterceptExit.unavailable;
+    }
   }
   if (action === 'verify') {
     const { verified, notes } = await verifyInterception(options, machine);

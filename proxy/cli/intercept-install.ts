@@ -14,7 +14,7 @@ import {
 import { addInboundSource, type ChangeReport, hasInboundSource, hasIpv6, type Machine } from './intercept-machine.ts';
 import type { InterceptOptions } from './intercept-options.ts';
 import { removeCreatedTable } from './intercept-remove.ts';
-import { buildRuleSet, interceptsInbound, planChange, ruleSetOf } from './intercept-rules.ts';
+import { buildRuleSet, detachedRuleSetOf, interceptsInbound, planChange, ruleSetOf } from './intercept-rules.ts';
 import { creationMarker, MARKER_LOOPBACK, markersOf, type NatTable } from './intercept-tables.ts';
 
 interface PlannedFamily {
@@ -44,7 +44,36 @@ export function installRules(options: InterceptOptions, machine: Machine): Chang
   );
   if (planned.some(({ family }) => family === 6) && interceptsInbound(options))
     notes.push(...addInboundSource(machine));
+  const earlier = putEarlierAside(machine, backends, chosen, planned);
+  if (earlier.failures.length > 0) return { outcome: 'failed', notes: [...notes, ...earlier.failures] };
+  if (earlier.notes.length > 0) return { outcome: 'changed', notes: [...notes, ...earlier.notes] };
   return { outcome: planned.every(({ text }) => text === null) ? 'unchanged' : 'changed', notes };
+}
+
+/**
+ * Takes the jumps away that an install with other families or the other kind of iptables left, so that what holds is what
+ * this one asked for. Only the jumps: open connections need the rest, which the next remove takes.
+ */
+function putEarlierAside(
+  machine: Machine,
+  backends: readonly Backend[],
+  chosen: Backend,
+  planned: readonly PlannedFamily[],
+): { readonly notes: readonly string[]; readonly failures: readonly string[] } {
+  const notes: string[] = [];
+  const failures: string[] = [];
+  for (const backend of backends) {
+    for (const family of [4, 6] as const) {
+      if (backend === chosen && planned.some((plan) => plan.family === family)) continue;
+      const { table } = readTable(machine.run, backend, family);
+      if (table === null || table.jumps.length === 0) continue;
+      const text = planChange(detachedRuleSetOf(table), markersOf(table), table)!;
+      const failure = applyText(machine.run, backend, family, text, 'apply');
+      if (failure !== null) failures.push(`rules of an earlier install stay: ${failure}`);
+      else notes.push(`IPv${family} (${backend.kind}): rules of an earlier install put out of the way`);
+    }
+  }
+  return { notes, failures };
 }
 
 /** The report for a change that could not be made. */

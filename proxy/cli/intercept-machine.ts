@@ -5,6 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { INBOUND_SOURCE_V6 } from '../listener/inbound-source.ts';
+import { originalDestinationSupport } from '../listener/original-destination.ts';
 import type { CommandRunner } from './command-runner.ts';
 import { type Family, failureOf } from './intercept-backend.ts';
 import type { NatTable } from './intercept-tables.ts';
@@ -14,6 +15,8 @@ export interface Machine {
   readonly run: CommandRunner;
   /** Text of a file under /proc, '' when it does not exist. */
   readonly readProc: (path: string) => string;
+  /** Whether redirected connections can be told where they meant to go here, and if not, why. */
+  readonly destinations: () => { readonly available: boolean; readonly reason: string };
   readonly nowMs: () => number;
   readonly waitMs: (durationMs: number) => Promise<void>;
 }
@@ -22,6 +25,7 @@ export function systemMachine(run: CommandRunner): Machine {
   return {
     run,
     readProc,
+    destinations: originalDestinationSupport,
     nowMs: () => performance.now(),
     waitMs: async (durationMs) => void (await sleep(durationMs)),
   };

@@ -8,7 +8,7 @@
  */
 import net from 'node:net';
 import { INBOUND_PROBE_V4, INBOUND_PROBE_V6, PROBE_V4, PROBE_V6, probeAnswer } from '../listener/interception-probe.ts';
-import { originalDestinationSupport, readDestination } from '../listener/original-destination.ts';
+import { readDestination } from '../listener/original-destination.ts';
 import { chooseBackend, type Family, findBackends, readTable } from './intercept-backend.ts';
 import { lacksNetAdmin, type Machine } from './intercept-machine.ts';
 import type { InterceptOptions } from './intercept-options.ts';
@@ -34,8 +34,6 @@ type Finding = { readonly verdict: 'proved' | 'unproved' | 'wrong'; readonly not
  * direction and nothing answered wrong. All probes go out at once and share the 5 s.
  */
 export async function verifyInterception(options: InterceptOptions, machine: Machine): Promise<VerifyReport> {
-  const support = originalDestinationSupport();
-  if (!support.available) return { verified: false, notes: [support.reason] };
   const directions = (['outbound', 'inbound'] as const).filter((direction) => portOf(options, direction) !== null);
   const findings = await Promise.all(
     directions.map(async (direction) => {

@@ -1,8 +1,11 @@
+import { spawnSync } from 'node:child_process';
 import t from 'tap';
 import { InterceptionLab, PEER_V4, PEER_V6 } from '../support/interception-lab.ts';
 import { namespacesUnavailable } from '../support/netns.ts';
 
 const skip = namespacesUnavailable('iptables', 'ip6tables');
+const noLegacy =
+  spawnSync('iptables-legacy-save', ['-V']).error === undefined ? false : 'needs iptables of the legacy kind';
 const NOT_VERIFIED = 5;
 
 /** A pod with a default route, as real ones have, so that the probe's address can be dialled. */
@@ -13,18 +16,21 @@ function routedLab(): InterceptionLab {
   return lab;
 }
 
-t.test('verify proves both families and both directions when the rules are in place', { skip }, async (t) => {
-  const lab = routedLab();
-  t.teardown(() => lab.close());
-  lab.mustIntercept('install', '--inbound-ports', '8500,9000');
-  const told = lab.mustIntercept('verify', '--inbound-ports', '8500,9000');
-  t.match(told, /IPv4 outbound: 192\.0\.2\.2 port 8500 came back right/);
-  t.match(told, /IPv6 outbound: 2001:db8::2 port 8500 came back right/);
-  t.match(told, /IPv4 inbound: 192\.0\.2\.3 port 8500 came back right/);
-  t.match(told, /IPv6 inbound: 2001:db8::3 port 8500 came back right/);
-  t.match(told, /IPv4 inbound: connections of other machines are led there/);
-  t.match(told, /IPv6 inbound: connections of other machines are led there/);
-});
+for (const backend of ['nft', 'legacy']) {
+  const missing = skip || (backend === 'legacy' ? noLegacy : false);
+  t.test(`verify proves both families and both directions, rules of kind ${backend}`, { skip: missing }, async (t) => {
+    const lab = routedLab();
+    t.teardown(() => lab.close());
+    lab.mustIntercept('install', '--inbound-ports', '8500,9000', '--backend', backend);
+    const told = lab.mustIntercept('verify', '--inbound-ports', '8500,9000');
+    t.match(told, /IPv4 outbound: 192\.0\.2\.2 port 8500 came back right/);
+    t.match(told, /IPv6 outbound: 2001:db8::2 port 8500 came back right/);
+    t.match(told, /IPv4 inbound: 192\.0\.2\.3 port 8500 came back right/);
+    t.match(told, /IPv6 inbound: 2001:db8::3 port 8500 came back right/);
+    t.match(told, /IPv4 inbound: connections of other machines are led there/);
+    t.match(told, /IPv6 inbound: connections of other machines are led there/);
+  });
+}
 
 t.test('verify proves rules for users that it does not run as', { skip }, async (t) => {
   const lab = routedLab();

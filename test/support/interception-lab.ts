@@ -16,6 +16,8 @@ export const PEER_V6 = 'fd77::2';
 export const SERVER_PORTS = '8500,8600,9000';
 export const PROXY_ID = 1717;
 
+const SAVE_COMMANDS = ['iptables-nft-save', 'ip6tables-nft-save', 'iptables-legacy-save', 'ip6tables-legacy-save'];
+
 const ECHO = fileURLToPath(new URL('./destination-echo.ts', import.meta.url));
 const COMMAND = new URL('../../proxy/cli/intercept-command.ts', import.meta.url).href;
 const RUN_COMMAND = `import(${JSON.stringify(COMMAND)})
@@ -101,16 +103,21 @@ export class InterceptionLab {
 
   /** All rules of the pod, both kinds and both families, without counters and comments. */
   savedRules(): Record<string, string> {
-    const saved: Record<string, string> = {};
-    for (const command of [
-      'iptables-nft-save',
-      'ip6tables-nft-save',
-      'iptables-legacy-save',
-      'ip6tables-legacy-save',
-    ]) {
-      saved[command] = comparableSave(this.pod.run(command, []).stdout);
-    }
-    return saved;
+    return Object.fromEntries(
+      SAVE_COMMANDS.map((command) => [command, comparableSave(this.pod.run(command, []).stdout)]),
+    );
+  }
+
+  /** What the plain commands and those of both kinds save, byte for byte but for the time of day that each writes down. */
+  savedBytes(): Record<string, string> {
+    const commands = ['iptables-save', 'ip6tables-save', ...SAVE_COMMANDS];
+    const timeless = (text: string) => text.replaceAll(/ on \w{3} \w{3} [ \d]{2} [\d:]{8} \d{4}$/gm, '');
+    return Object.fromEntries(
+      commands.map((command) => {
+        const { stdout, stderr } = this.pod.run(command, []);
+        return [command, timeless(`${stdout}${stderr}`)];
+      }),
+    );
   }
 
   close(): Promise<void> {

@@ -9,6 +9,7 @@ function machineOf(iptables: FakeIptables, files: Record<string, string> = {}): 
   return {
     run: iptables.run,
     readProc: (path) => files[path] ?? '',
+    destinations: () => ({ available: true, reason: '' }),
     nowMs: () => nowMs,
     waitMs: async (durationMs) => {
       nowMs += durationMs;
@@ -241,4 +242,36 @@ t.test('a process without NET_ADMIN is told so before anything runs', async (t) 
   t.equal(result.code, InterceptExit.unavailable);
   t.match(result.stderr, /lacks NET_ADMIN[\s\S]*explicit-port mode/);
   t.same(iptables.log, []);
+});
+
+t.test('without koffi nothing is installed or verified, and the explicit-port mode is named', async (t) => {
+  const iptables = new FakeIptables();
+  const reason = 'koffi, which reads original destinations, did not load (no such file): explicit-port mode';
+  const machine = { ...machineOf(iptables), destinations: () => ({ available: false, reason }) };
+  for (const action of ['install', 'verify']) {
+    const result = await interceptOn(machine, action);
+    t.equal(result.code, InterceptExit.unavailable, action);
+    t.match(result.stderr, /koffi.*did not load[\s\S]*needs no privilege/);
+  }
+  t.same(iptables.log, []);
+  await intercept(iptables, 'install', '--families', '4');
+  t.equal((await interceptOn(machine, 'remove')).code, InterceptExit.done, 'rules that are there can be taken away');
+});
+
+t.test('an install with one family or the other kind leaves nothing of an earlier one in force', async (t) => {
+  const iptables = new FakeIptables();
+  await intercept(iptables, 'install', '--families', 'both', '--backend', 'legacy');
+  const changed = await intercept(iptables, 'install', '--families', '4', '--backend', 'nft');
+  t.equal(changed.code, InterceptExit.done);
+  t.match(changed.stdout, /IPv4 \(nft\): rules in place/);
+  t.match(changed.stdout, /IPv4 \(legacy\): rules of an earlier install put out of the way/);
+  t.match(changed.stdout, /IPv6 \(legacy\): rules of an earlier install put out of the way/);
+  for (const command of ['iptables-legacy-save', 'ip6tables-legacy-save', 'ip6tables-nft-save'])
+    t.notMatch(iptables.saved(command), /-A (OUTPUT|PREROUTING) .*UNDERSTUDY_/, command);
+  const again = await intercept(iptables, 'install', '--families', '4', '--backend', 'nft');
+  t.equal(again.stdout, 'IPv4 (nft): already as wanted\n');
+  iptables.failures.set('iptables-nft-restore', 'the kernel says no');
+  const stuck = await intercept(iptables, 'install', '--families', '4', '--backend', 'legacy');
+  t.equal(stuck.code, InterceptExit.failed);
+  t.match(stuck.stderr, 'rules of an earlier install stay: iptables-nft-restore failed');
 });

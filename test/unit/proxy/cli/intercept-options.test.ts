@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import t from 'tap';
-import { environmentTwin, FLAGS } from '../../../../proxy/cli/intercept-flags.ts';
+import { environmentTwin, FLAGS, type FlagSpec } from '../../../../proxy/cli/intercept-flags.ts';
 import { type InterceptOptions, readInterceptOptions } from '../../../../proxy/cli/intercept-options.ts';
 import { includesPort, MULTIPORT_SLOTS, multiportGroups, parsePortSet } from '../../../../proxy/cli/intercept-ports.ts';
 import { runs } from '../../../support/fuzz-runs.ts';
@@ -32,6 +32,24 @@ t.test('every flag is read from its environment twin, and the flag wins', (t) =>
   t.equal(read.families, '4');
   for (const { flag, default: value } of FLAGS)
     t.equal(readInterceptOptions([`--${flag}`, value], {}).mistakes, null, flag);
+  t.end();
+});
+
+t.test('each flag and its twin come to the same options, and not to the default', (t) => {
+  const samples: Record<string, string> = {
+    ports: '81,9000-9010',
+    port: '15123',
+    cidrs: '10.9.0.0/16,fd09::/16',
+    ids: '4001,4002',
+    names: 'eth1,net+',
+    duration: '250ms',
+  };
+  for (const spec of FLAGS as readonly FlagSpec[]) {
+    const value = samples[spec.kind] ?? spec.choices!.find((choice) => choice !== spec.default)!;
+    const given = options([`--${spec.flag}`, value]);
+    t.same(options([], { [environmentTwin(spec.flag)]: value }), given, spec.flag);
+    t.strictNotSame(given, options([]), spec.flag);
+  }
   t.end();
 });
 
