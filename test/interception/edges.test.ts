@@ -1,4 +1,4 @@
-/** Edges of interception, with the real proxy on both sides of a pod: unusual callers, own ports, self calls, probes. */
+/** Edges of interception, with the real proxy on both sides of a pod: unusual callers, self calls, probes. */
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
@@ -55,22 +55,6 @@ t.test('a proxy that stands on both sides of a pod', { skip }, async (t) => {
   const allInPeer = (...commands: string[][]): { said: string }[] => peer(APPLICATION, 'all', JSON.stringify(commands));
   const accepted = () => metric(lab, 'understudy_downstream_connections_total');
 
-  t.test('refuses those who dial its own ports, from inside and from the node, and loops to nobody', async (t) => {
-    const before = metric(lab, 'understudy_opaque_connections_total');
-    const refused = /closed|ECONNRESET/;
-    const inbound = (host: string) => ['bytes', host, '15006', 'x'];
-    const outbound = (host: string) => ['bytes', host, '15001', 'x'];
-    const inside = allInPod(
-      ...['127.0.0.1', '::1', POD_V4, POD_V6].map(inbound),
-      ...['127.0.0.1', '::1'].map(outbound),
-    );
-    for (const { said } of inside) t.match(said, refused, 'from inside');
-    for (const { said } of allInPeer(inbound(POD_V4), inbound(POD_V6))) t.match(said, refused, 'from the node');
-    t.equal(metric(lab, 'understudy_opaque_connections_total'), before, 'nothing was relayed');
-    const config = 'GET /config HTTP/1.1\r\nhost: x\r\n\r\n';
-    for (const { said } of allInPeer(['bytes', POD_V4, '15001', config], ['bytes', POD_V4, '15000', config]))
-      t.match(said, /ECONNREFUSED|503 Service Unavailable/, 'what is on loopback is not reachable from outside');
-  });
   t.test('leaves calls of the pod to its own address and to localhost with the application', async (t) => {
     const before = accepted();
     const said = allInPod(

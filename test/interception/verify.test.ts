@@ -65,7 +65,7 @@ t.test('verify gives up after five seconds, whatever the number of probes', { sk
   const { status, stderr } = lab.intercept('verify', '--inbound-ports', '8500');
   t.equal(status, NOT_VERIFIED);
   t.equal(stderr.match(/no answer within 5000 ms/g)?.length, 4, stderr);
-  t.ok(performance.now() - beganMs < 10_000, 'one limit for all of them');
+  t.ok(performance.now() - beganMs < 15_000, 'one limit for all of them');
 });
 
 t.test('verify fails with a code of its own when the rules are missing or lead elsewhere', { skip }, async (t) => {
