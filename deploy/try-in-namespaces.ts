@@ -22,7 +22,7 @@ const NAME = 'model.default.svc';
 const ORIGINAL = 'original';
 const WORKER = 'worker';
 const PHASE_MS = 700;
-const LAST_ANSWER_WITHIN_MS = 10_000;
+const LAST_ANSWER_WITHIN_MS = 30_000;
 
 const path = (relative: string) => fileURLToPath(new URL(relative, import.meta.url));
 const CLI = path('../proxy/cli/main.ts');

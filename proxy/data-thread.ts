@@ -20,6 +20,7 @@ import { AccessLog } from './access-log.ts';
 import { DataPlane } from './data-plane.ts';
 import { DegradationCells } from './degradation/cells.ts';
 import { Listener } from './listener/listener.ts';
+import { originalDestinationSupport } from './listener/original-destination.ts';
 import type { TlsTerminationOptions } from './listener/tls-termination.ts';
 import { Mesh } from './mesh.ts';
 import { PairSender } from './mirror/pair-sender.ts';
@@ -206,6 +207,7 @@ async function listen(): Promise<void> {
   loopWatch.start();
   collectStartGarbage();
   nativeMemory?.start();
+  if (data.index === 0) reportExplicitPortMode();
   for (const [index, listener] of listeners.entries()) {
     const { role } = data.listen[index]!;
     try {
@@ -221,6 +223,14 @@ async function listen(): Promise<void> {
     }
   }
   tell({ type: 'ready' });
+}
+
+/** Where the kernel cannot be asked for original destinations, callers have to be pointed at the ports of the proxy. */
+function reportExplicitPortMode(): void {
+  const { available, reason } = originalDestinationSupport();
+  if (available) return;
+  if (process.platform === 'linux') log.warn('explicit_port_mode', { reason });
+  else log.info('explicit_port_mode', { reason });
 }
 
 /** The default listens on both loopback addresses; a machine without IPv6 has one of them. */
