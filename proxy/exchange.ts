@@ -14,12 +14,13 @@ import type { BufferHolder } from '../proto/io/memory-budget.ts';
 import type { BodyBuffer } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
-import type { MirroredPair } from './mirroring.ts';
+import type { MirroredPair } from './mirrored-pair.ts';
 import type { RequestExtras } from './request-extras.ts';
 import type { HeadPolicy } from './routing/head-policy.ts';
 import type { RequestTraits } from './routing/request-traits.ts';
 import type { SpecReader } from './routing/spec-reader.ts';
 import { RequestEnd } from './stats/slots.ts';
+import type { StreamedCopy } from './streamed-copy.ts';
 import type { TraceContext } from './tracing.ts';
 import { Waiter } from './upstream/wait-queue.ts';
 
@@ -114,6 +115,8 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler,
   failedBody: BodyBuffer | null = null;
   /** Request and answer bytes for the shadows; null when the request is not mirrored. */
   mirrored: MirroredPair | null = null;
+  /** Shows it to them as it comes, once it has outgrown the kept copy. */
+  copy: StreamedCopy | null = null;
 
   constructor(plane: DataPlane, down: WireStream, http1: boolean, heads: HeadPolicy, nowMs: number) {
     super();

@@ -10,54 +10,18 @@ import type { TimerWheel } from '../base/timer-wheel.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
 import { acquireBody, type BodyBuffer, releaseBody } from './body-buffer.ts';
 import { answerEncoding, jsonBytesOf } from './captured-answer.ts';
-import type { Exchange } from './exchange.ts';
 import type { MeshCluster, MeshModel, MeshShadow } from './mesh.ts';
-import { PairProtocol } from './mirror/pair-record.ts';
 import type { PairSender } from './mirror/pair-sender.ts';
-import { pointOfHead, pointOfMessage, WHEN_COMPLETE } from './mirror-sampling.ts';
+import { pointOfHead, pointOfLarge, pointOfMessage, WHEN_COMPLETE } from './mirror-sampling.ts';
+import { MirroredPair, type Shown, tellOf } from './mirrored-pair.ts';
 import { Verdict } from './policy/circuit-breaker.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
 import { MAX_ANSWER_BYTES, NO_ANSWER, ShadowCall } from './shadow-call.ts';
 import { ComparisonResult, MirrorDrop, ShadowSlot } from './stats/slots.ts';
+import { StreamedCopy } from './streamed-copy.ts';
 
 /** Requests up to this size go to the analysis with the pair, whose slices of the inputs it searches. */
 const MAX_REQUEST_BYTES = 64 * 1024;
-
-/** One mirrored request: the primary's half, and the calls to its shadows. */
-export class MirroredPair {
-  readonly model: MeshModel;
-  selected: readonly MeshShadow[];
-  /** Its answers are kept and compared. One that is not captured keeps no state, so that many requests can share it. */
-  captured: boolean;
-  /** Some shadows see a share, and the message decides: `selected` and `captured` are settled once it is complete. */
-  undecided = false;
-  /** The same request sent to the primary again, if it is: shadows wait for it before they are compared. */
-  secondary: ShadowCall | null = null;
-  readonly calls: ShadowCall[] = [];
-  /** Held by the exchange and by each call; freed when the last lets go. */
-  holders = 1;
-  cohort = '';
-  /** What its bodies are written in: `PairProtocol`; and the method called. */
-  protocol: number = PairProtocol.TFS_GRPC;
-  method = '';
-  primaryEncoding = '';
-  /** Bytes of JSON in front of tensors that follow as bytes; 0 where none do. */
-  requestJsonBytes = 0;
-  primaryJsonBytes = 0;
-  request: BodyBuffer | null = null;
-  primary: BodyBuffer | null = null;
-  /** Name of the cluster that answered as the primary. */
-  primaryCluster = '';
-  primaryStatus = NO_ANSWER;
-  primaryLatencyMs = 0;
-  primarySettled = false;
-
-  constructor(model: MeshModel, selected: readonly MeshShadow[], captured: boolean) {
-    this.model = model;
-    this.selected = selected;
-    this.captured = captured;
-  }
-}
 
 export interface MirroringOptions {
   readonly clock: Clock;
@@ -76,6 +40,8 @@ export class Mirroring {
   private readonly random: () => number;
   private readonly pressure: { readonly isShort: boolean };
   private readonly spec = new SpecReader();
+  /** The request that was prepared last names its model in what has come of it. */
+  isNamed = true;
   /** What has read the request being sent already; null when nobody has. */
   private read: SpecReader | null = null;
   /** The pair of the requests that no answers are captured of, and that go to all shadows of their model. */
@@ -91,14 +57,14 @@ export class Mirroring {
   }
 
   /** Which shadows see this request; null when none does. The cluster that answers it is no shadow of itself. */
-  select(exchange: Exchange, model: MeshModel, chosen: MeshCluster): MirroredPair | null {
+  select(shown: Shown, model: MeshModel, chosen: MeshCluster): MirroredPair | null {
     let all = true;
     for (const shadow of model.shadows) {
       if (shadow.config.percentHundredths < 10_000 || shadow.cluster === chosen) all = false;
     }
     if (all) return this.paired(model, model.shadows);
     const others = model.shadows.filter((shadow) => shadow.cluster !== chosen);
-    const point = pointOfHead(exchange, model);
+    const point = pointOfHead(shown, model);
     if (point === WHEN_COMPLETE && others.some(isShare)) {
       const pair = new MirroredPair(model, others, true);
       pair.undecided = true;
@@ -140,41 +106,65 @@ export class Mirroring {
    * The request is complete: every selected shadow gets its copy, or is counted as dropped. `read` has read just this
    * request, all of it, or is null.
    */
-  send(exchange: Exchange, read: SpecReader | null): void {
-    const pair = exchange.mirrored!;
-    const { body } = exchange;
+  send(shown: Shown, read: SpecReader | null): void {
+    const pair = shown.mirrored!;
+    const { body } = shown;
     if (body === null) {
       this.drop(pair, MirrorDrop.TOO_LARGE);
       return;
     }
-    if (pair.undecided) this.decide(pair, exchange, body);
-    if (pair.captured && pair.selected.length > 0) this.keepRequest(pair, exchange, body);
+    if (pair.undecided) this.decide(pair, shown, pointOfMessage(shown, pair.model, body.buffer, body.length));
+    if (pair.captured && pair.selected.length > 0) this.keepRequest(pair, shown, body);
     this.read = read;
-    if (pair.captured) this.sendAgain(exchange, pair, body);
-    for (let i = 0; i < pair.selected.length; i++) this.sendTo(exchange, pair, pair.selected[i]!, body);
+    if (pair.captured) this.sendAgain(shown, pair, body);
+    for (let i = 0; i < pair.selected.length; i++) this.sendTo(shown, pair, pair.selected[i]!, body);
     this.read = null;
   }
 
-  private decide(pair: MirroredPair, exchange: Exchange, body: BodyBuffer): void {
-    pair.selected = this.sample(pair.selected, pointOfMessage(exchange, pair.model, body.buffer, body.length));
-    exchange.wasMirrored = pair.selected.length > 0;
+  /**
+   * The request is too large to be kept: its shadows are shown what has come of it, and what will come. Null where the
+   * message decides who sees it and too little of it is known.
+   */
+  begin(shown: Shown): StreamedCopy | null {
+    const pair = shown.mirrored!;
+    const body = shown.body!;
+    if (pair.undecided) {
+      const point = pointOfLarge(shown, pair.model, body.buffer, body.length);
+      if (point === WHEN_COMPLETE) return null;
+      this.decide(pair, shown, point);
+    }
+    if (pair.captured && pair.selected.length > 0) tellOf(pair, shown);
+    const calls: ShadowCall[] = [];
+    for (let i = 0; i < pair.selected.length; i++) {
+      const call = this.sendTo(shown, pair, pair.selected[i]!, body, !shown.bodyEnded);
+      if (call !== null) calls.push(call);
+    }
+    return new StreamedCopy(calls);
+  }
+
+  get isShort(): boolean {
+    return this.pressure.isShort;
+  }
+
+  private decide(pair: MirroredPair, shown: Shown, point: number): void {
+    pair.selected = this.sample(pair.selected, point);
+    shown.wasMirrored = pair.selected.length > 0;
     // An answer that was quicker than the request's end has been kept by now.
     if (!pair.primarySettled) pair.captured = this.takeTurn(pair.selected);
   }
 
   /** For the noise floor, the primary gets a share of the requests a second time. */
-  private sendAgain(exchange: Exchange, pair: MirroredPair, body: BodyBuffer): void {
+  private sendAgain(shown: Shown, pair: MirroredPair, body: BodyBuffer): void {
     const { noiseFloorHundredths } = pair.model.config.comparison;
     if (noiseFloorHundredths === 0 || this.random() * 10_000 >= noiseFloorHundredths) return;
-    const cluster = exchange.attempt?.cluster;
+    const cluster = shown.attempt?.cluster;
     const secondary = pair.model.secondaries.find((candidate) => candidate.cluster === cluster);
-    if (secondary !== undefined) pair.secondary = this.sendTo(exchange, pair, secondary, body);
+    if (secondary !== undefined) pair.secondary = this.sendTo(shown, pair, secondary, body);
   }
 
-  private keepRequest(pair: MirroredPair, exchange: Exchange, body: BodyBuffer): void {
+  private keepRequest(pair: MirroredPair, shown: Shown, body: BodyBuffer): void {
     const { cohort } = pair.model.config;
-    describe(pair, exchange);
-    if (cohort.source.kind === 'header') pair.cohort = exchange.head!.get(cohort.source.name) ?? '';
+    tellOf(pair, shown);
     if (cohort.source.kind === 'input' || body.length <= MAX_REQUEST_BYTES) {
       pair.request = acquireBody();
       pair.request.append(body.buffer, 0, body.length);
@@ -217,7 +207,7 @@ export class Mirroring {
     for (const call of pair.calls) if (call.done) this.complete(call);
   }
 
-  /** The exchange is over. Shadows that are still answering go on; they hold the pair themselves. */
+  /** The request is over. Shadows that are still answering go on; they hold the pair themselves. */
   release(pair: MirroredPair): void {
     if (!pair.captured) return;
     if (!pair.primarySettled) this.primaryDone(pair, '', null, null, NO_ANSWER, 0);
@@ -248,20 +238,28 @@ export class Mirroring {
     call.free();
   }
 
-  /** Plans the request for the shadow's model and version. */
-  prepare(call: ShadowCall, body: BodyBuffer): SpecReader | null {
+  /** Plans the request for the shadow's model and version; null when it goes as it is. `isNamed` says what it found. */
+  prepare(call: ShadowCall, body: BodyBuffer, isComing: boolean): SpecReader | null {
     const { requestKind, encoding } = call;
     const { config, target } = call.shadow.cluster;
     const spec = this.read ?? this.spec;
+    this.isNamed = true;
     if (spec === this.spec) {
-      const verdict = spec.read(body.buffer, body.length, true, requestKind, encoding);
-      if (verdict !== SpecVerdict.FOUND) return null;
+      const verdict = spec.read(body.buffer, body.length, !isComing, requestKind, encoding);
+      this.isNamed = verdict === SpecVerdict.FOUND;
+      if (!this.isNamed) return null;
     }
     return spec.rewrite(config.model, config.version, target) ? spec : null;
   }
 
   /** The call under way, or null, and a drop counted. */
-  private sendTo(exchange: Exchange, pair: MirroredPair, shadow: MeshShadow, body: BodyBuffer): ShadowCall | null {
+  private sendTo(
+    shown: Shown,
+    pair: MirroredPair,
+    shadow: MeshShadow,
+    body: BodyBuffer,
+    isComing = false,
+  ): ShadowCall | null {
     const { config } = shadow;
     const nowMs = this.clock.nowMs();
     let reason = -1;
@@ -273,7 +271,7 @@ export class Mirroring {
       this.countDrop(shadow, reason < 0 ? MirrorDrop.UNHEALTHY : reason);
       return null;
     }
-    const call = new ShadowCall(this, exchange, pair, shadow, verdict, nowMs);
+    const call = new ShadowCall(this, shown, pair, shadow, verdict, nowMs, isComing);
     if (pair.captured) {
       if (!shadow.isSecondary) pair.calls.push(call);
       pair.holders++;
@@ -338,20 +336,6 @@ function admission({ cluster, judged }: MeshShadow, nowMs: number): number {
   if (judged) return cluster.breaker.tryAcquire(nowMs);
   const { enabled } = cluster.config.breaker;
   return enabled && cluster.breaker.state !== 'closed' ? Verdict.REJECT : Verdict.ADMIT;
-}
-
-/** Which API the pair's bodies are of. */
-function describe(pair: MirroredPair, exchange: Exchange): void {
-  const { call, rest } = exchange.traits!;
-  if (call !== null) {
-    const isOpen = call.api === 'open-inference';
-    pair.protocol = isOpen ? PairProtocol.OIP_GRPC : PairProtocol.TFS_GRPC;
-    pair.method = isOpen ? 'infer' : call.method;
-  } else {
-    pair.protocol = rest!.api === 'v2' ? PairProtocol.OIP_REST : PairProtocol.TFS_REST;
-    pair.method = rest!.method;
-    pair.requestJsonBytes = jsonBytesOf(exchange.head!);
-  }
 }
 
 const NO_BYTES = new Uint8Array(0);

@@ -31,6 +31,7 @@ import { errorAnswer, StreamOutbox } from './stream-answers.ts';
 import { answerError, dispatch, hasNextStep, moveOn, withholdMessage } from './stream-dispatch.ts';
 import type { StreamLeg } from './stream-leg.ts';
 import { StreamMessage, setDeadline, settle, settleSuspect } from './stream-message.ts';
+import { releaseShown, selectShown, sendShown } from './stream-mirroring.ts';
 import { StreamPin } from './stream-pin.ts';
 import { legBroken, legEnded, legReset, legUnavailable, takeAnswer } from './stream-replies.ts';
 
@@ -55,7 +56,9 @@ export class ModelStream extends WheelTimer implements StreamHandler {
   readonly model: MeshModel;
   readonly cluster: MeshCluster;
   private readonly pin: StreamPin;
-  private readonly head: HeaderList;
+  readonly head: HeaderList;
+  /** Head of the calls its messages are to shadows; null until one is shown. */
+  shownHead: HeaderList | null = null;
   private readonly reader: MessageReader;
   /** Messages without an answer that has gone out, in their order. */
   readonly messages: StreamMessage[];
@@ -206,7 +209,9 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     setDeadline(message, this.model, this.cluster, deadlineMs, hasNextStep(this, message));
     withholdMessage(this, message);
     this.armBy(message.stepDueMs);
+    const shown = this.model.shadows.length === 0 ? null : selectShown(this, message);
     dispatch(this, message);
+    if (shown !== null) sendShown(this, message, shown);
   }
 
   // ---- to a cluster --------------------------------------------------------------------------------------------
@@ -269,6 +274,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
   give(message: StreamMessage, answer: Buffer): void {
     if (this.ended) return;
     this.dropBytes(message);
+    releaseShown(this.plane, message);
     this.outbox.give(message, answer);
     if (this.outbox.heldBytes > MAX_HELD_BYTES) this.failWith(ProxyErrors.streamOverflow);
     else if (this.requestsEnded && this.messages.length === 0) this.finish();
@@ -338,6 +344,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
       settleSuspect(this.plane, message, false);
       settle(this.plane, message, RequestOutcome.CANCELLED, Outcome.IGNORED, -1);
       this.dropBytes(message);
+      releaseShown(this.plane, message);
     }
     this.messages.length = 0;
     for (const leg of this.legs) leg?.end();

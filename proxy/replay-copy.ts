@@ -1,4 +1,7 @@
-/** The copy of a request that is kept to send it again: what is added to it, and when it is given up. */
+/**
+ * The copy of a request that is kept to send it again, and to show it to shadows: what is added to it, and when it is given
+ * up. A request that outgrows it is from then on shown to its shadows as it comes (`StreamedCopy`).
+ */
 import type { DataPlane } from './data-plane.ts';
 import type { Exchange } from './exchange.ts';
 import { ClusterSlot, MirrorDrop } from './stats/slots.ts';
@@ -15,12 +18,25 @@ export function keepBody(
   const body = exchange.body!;
   const { model } = exchange;
   const limit = model === null ? 0 : model.config.maxReplayBytes;
-  const tooMuch = body.length + end - start > limit || plane.bodies.bytes > plane.mesh.snapshot.maxReplayBytesTotal;
-  if (!unsent && tooMuch) {
-    giveUpCopy(plane, exchange, MirrorDrop.TOO_LARGE);
+  const tooLarge = body.length + end - start > limit;
+  const isShort = plane.bodies.bytes > plane.mesh.snapshot.maxReplayBytesTotal;
+  if (unsent || !(tooLarge || isShort)) {
+    plane.bodies.append(exchange, body, buffer, start, end);
     return;
   }
-  plane.bodies.append(exchange, body, buffer, start, end);
+  if (exchange.mirrored !== null && !isShort) {
+    plane.bodies.append(exchange, body, buffer, start, end);
+    exchange.copy = plane.mirroring.begin(exchange);
+  }
+  giveUpCopy(plane, exchange, isShort ? MirrorDrop.PRESSURE : MirrorDrop.TOO_LARGE);
+}
+
+/** The request is complete: shadows that have not been shown it as it came are shown it now. */
+export function showComplete(plane: DataPlane, exchange: Exchange): void {
+  const { copy } = exchange;
+  exchange.copy = null;
+  if (copy === null) plane.mirroring.send(exchange, null);
+  else copy.complete();
 }
 
 /** The request goes on without the copy: it cannot be sent again, nor shown to a shadow that has not seen it yet. */
@@ -28,7 +44,7 @@ export function giveUpCopy(plane: DataPlane, exchange: Exchange, reason: number)
   const { model, mirrored } = exchange;
   if (model !== null) plane.cells[exchange.attempt!.cluster.config.statsBase + ClusterSlot.NOT_REPLAYABLE]! += 1;
   exchange.replayable = false;
-  if (mirrored !== null && !exchange.bodyEnded) {
+  if (mirrored !== null && exchange.copy === null && !exchange.bodyEnded) {
     plane.mirroring.drop(mirrored, reason);
     plane.mirroring.release(mirrored);
     exchange.mirrored = null;

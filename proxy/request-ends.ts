@@ -67,8 +67,7 @@ export function settleAttempt(
   if (stream !== null && stream.outstanding > 0 && exchange.committed === false) stream.consume(stream.outstanding);
   if (exchange.mirrored !== null && attempt.reason === AnswerReason.PRIMARY && !attempt.retried) {
     const answer = exchange.committed ? null : exchange.held;
-    const tookTillNow = nowMs - attempt.startedMs;
-    plane.mirroring.primaryDone(exchange.mirrored, cluster.name, attempt.responseHead, answer, status, tookTillNow);
+    plane.mirroring.primaryDone(exchange.mirrored, cluster.name, attempt.responseHead, answer, status, tookMs);
   }
 }
 
@@ -107,6 +106,8 @@ export function finishRequest(plane: DataPlane, exchange: Exchange): void {
     stream.reset(stream.remoteEnded ? ErrorCode.NO_ERROR : ErrorCode.CANCEL);
   }
   if (down.outstanding > 0) down.consume(down.outstanding);
+  if (exchange.copy !== null) exchange.copy.abandon();
+  exchange.copy = null;
   if (exchange.mirrored !== null) plane.mirroring.release(exchange.mirrored);
   exchange.mirrored = null;
   plane.bodies.forget(exchange);

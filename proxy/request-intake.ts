@@ -10,7 +10,7 @@ import { acquireBody } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type Exchange, Stage } from './exchange.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
-import { keepBody } from './replay-copy.ts';
+import { keepBody, showComplete } from './replay-copy.ts';
 import { failRequest, settleAttempt } from './request-ends.ts';
 import { nameRequest, trustHead } from './request-extras.ts';
 import { isLimited, passThrough, probe, relay, routeModelCall, routeRest } from './request-routing.ts';
@@ -89,10 +89,12 @@ export function requestData(
     contradicted(plane, exchange);
     return;
   }
+  const { copy } = exchange;
   if (exchange.body !== null) keepBody(plane, exchange, buffer, start, end, stream === null);
   if (stream !== null) down.consume(stream.sendData(buffer, start, end, endStream));
+  if (copy !== null) copy.add(buffer, start, end, false);
   if (endStream && attempt !== null) attempt.askedMs = plane.clock.nowMs();
-  if (endStream && exchange.mirrored !== null) plane.mirroring.send(exchange, null);
+  if (endStream && exchange.mirrored !== null) showComplete(plane, exchange);
   if (endStream && exchange.probes) probe(plane, exchange);
 }
 
@@ -105,7 +107,7 @@ export function requestTrailers(plane: DataPlane, exchange: Exchange, trailers: 
   else {
     if (stream !== null) stream.sendHeaders(withoutInternal(trailers), true);
     if (exchange.probes) probe(plane, exchange);
-    if (exchange.mirrored !== null) plane.mirroring.send(exchange, null);
+    if (exchange.mirrored !== null) showComplete(plane, exchange);
   }
 }
 

@@ -2,7 +2,8 @@
  * One mirrored request on its way to one shadow, and the shadow's answer as it comes in.
  *
  * A call ends exactly once, in `settle`: with an answer, or given up at a bound, a deadline, a reset. It borrows the
- * request while it is sent and copies it only when no connection is free at once.
+ * request while it is sent and copies it only when no connection is free at once. A request that is still coming
+ * (`StreamedCopy`) is passed on piece by piece: what the shadow has not taken counts as held.
  */
 import { GrpcStatus } from '../base/grpc-status.ts';
 import { WheelTimer } from '../base/timer-wheel.ts';
@@ -14,9 +15,10 @@ import type { HeaderList } from '../proto/http2/header-list.ts';
 import type { StreamHandler } from '../proto/http2/stream.ts';
 import { acquireBody, type BodyBuffer, releaseBody } from './body-buffer.ts';
 import { answerEncoding, jsonBytesOf } from './captured-answer.ts';
-import type { Exchange, WireStream } from './exchange.ts';
+import type { WireStream } from './exchange.ts';
 import type { MeshShadow } from './mesh.ts';
-import type { MirroredPair, Mirroring } from './mirroring.ts';
+import type { MirroredPair, Shown } from './mirrored-pair.ts';
+import type { Mirroring } from './mirroring.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { leaveEndpoint } from './request-accounts.ts';
@@ -71,7 +73,8 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
   private readonly traits: RequestTraits;
   private readonly verdict: number;
   private readonly epoch: number;
-  private readonly startedMs: number;
+  /** When it had the whole request, as far as it is known. */
+  private startedMs: number;
   private readonly timer: ShadowTimer;
   private stream: WireStream | null = null;
   private connection: Http2Connection | Http1ClientConnection | null = null;
@@ -80,17 +83,22 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
   private body: BodyBuffer | null = null;
   private ownsBody = false;
   private held = 0;
+  /** More of the request is to come. */
+  private isComing: boolean;
+  /** It has been copied as it came: what is held of it is what its stream has queued. */
+  private readonly streamed: boolean;
 
   constructor(
     mirroring: Mirroring,
-    exchange: Exchange,
+    shown: Shown,
     pair: MirroredPair,
     shadow: MeshShadow,
     verdict: number,
     nowMs: number,
+    isComing: boolean,
   ) {
     super();
-    const traits = exchange.traits!;
+    const traits = shown.traits!;
     this.mirroring = mirroring;
     this.pair = pair;
     this.shadow = shadow;
@@ -98,7 +106,9 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
     this.epoch = shadow.cluster.breaker.epoch;
     this.startedMs = nowMs;
     this.requestKind = traits.call === null ? NO_KIND : traits.call.requestKind;
-    this.http1 = exchange.http1;
+    this.http1 = shown.http1;
+    this.isComing = isComing;
+    this.streamed = isComing;
     this.encoding = traits.encoding;
     this.traits = traits;
     this.timer = new ShadowTimer(this);
@@ -123,10 +133,43 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
     this.ownsBody = true;
   }
 
+  /** More of a request that is copied as it comes, `ended` when it is all. Nothing of it is kept beyond the bound. */
+  more(buffer: Buffer, start: number, end: number, ended: boolean): void {
+    if (this.done || !this.isComing) return;
+    const { stream, shadow, mirroring } = this;
+    if (mirroring.isShort) {
+      this.cut(MirrorDrop.PRESSURE);
+      return;
+    }
+    if (shadow.heldBytes + end - start > shadow.config.maxBytes) {
+      this.cut(MirrorDrop.BYTES_FULL);
+      return;
+    }
+    this.startedMs = mirroring.clock.nowMs();
+    mirroring.wheel.arm(this.timer, this.startedMs + SHADOW_TIMEOUT_MS);
+    this.isComing = !ended;
+    if (stream === null) {
+      this.hold(end - start);
+      this.body!.append(buffer, start, end);
+      return;
+    }
+    this.hold(end - start - stream.sendData(buffer, start, end, ended));
+  }
+
+  /** Gives the call up, if it is not over. */
+  cut(reason: number): void {
+    if (!this.done) this.end(reason, Outcome.IGNORED);
+  }
+
   onConnection(connection: Http2Connection | Http1ClientConnection): void {
     if (this.done) return;
     const body = this.body!;
-    const spec = this.requestKind === NO_KIND ? null : this.mirroring.prepare(this, body);
+    const { isComing } = this;
+    const spec = this.requestKind === NO_KIND ? null : this.mirroring.prepare(this, body, isComing);
+    if (isComing && this.requestKind !== NO_KIND && spec === null && !this.mirroring.isNamed) {
+      this.end(MirrorDrop.TOO_LARGE, Outcome.IGNORED);
+      return;
+    }
     const head = this.headFor(spec !== null);
     const stream =
       connection instanceof Http2Connection
@@ -139,11 +182,12 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
     this.stream = stream;
     this.connection = connection;
     if (spec === null) {
-      stream.sendData(body.buffer, 0, body.length, true);
+      stream.sendData(body.buffer, 0, body.length, !isComing);
     } else {
       stream.sendData(spec.prefix, 0, spec.prefixLength, false);
-      stream.sendData(spec.tail, spec.tailStart, spec.tailEnd, true);
+      stream.sendData(spec.tail, spec.tailStart, spec.tailEnd, !isComing);
     }
+    if (this.streamed) this.hold(stream.queuedBytes - this.held);
     if (this.ownsBody) this.dropBody();
   }
 
@@ -189,7 +233,9 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
     if (endStream) this.finish(null);
   }
 
-  onSent(): void {}
+  onSent(_stream: WireStream, bytes: number): void {
+    if (this.streamed && !this.done) this.hold(-bytes);
+  }
 
   onReset(stream: WireStream): void {
     if (this.done) return;
@@ -231,7 +277,10 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
       breaker.record(this.verdict, this.epoch, breakerOutcome(result), nowMs);
     }
     leaveEndpoint(this.shadow.cluster, this, result, breakerOutcome(result), nowMs, 0);
+    const { stream, isComing } = this;
     this.settle();
+    // It answered before it had heard all: nothing more is said to it.
+    if (isComing && !stream!.closed) stream!.reset(ErrorCode.NO_ERROR);
   }
 
   /** No answer worth comparing: counted as a drop of this shadow. */
@@ -239,6 +288,7 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
     this.failed = reason === MirrorDrop.RESET || reason === MirrorDrop.DEADLINE;
     const { mirroring, stream } = this;
     mirroring.countDrop(this.shadow, reason);
+    mirroring.cells[this.shadow.config.statsBase + ShadowSlot.CUT]! += 1;
     const { judged, cluster } = this.shadow;
     if (judged) cluster.breaker.record(this.verdict, this.epoch, outcome, mirroring.clock.nowMs());
     leaveEndpoint(cluster, this, RequestOutcome.UPSTREAM_RESET, outcome, mirroring.clock.nowMs(), 0);

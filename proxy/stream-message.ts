@@ -9,6 +9,7 @@ import type { ProxyError } from '../base/proxy-error.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
 import type { DegradationGate } from './degradation/gate.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
+import type { MirroredPair } from './mirrored-pair.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { endRequest } from './request-accounts.ts';
 import { AnswerReason, RequestOutcome } from './stats/slots.ts';
@@ -50,6 +51,8 @@ export class StreamMessage {
   suspectVerdict = 0;
   suspectEpoch = 0;
   suspectStartedMs = 0;
+  /** What its shadows are shown, and what they are held against; null when none sees it. */
+  mirrored: MirroredPair | null = null;
 
   constructor(bytes: Buffer, id: string, arrivedMs: number) {
     this.bytes = bytes;

@@ -22,6 +22,7 @@ import { framedCopy, NO_TRAILERS } from './stream-answers.ts';
 import { giveUp, hasNextStep, moveOn } from './stream-dispatch.ts';
 import type { StreamLeg } from './stream-leg.ts';
 import { type StreamMessage, settle, settleSuspect, suspectPrimary } from './stream-message.ts';
+import { answerShown, failShown } from './stream-mirroring.ts';
 import { Served } from './upstream/balancer.ts';
 import { Unavailable } from './upstream/wait-queue.ts';
 
@@ -58,8 +59,13 @@ export function takeAnswer(
     if (leg.step === 0) stream.outbox.relay(framedCopy(buffer, start, end, compressed));
     return;
   }
-  if (readable && view.errorMessage !== '') takeErrorAnswer(stream, message, buffer, start, end);
-  else if (isBad(stream, message, readable, compressed, buffer)) {
+  if (readable && view.errorMessage !== '') {
+    failShown(stream.plane, message, view.status);
+    takeErrorAnswer(stream, message, buffer, start, end);
+    return;
+  }
+  answerShown(stream.plane, message, buffer, view.responseStart, readable ? view.responseEnd : 0);
+  if (isBad(stream, message, readable, compressed, buffer)) {
     settle(stream.plane, message, RequestOutcome.BAD_OUTPUT, Outcome.FAILURE, GrpcStatus.OK);
     moveOn(stream, message, AnswerReason.BAD_OUTPUT, ProxyErrors.badOutput);
   } else {

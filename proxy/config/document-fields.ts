@@ -267,7 +267,8 @@ const model = object('What happens to requests that name one model.', {
     default: '1MiB',
     min: 0,
     max: 2_147_483_648,
-    reason: 'Largest request kept for replay or copied to a shadow. Holds a 512x512 image of bytes, or 262,144 floats.',
+    reason:
+      'Largest request kept for replay; a larger one is copied to shadows as it comes. Holds a 512x512 image of bytes, or 262,144 floats.',
   }),
   cohort: optionalObject('What divides requests for the comparison figures: exactly one of header and input.', {
     header: scalar({ kind: 'headerName', default: null, unset: 'input is used', reason: 'A request header.' }),

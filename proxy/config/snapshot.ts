@@ -256,7 +256,7 @@ export interface ModelSnapshot {
   readonly fallbackStatuses: readonly number[];
   /** Share of the caller's deadline the primary may use before the fallback is tried, 0..1. */
   readonly primaryBudgetFraction: number;
-  /** Largest request kept for replay or mirroring; larger ones are neither replayed nor mirrored. */
+  /** Largest request kept; larger ones are not replayed, and are mirrored as they come. */
   readonly maxReplayBytes: number;
   readonly shadows: readonly ShadowSnapshot[];
   /** With a noise floor, the clusters of the split as they are asked a second time; else empty. */

@@ -39,7 +39,7 @@ export function murmur3(text: string, seed: number): number {
 }
 
 /** Bytes of a message that its hash covers; its length counts too. */
-const HASHED_BYTES = 64 * 1024;
+export const HASHED_BYTES: number = 64 * 1024;
 
 /** The same hash of bytes: of the first 64 KiB, seeded with the length, so that a large message costs no more. */
 export function murmur3Bytes(bytes: Uint8Array, end: number, seed: number): number {

@@ -146,6 +146,8 @@ const SHADOW_METRICS = metrics('shadow', [
     'Requests shown to a shadow.'],
   ['understudy_mirror_drops_total', 'counter', 'requests', ShadowSlot.DROPS,
     'Requests not shown to a shadow, or whose showing was cut short, by reason.', { by: by('reason', MirrorDrop) }],
+  ['understudy_mirror_cut_requests_total', 'counter', 'requests', ShadowSlot.CUT,
+    'Drops of requests that a shadow was being shown: requests selected are those shown plus those dropped minus these.'],
   ['understudy_comparison_results_total', 'counter', 'pairs', ShadowSlot.COMPARISONS,
     "Pairs of a primary's and a shadow's answer, by what became of them; not_sampled: not captured, to bound the cost.", { by: by('result', ComparisonResult) }],
   ['understudy_mirror_in_flight_requests', 'gauge', 'requests', ShadowSlot.IN_FLIGHT,

@@ -112,7 +112,7 @@ export const MirrorDrop = {
   QUEUE_FULL: 1,
   /** The shadow's bound on bytes held was reached. */
   BYTES_FULL: 2,
-  /** The request alone is larger than what may be kept. */
+  /** The request is larger than what may be kept, and could not be copied as it came. */
   TOO_LARGE: 3,
   /** The shadow's breaker is open, or it has no endpoint that answers. */
   UNHEALTHY: 4,
@@ -121,6 +121,8 @@ export const MirrorDrop = {
   RESET: 6,
   /** The process was short of something and shed shadows first. */
   PRESSURE: 7,
+  /** The request was being copied as it came, and ended before it was complete. */
+  INCOMPLETE: 8,
 } as const;
 
 /** What became of the answers to a mirrored request. */
@@ -227,16 +229,18 @@ export const CLUSTER_SLOTS = 73 + HISTOGRAM_SLOTS;
 export const ShadowSlot = {
   /** Requests sent to the shadow. */
   MIRRORED: 0,
-  DROPS: 1, // 8 slots by MirrorDrop
-  COMPARISONS: 9, // 4 slots by ComparisonResult
+  DROPS: 1, // 9 slots by MirrorDrop
+  COMPARISONS: 10, // 4 slots by ComparisonResult
   /** Gauge: mirrored requests in flight. */
-  IN_FLIGHT: 13,
+  IN_FLIGHT: 14,
   /** Gauge: bytes of mirrored requests and captured answers held. */
-  HELD_BYTES: 14,
+  HELD_BYTES: 15,
+  /** Drops of requests that were being shown: those are in MIRRORED too. */
+  CUT: 16,
 } as const;
 
 /** Length of a shadow's block in slots. */
-export const SHADOW_SLOTS = 15;
+export const SHADOW_SLOTS = 17;
 
 /** Offsets of the process block, which starts at slot 0 of every region. */
 export const ProcessSlot = {
