@@ -9,7 +9,7 @@
  */
 import { readSettings } from '../../inference-worker/settings.ts';
 import { FLAGS as WORKER_FLAGS } from '../../inference-worker/worker-flags.ts';
-import { FLAGS as INTERCEPT_FLAGS } from '../../proxy/cli/intercept-flags.ts';
+import { type FlagSpec, FLAGS as INTERCEPT_FLAGS } from '../../proxy/cli/intercept-flags.ts';
 import { readInterceptOptions } from '../../proxy/cli/intercept-options.ts';
 import { compileMesh, EMPTY_DOCUMENT } from '../../proxy/config/compile.ts';
 import { parseEnvironment } from '../../proxy/config/env.ts';
@@ -44,13 +44,7 @@ const RESERVED: ReadonlySet<string> = new Set([
   'worker.model_config_file',
   'worker.help',
   'worker.version',
-  'intercept.proxy-uid',
-  'intercept.proxy-gid',
-  'intercept.proxy-outbound-port',
-  'intercept.proxy-inbound-port',
-  'intercept.families',
-  'intercept.open-connections',
-  'intercept.drain',
+  ...INTERCEPT_FLAGS.filter((spec: FlagSpec) => spec.inPods !== undefined).map(({ flag }) => `intercept.${flag}`),
 ]);
 
 /** Annotation names of each family and the environment names they stand for; `model` is by suffix. */

@@ -10,8 +10,8 @@ import { MAX_DOCUMENT_BYTES, parseDocument } from '../config/document.ts';
 import { type EnvironmentVariables, parseEnvironment } from '../config/env.ts';
 import { explainJson, explainText } from '../config/explain.ts';
 import { formatProblems, ProblemList } from '../config/problem.ts';
-import { referenceMarkdown } from '../config/reference.ts';
 import { readTextFile } from '../config/watched-file.ts';
+import { wholeReference } from './reference.ts';
 
 export interface CommandIo {
   readonly stdout: (text: string) => void;
@@ -27,7 +27,7 @@ const USAGE = `Usage:
 const FORMATS: Readonly<Record<string, () => string>> = {
   '': explainText,
   '--json': explainJson,
-  '--markdown': referenceMarkdown,
+  '--markdown': wholeReference,
 };
 
 /** Runs the command with the words after `config` and returns its exit code. */

@@ -13,6 +13,8 @@ export interface FlagSpec {
   readonly default: string;
   readonly choices?: readonly string[];
   readonly meaning: string;
+  /** Who sets it in a pod where it has no annotation of its own; such a flag is not for people who write pods. */
+  readonly inPods?: string;
 }
 
 /**
@@ -22,6 +24,10 @@ export interface FlagSpec {
 export const DEFAULT_PROXY_ID = 1717;
 export const DEFAULT_OUTBOUND_PORT = 15001;
 export const DEFAULT_INBOUND_PORT = 15006;
+
+const BY_IMAGE = 'none: the image has one user';
+const BY_INJECTOR = 'none: the injector places the listeners';
+const NOT_IN_PODS = 'none: rules go with their pod';
 
 export const FLAGS = [
   flag(
@@ -63,24 +69,60 @@ export const FLAGS = [
   flag('exclude-uids', 'ids', 'none', 'users whose outbound connections are left alone'),
   flag('include-gids', 'ids', 'all', 'groups whose outbound connections come to the proxy'),
   flag('exclude-gids', 'ids', 'none', 'groups whose outbound connections are left alone'),
-  flag('proxy-uid', 'ids', `${DEFAULT_PROXY_ID}`, 'user of the proxy, whose own connections must not come back to it'),
-  flag(
-    'proxy-gid',
-    'ids',
-    `${DEFAULT_PROXY_ID}`,
-    'group of the proxy, likewise; none when only the user tells it apart',
-  ),
-  flag('proxy-outbound-port', 'port', `${DEFAULT_OUTBOUND_PORT}`, "the proxy's listener for outbound connections"),
-  flag('proxy-inbound-port', 'port', `${DEFAULT_INBOUND_PORT}`, "the proxy's listener for inbound connections"),
-  choice('families', 'auto', ['auto', 'both', '4', '6'], 'address families; auto takes those the kernel has'),
+  {
+    ...flag(
+      'proxy-uid',
+      'ids',
+      `${DEFAULT_PROXY_ID}`,
+      'user of the proxy, whose own connections must not come back to it',
+    ),
+    inPods: BY_IMAGE,
+  },
+  {
+    ...flag(
+      'proxy-gid',
+      'ids',
+      `${DEFAULT_PROXY_ID}`,
+      'group of the proxy, likewise; none when only the user tells it apart',
+    ),
+    inPods: BY_IMAGE,
+  },
+  {
+    ...flag('proxy-outbound-port', 'port', `${DEFAULT_OUTBOUND_PORT}`, "the proxy's listener for outbound connections"),
+    inPods: BY_INJECTOR,
+  },
+  {
+    ...flag('proxy-inbound-port', 'port', `${DEFAULT_INBOUND_PORT}`, "the proxy's listener for inbound connections"),
+    inPods: BY_INJECTOR,
+  },
+  {
+    ...choice('families', 'auto', ['auto', 'both', '4', '6'], 'address families; auto takes those the kernel has'),
+    inPods: 'understudy.dev/ip-families, for rules and listeners together',
+  },
   choice(
     'backend',
     'auto',
     ['auto', 'nft', 'legacy'],
     'kind of iptables; auto takes the one where rules exist already',
   ),
-  choice('open-connections', 'keep', ['keep', 'drop'], 'remove: what happens to redirected connections still open'),
-  flag('drain', 'duration', '5s', 'remove: how long to wait for them before the rules are only put out of the way'),
+  {
+    ...choice(
+      'open-connections',
+      'keep',
+      ['keep', 'drop'],
+      'remove: what happens to redirected connections still open',
+    ),
+    inPods: NOT_IN_PODS,
+  },
+  {
+    ...flag(
+      'drain',
+      'duration',
+      '5s',
+      'remove: how long to wait for them before the rules are only put out of the way',
+    ),
+    inPods: NOT_IN_PODS,
+  },
 ] as const satisfies readonly FlagSpec[];
 
 export type FlagName = (typeof FLAGS)[number]['flag'];

@@ -1,4 +1,4 @@
-/** The schema as a Markdown document: `CONFIGURATION.md`, which a test keeps equal to what this writes. */
+/** The schema as Markdown: the proxy's part of `CONFIGURATION.md`. */
 import { type SchemaEntry, schemaEntries } from './schema.ts';
 
 const INTRODUCTION = `# Configuration reference

@@ -25,6 +25,13 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
   'proxy/mirror': ['base', 'proto', ...STAGES],
   'proxy/admin': ['base', 'proto', ...STAGES, 'proxy/policy', 'proxy/mirror'],
   'proxy/cli': ['base', ...STAGES, 'proxy/listener', 'proxy/mirror'],
+  // The reference of all settings lists the worker's flags, which are data.
+  'proxy/cli/reference.ts': [
+    'proxy/cli',
+    'proxy/config',
+    'inference-worker/flags.ts',
+    'inference-worker/worker-flags.ts',
+  ],
   proxy: ['base', 'proto', 'proxy'],
   'inference-worker': ['base', 'proto'],
   'deploy/demo': ['proto/files.ts'],

@@ -4,6 +4,8 @@ import { join } from 'node:path';
 import t from 'tap';
 import { parse } from 'yaml';
 import { ANNOTATIONS, type AnnotationSpec } from '../../../../deploy/injector/annotations.ts';
+import { INJECTOR_FIELDS } from '../../../../deploy/injector/settings.ts';
+import type { Field } from '../../../../proxy/config/field.ts';
 import { inject } from './reviews.ts';
 
 const readme = readFileSync(join(import.meta.dirname, '../../../../deploy/README.md'), 'utf8');
@@ -30,3 +32,18 @@ t.test('the example pod is injected', async (t) => {
     ['understudy-worker', 'understudy-proxy', 'understudy-interception'],
   );
 });
+
+t.test('every setting of the injector stands in its table, and no other', async (t) => {
+  const rows = Object.entries(INJECTOR_FIELDS as Record<string, Field>).map(([name, field]) => {
+    const value = field.default === null ? `unset: ${field.unset}` : `\`${field.default}\``;
+    const cells = [`\`UNDERSTUDY_INJECTOR_${name}\``, typeOf(field), value, field.reloadable ? 'yes' : 'no'];
+    return `| ${cells.join(' | ')} | ${field.reason} |`;
+  });
+  t.same(readme.match(/^\| `UNDERSTUDY_INJECTOR_.*$/gm), rows);
+});
+
+function typeOf(field: Field): string {
+  if (field.kind === 'choice') return `one of ${field.choices!.join(', ')}`;
+  if (field.kind === 'duration') return 'duration (ms, s, m, h or d)';
+  return field.kind === 'listen' ? 'one IP:PORT' : field.kind;
+}
