@@ -83,6 +83,16 @@ export const ProxyErrors = {
     false,
     'too much of the stream waits for an answer',
   ),
+  pipelineTooLarge: row(
+    'pipeline_too_large',
+    S.RESOURCE_EXHAUSTED,
+    413,
+    'TL',
+    'caller',
+    false,
+    false,
+    'the request is larger than the pipeline takes',
+  ),
   memoryOverflow: row(
     'memory_overflow',
     S.RESOURCE_EXHAUSTED,

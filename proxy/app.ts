@@ -235,6 +235,13 @@ export class App {
     this.layout.retain('cluster', clusters, nowMs);
     this.layout.retain('shadow', shadows, nowMs);
     this.layout.retain('route', [...mesh.routes.map(({ name }) => [name]), [UNROUTED]], nowMs);
+    const steps = mesh.pipelines.flatMap(({ name, steps }) => steps.map((step) => [name, step.name]));
+    this.layout.retain(
+      'pipeline',
+      mesh.pipelines.map(({ name }) => [name]),
+      nowMs,
+    );
+    this.layout.retain('step', steps, nowMs);
   }
 
   // ---- what is shown -------------------------------------------------------------------------------------------

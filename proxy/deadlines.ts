@@ -48,10 +48,10 @@ export function limitTry(
   if (tryMs > 0) plane.wheel.arm(exchange, exchange.dueMs > 0 ? Math.min(tryMs, exchange.dueMs) : tryMs);
 }
 
-/** The upstream is told the time that is left, once some of it is gone: to a fallback, or after a wait. */
+/** The upstream is told the time that is left, once some of it is gone: to a fallback, after a wait, or in a step. */
 export function withTimeLeft(plane: DataPlane, exchange: Exchange, head: HeaderList): HeaderList {
   const nowMs = plane.clock.nowMs();
-  if (nowMs - exchange.startedMs < WORTH_TELLING_MS) return head;
+  if (nowMs - exchange.startedMs < WORTH_TELLING_MS && !exchange.isStep) return head;
   return withValue(head, 'grpc-timeout', formatGrpcTimeout(exchange.deadlineMs - nowMs));
 }
 

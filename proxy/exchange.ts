@@ -20,12 +20,16 @@ import type { HeadPolicy } from './routing/head-policy.ts';
 import type { RequestTraits } from './routing/request-traits.ts';
 import type { SpecReader } from './routing/spec-reader.ts';
 import { RequestEnd } from './stats/slots.ts';
+import type { StepStream } from './step-call.ts';
 import type { StreamedCopy } from './streamed-copy.ts';
 import type { TraceContext } from './tracing.ts';
 import { Waiter } from './upstream/wait-queue.ts';
 
 /** A request or answer on the wire, whichever protocol carries it: the two are alike where the data plane looks. */
 export type WireStream = Http2Stream | Http1Exchange;
+
+/** Where a request comes from: a caller's stream, or the step of a pipeline. */
+export type CallerStream = WireStream | StepStream;
 
 /** Where a request is. Transitions only go downwards, except that a failed attempt may start the next. */
 export const Stage = {
@@ -41,7 +45,7 @@ export const Stage = {
 
 export class Exchange extends WheelTimer implements StreamHandler, Http1Handler, BufferHolder {
   readonly plane: DataPlane;
-  readonly down: WireStream;
+  readonly down: CallerStream;
   /** The caller speaks HTTP/1.1, and so will the upstream. */
   readonly http1: boolean;
   /** What its listener does to heads. */
@@ -118,7 +122,12 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler,
   /** Shows it to them as it comes, once it has outgrown the kept copy. */
   copy: StreamedCopy | null = null;
 
-  constructor(plane: DataPlane, down: WireStream, http1: boolean, heads: HeadPolicy, nowMs: number) {
+  /** The pipeline that was called; '' for none. */
+  pipeline = '';
+  /** It is the call of a pipeline's step: no caller's, and in no caller's books. */
+  isStep = false;
+
+  constructor(plane: DataPlane, down: CallerStream, http1: boolean, heads: HeadPolicy, nowMs: number) {
     super();
     this.heads = heads;
     this.plane = plane;

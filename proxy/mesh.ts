@@ -10,6 +10,7 @@ import type { Http2Limits } from '../proto/http2/limits.ts';
 import { formatAddress } from '../proto/io/adopt.ts';
 import type { TlsClientRole } from '../proto/io/tls.ts';
 import { SpecTarget } from '../proto/tensor/spec-rewrite.ts';
+import type { PipelineSnapshot } from './config/pipeline-snapshot.ts';
 import type {
   ClusterSnapshot,
   EndpointAddress,
@@ -22,6 +23,8 @@ import type { DegradationCells } from './degradation/cells.ts';
 import { DegradationGate } from './degradation/gate.ts';
 import { ComparisonPace } from './mirror/comparison-pace.ts';
 import { OutlierGuard } from './outlier-guard.ts';
+import { PipelinePlan } from './pipeline/plan.ts';
+import { StepHeads } from './pipeline-heads.ts';
 import type { BreakerCells } from './policy/breaker-cells.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
 import { CircuitBreaker } from './policy/circuit-breaker.ts';
@@ -121,6 +124,23 @@ export class MeshModel {
   }
 }
 
+/** A pipeline with what this thread has under way of it. */
+export class MeshPipeline {
+  plan: PipelinePlan;
+  heads = new StepHeads();
+  inFlight = 0;
+
+  constructor(config: PipelineSnapshot) {
+    this.plan = new PipelinePlan(config);
+  }
+
+  /** A call under way keeps the plan it began with. */
+  update(config: PipelineSnapshot): void {
+    this.plan = new PipelinePlan(config);
+    this.heads = new StepHeads();
+  }
+}
+
 export interface MeshOptions {
   readonly clock: Clock;
   readonly breakerCells: BreakerCells;
@@ -145,6 +165,8 @@ const MAX_DYNAMIC_CLUSTERS = 256;
 export class Mesh {
   snapshot: MeshSnapshot;
   models: ReadonlyMap<string, MeshModel> = new Map();
+  /** By the name clients ask for; null when there is none. */
+  pipelines: ReadonlyMap<string, MeshPipeline> | null = null;
   /** Null when no request goes by a route. */
   routes: RouteTable | null = null;
   routeClusters: readonly MeshCluster[] = [];
@@ -200,12 +222,25 @@ export class Mesh {
     }
     this.byVersion = byVersion;
     this.models = models;
+    this.pipelines = this.pipelinesOf(snapshot);
     this.shadows = shadowsInUse;
     this.routes = snapshot.routes.length === 0 ? null : new RouteTable(snapshot.routes);
     this.routeClusters = snapshot.routes.map((route) => clusters[route.cluster]!);
     this.defaultModelCluster = clusters[snapshot.defaultModelCluster] ?? null;
     this.passthrough = clusters[snapshot.passthroughCluster] ?? null;
     this.snapshot = snapshot;
+  }
+
+  /** Pipelines with a plan for this snapshot; the bound on what is under way holds over reloads. */
+  private pipelinesOf(snapshot: MeshSnapshot): ReadonlyMap<string, MeshPipeline> | null {
+    if (snapshot.pipelines.length === 0) return null;
+    const pipelines = new Map<string, MeshPipeline>();
+    for (const config of snapshot.pipelines) {
+      const known = this.pipelines?.get(config.name);
+      known?.update(config);
+      pipelines.set(config.name, known ?? new MeshPipeline(config));
+    }
+    return pipelines;
   }
 
   /** An operator's word to a breaker. Unknown names are ignored: the cluster may have left with a reload. */

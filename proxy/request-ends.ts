@@ -34,7 +34,7 @@ export function callerGone(plane: DataPlane, exchange: Exchange): void {
 
 /** Answers with a failure of our own. */
 export function failRequest(plane: DataPlane, exchange: Exchange, error: ProxyError): void {
-  plane.cells[ProcessSlot.LOCAL_REPLIES + localReplySlot(error)]! += 1;
+  if (!exchange.isStep) plane.cells[ProcessSlot.LOCAL_REPLIES + localReplySlot(error)]! += 1;
   exchange.status = error.grpcStatus;
   exchange.httpStatus = error.httpStatus || httpStatusFor(error.grpcStatus);
   exchange.flag = error.flag;
@@ -94,10 +94,10 @@ export function shedRequest(plane: DataPlane, exchange: Exchange): void {
 /** Ends the exchange: nothing of it is used again. */
 export function finishRequest(plane: DataPlane, exchange: Exchange): void {
   const { down } = exchange;
-  if (plane.accessLog !== null) plane.accessLog.request(exchange, plane.clock.nowMs());
+  if (plane.accessLog !== null && !exchange.isStep) plane.accessLog.request(exchange, plane.clock.nowMs());
   if (exchange.trace !== null) plane.tracer!.end(exchange, plane.clock.nowMs());
   exchange.stage = Stage.DONE;
-  plane.cells[ProcessSlot.REQUEST_ENDS + exchange.end]! += 1;
+  if (!exchange.isStep) plane.cells[ProcessSlot.REQUEST_ENDS + exchange.end]! += 1;
   countRouted(plane.cells, exchange);
   plane.wheel.disarm(exchange);
   stopBody(down);
@@ -117,6 +117,7 @@ export function finishRequest(plane: DataPlane, exchange: Exchange): void {
   if (exchange.failedBody !== null) releaseBody(exchange.failedBody);
   exchange.failedBody = null;
   plane.readers.takeBack(exchange);
+  if (exchange.isStep) return;
   plane.active--;
   plane.cells[ProcessSlot.STREAMS] = plane.active;
 }

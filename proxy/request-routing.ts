@@ -14,6 +14,7 @@ import { type Exchange, Stage } from './exchange.ts';
 import { fallBack } from './fallback.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
 import { ModelStream } from './model-stream.ts';
+import { carryPipeline } from './pipeline-call.ts';
 import { failRequest } from './request-ends.ts';
 import { allowRetries } from './retrying.ts';
 import type { RestCall } from './routing/rest-path.ts';
@@ -30,7 +31,7 @@ export function routeModelCall(plane: DataPlane, exchange: Exchange, spec: SpecR
   exchange.stage = Stage.FORWARDING;
   if (exchange.waitingBytes > 0) plane.bodies.stopWaiting(exchange);
   if (model === undefined) {
-    routeUnknownModel(plane, exchange);
+    routeUnknownModel(plane, exchange, spec.name);
     return;
   }
   exchange.model = model;
@@ -92,7 +93,7 @@ export function routeRest(plane: DataPlane, exchange: Exchange, rest: RestCall):
   exchange.stage = Stage.FORWARDING;
   if (!exchange.bodyEnded) exchange.body = acquireBody();
   if (model === undefined) {
-    routeUnknownModel(plane, exchange);
+    routeUnknownModel(plane, exchange, rest.model);
     return;
   }
   exchange.model = model;
@@ -127,8 +128,13 @@ export function probe(plane: DataPlane, exchange: Exchange): void {
   if (exchange.withheldFrom !== null) plane.probing.send(exchange, exchange.withheldFrom, exchange.model!.gate!);
 }
 
-/** A model no entry names: on to where the caller meant, untouched, or to the default cluster. */
-function routeUnknownModel(plane: DataPlane, exchange: Exchange): void {
+/** A model no entry names: a pipeline, or on to where the caller meant, untouched, or to the default cluster. */
+function routeUnknownModel(plane: DataPlane, exchange: Exchange, name: string): void {
+  const pipeline = plane.mesh.pipelines?.get(name);
+  if (pipeline !== undefined) {
+    if (!isLimited(plane, 'model', name, exchange)) carryPipeline(plane, exchange, pipeline);
+    return;
+  }
   const cluster = clusterOfUnknownModel(plane.mesh, exchange);
   if (cluster === null) failRequest(plane, exchange, ProxyErrors.routeNotFound);
   else attemptWith(plane, exchange, cluster, AnswerReason.PRIMARY);

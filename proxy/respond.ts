@@ -3,7 +3,7 @@ import { httpStatusFor } from '../base/grpc-status.ts';
 import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
 import { ErrorCode } from '../proto/http2/frames.ts';
 import { HeaderList } from '../proto/http2/header-list.ts';
-import type { WireStream } from './exchange.ts';
+import type { CallerStream } from './exchange.ts';
 import { LocalReply } from './stats/slots.ts';
 
 interface Answers {
@@ -44,7 +44,7 @@ function answersFor(error: ProxyError): Answers {
 }
 
 /** Answers a request with a failure, whatever was sent of its answer before, and stops its body. */
-export function respondError(stream: WireStream, error: ProxyError, grpc: boolean): void {
+export function respondError(stream: CallerStream, error: ProxyError, grpc: boolean): void {
   if (stream.dead) return;
   const answers = answersFor(error);
   if (stream.headSent) {
@@ -61,7 +61,7 @@ export function respondError(stream: WireStream, error: ProxyError, grpc: boolea
 }
 
 /** The answer is complete: a caller that still sends its request is told to stop (RFC 9113, section 8.1). */
-export function stopBody(stream: WireStream): void {
+export function stopBody(stream: CallerStream): void {
   if (stream.localEnded && !stream.remoteEnded && !stream.dead) stream.reset(ErrorCode.NO_ERROR);
 }
 
@@ -73,6 +73,7 @@ const LOCAL_REPLY_SLOTS: ReadonlyMap<ProxyError, number> = new Map([
   [ProxyErrors.missingModel, LocalReply.BAD_REQUEST],
   [ProxyErrors.requestTooLarge, LocalReply.TOO_LARGE],
   [ProxyErrors.messageTooLarge, LocalReply.TOO_LARGE],
+  [ProxyErrors.pipelineTooLarge, LocalReply.TOO_LARGE],
   [ProxyErrors.streamOverflow, LocalReply.OVERFLOW],
   [ProxyErrors.memoryOverflow, LocalReply.OVERFLOW],
   [ProxyErrors.headTooLarge, LocalReply.TOO_LARGE],

@@ -97,6 +97,14 @@ export class Tracer {
     exchange.extras.beginsTrace = !valid;
   }
 
+  /** The call of a pipeline's step, as a part of its request. */
+  beginChild(exchange: Exchange, parent: TraceContext): void {
+    const { traceId, spanId, traceState } = parent;
+    exchange.trace = new TraceContext(traceId, this.randomId(8), spanId, traceState);
+    exchange.extras ??= new RequestExtras();
+    exchange.extras.traceparent = `00-${traceId}-${exchange.trace.spanId}-01`;
+  }
+
   /** The request is over. */
   end(exchange: Exchange, nowMs: number): void {
     if (this.untaken >= MAX_UNTAKEN_SPANS) {

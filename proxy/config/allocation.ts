@@ -6,11 +6,11 @@
  */
 
 /**
- * What needs a place: `cluster`, `shadow` and `route` get the first of their statistics slots, `breaker` a number of a
+ * What needs a place: `cluster`, `shadow`, `route`, `pipeline` and `step` get the first of their statistics slots, `breaker` a number of a
  * shared breaker cell, `degradation` one of a model's shared cells, `guard` a rate limit's or fault's. A cluster's name
  * serves for `cluster` and `breaker`; a shadow's is `MODEL/CLUSTER`.
  */
-export type AllocationKind = 'cluster' | 'shadow' | 'route' | 'breaker' | 'degradation' | 'guard';
+export type AllocationKind = 'cluster' | 'shadow' | 'route' | 'pipeline' | 'step' | 'breaker' | 'degradation' | 'guard';
 
 /**
  * The place of this name: the same for the same kind and name for ever. Throws where there is no room for a new one.
@@ -35,6 +35,8 @@ export class NameAllocator {
     cluster: new Map(),
     shadow: new Map(),
     route: new Map(),
+    pipeline: new Map(),
+    step: new Map(),
     breaker: new Map(),
     degradation: new Map(),
     guard: new Map(),
@@ -45,6 +47,8 @@ export class NameAllocator {
       cluster: UNSHARED,
       shadow: UNSHARED,
       route: UNSHARED,
+      pipeline: UNSHARED,
+      step: UNSHARED,
       breaker: UNSHARED,
       degradation: UNSHARED,
       guard: UNSHARED,

@@ -14,6 +14,7 @@ import type { Environment } from './env.ts';
 import { checkGuards, placeGuards } from './guard-check.ts';
 import { checkModel, type ModelDraft, type RoleAddresses } from './model-check.ts';
 import { documentEntry, type ModelEntry, shorthandEntry } from './model-entry.ts';
+import { checkPipelines, placePipelines } from './pipeline-check.ts';
 import { checkPolicy, combinePolicy } from './policy-levels.ts';
 import { ProblemList } from './problem.ts';
 import { PROCESS_FIELDS, type ProcessSettings } from './process-fields.ts';
@@ -57,7 +58,9 @@ export function compileMesh(
   const own = otherModels ? clusters.addOwn(OTHER_MODELS_CLUSTER, addresses.worker) : null;
   const routes = checkRoutes(document.routes, clusters, problems);
   const passthrough = resolvePassthrough(settings, document, clusters, problems);
-  const guards = checkGuards(document, new Set(models.map((draft) => draft.rest.name)), problems);
+  const known = models.map(({ rest, fallbacks }) => ({ name: rest.name, hasFallback: fallbacks.length > 0 }));
+  const pipelines = checkPipelines(document, known, problems);
+  const guards = checkGuards(document, new Set([...known, ...pipelines].map(({ name }) => name)), problems);
   if (problems.length > 0) return null;
   clusters.finish();
   const indexes = new Map(clusters.drafts.map((draft, i) => [draft, i]));
@@ -68,6 +71,7 @@ export function compileMesh(
       revision,
       clusters: clusters.drafts.map((draft) => placeCluster(draft, allocate)),
       models: models.map((draft) => placeModel(draft, indexOf, allocate)),
+      pipelines: placePipelines(pipelines, allocate),
       routes: routes.map(({ rest, cluster }) => ({
         ...rest,
         cluster: indexOf(cluster),

@@ -19,6 +19,7 @@ import {
 } from './document-schema.ts';
 import { FAULTS_NODE, RATE_LIMITS_NODE } from './guard-fields.ts';
 import { OUTPUTS_NODE } from './output-fields.ts';
+import { PIPELINES_NODE } from './pipeline-fields.ts';
 import { ROUTES_NODE } from './route-fields.ts';
 import { clusterTls } from './tls-fields.ts';
 import {
@@ -328,6 +329,7 @@ export const DOCUMENT_SCHEMA = object('The configuration document.', {
   }),
   clusters: list('Clusters declared by name.', 512, cluster),
   models: list('Models and what happens to their requests.', 256, model),
+  pipelines: PIPELINES_NODE,
   routes: ROUTES_NODE,
   rateLimits: RATE_LIMITS_NODE,
   faults: FAULTS_NODE,

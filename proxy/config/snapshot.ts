@@ -7,6 +7,8 @@
  * identity across snapshots is the `name`.
  */
 
+import type { PipelineSnapshot } from './pipeline-snapshot.ts';
+
 /**
  * Where an endpoint listens. TCP hosts may be names; they are resolved when a connection is made. `localAddress` is the
  * source address to dial from, by which the interception rules know an inbound connection on its last step.
@@ -349,6 +351,7 @@ export interface MeshSnapshot {
   readonly revision: number;
   readonly clusters: readonly ClusterSnapshot[];
   readonly models: readonly ModelSnapshot[];
+  readonly pipelines: readonly PipelineSnapshot[];
   /** The first that matches takes a request; before models and destinations are looked at. */
   readonly routes: readonly RouteSnapshot[];
   /** First of the statistics slots of requests that no route takes. */

@@ -28,12 +28,17 @@ import {
   MemoryVerdict,
   MirrorDrop,
   OpaqueCut,
+  PipelineEnd,
+  PipelineRefusal,
+  PipelineSlot,
   ProcessSlot,
   RequestEnd,
   RequestOutcome,
   RouteSlot,
   ShadowSlot,
   StatusClass,
+  StepEnd,
+  StepSlot,
 } from './slots.ts';
 
 /** One more label whose values are neighbouring slots. */
@@ -166,6 +171,28 @@ const ROUTE_METRICS = metrics('route', [
     'Other answers that callers got, by route and class of status, our own included.', { by: by('status_class', StatusClass), sparse: true }],
 ]);
 
+// biome-ignore format: two lines to a row, so that it reads as the table it is.
+const PIPELINE_METRICS = [
+  ...metrics('pipeline', [
+    ['understudy_pipeline_requests_total', 'counter', 'requests', PipelineSlot.REQUESTS,
+      "Requests of a pipeline, by how they ended; degraded: a step's fallback or default stood in.", { by: by('outcome', PipelineEnd) }],
+    ['understudy_pipeline_refusals_total', 'counter', 'requests', PipelineSlot.REFUSALS,
+      'Requests of a pipeline refused or cut by a bound, by which.', { by: by('reason', PipelineRefusal) }],
+    ['understudy_pipeline_in_flight_requests', 'gauge', 'requests', PipelineSlot.IN_FLIGHT,
+      'Requests of a pipeline under way.'],
+    ['understudy_pipeline_held_bytes', 'gauge', 'bytes', PipelineSlot.HELD_BYTES,
+      "Bytes of requests and steps' answers a pipeline holds."],
+    ['understudy_pipeline_latency_seconds', 'histogram', 'seconds', PipelineSlot.LATENCY,
+      'Time from a complete request to the answer of a pipeline, answered requests only.'],
+  ]),
+  ...metrics('step', [
+    ['understudy_pipeline_step_runs_total', 'counter', 'requests', StepSlot.RUNS,
+      'Runs of a step of a pipeline, by who answered: primary, fallback, default outputs, or nobody.', { by: by('outcome', StepEnd) }],
+    ['understudy_pipeline_step_latency_seconds', 'histogram', 'seconds', StepSlot.LATENCY,
+      'Time a step of a pipeline took, when a model answered it.'],
+  ]),
+];
+
 const HTTP1_KINDS: ValueLabel = { name: 'kind', values: HTTP1_COUNTER_NAMES };
 const HTTP2_KINDS: ValueLabel = { name: 'kind', values: HTTP2_COUNTER_NAMES };
 
@@ -222,6 +249,7 @@ export const SLOT_METRICS: readonly SlotMetric[] = [
   ...CLUSTER_METRICS,
   ...SHADOW_METRICS,
   ...ROUTE_METRICS,
+  ...PIPELINE_METRICS,
   ...PROCESS_METRICS,
 ];
 

@@ -69,7 +69,7 @@ export class MetricsExposition {
         type: 'counter',
       },
       () =>
-        (['cluster', 'shadow', 'route'] as const).map((kind) => ({
+        (['cluster', 'shadow', 'route', 'pipeline', 'step'] as const).map((kind) => ({
           labels: { kind },
           value: this.layout.refused(kind),
         })),

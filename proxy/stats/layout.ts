@@ -8,9 +8,9 @@
  */
 
 import { assert } from '../../base/assert.ts';
-import { CLUSTER_SLOTS, PROCESS_SLOTS, ROUTE_SLOTS, SHADOW_SLOTS } from './slots.ts';
+import { CLUSTER_SLOTS, PIPELINE_SLOTS, PROCESS_SLOTS, ROUTE_SLOTS, SHADOW_SLOTS, STEP_SLOTS } from './slots.ts';
 
-export type BlockKind = 'cluster' | 'shadow' | 'route';
+export type BlockKind = 'cluster' | 'shadow' | 'route' | 'pipeline' | 'step';
 
 /** Label values of a block, in the order of `BLOCK_LABELS`. */
 export type BlockLabels = readonly string[];
@@ -20,15 +20,23 @@ export const BLOCK_LABELS: Readonly<Record<BlockKind, readonly string[]>> = {
   cluster: ['cluster', 'model', 'model_version'],
   shadow: ['model', 'cluster', 'model_version'],
   route: ['route'],
+  pipeline: ['pipeline'],
+  step: ['pipeline', 'step'],
 };
 
 const BLOCK_SLOTS: Readonly<Record<BlockKind, number>> = {
   cluster: CLUSTER_SLOTS,
   shadow: SHADOW_SLOTS,
   route: ROUTE_SLOTS,
+  pipeline: PIPELINE_SLOTS,
+  step: STEP_SLOTS,
 };
 /** Blocks for routes: those a document can have, and what no route takes. The overflow block not counted. */
 const MAX_ROUTES = 160;
+/** Blocks for pipelines and for their steps: twice the pipelines of a document, at ten steps each. */
+const MAX_PIPELINES = 32;
+const MAX_STEPS = 320;
+const PIPELINES_SLOTS = (MAX_PIPELINES + 1) * PIPELINE_SLOTS + (MAX_STEPS + 1) * STEP_SLOTS;
 
 /** Label value of everything that found no block of its own. */
 export const OVERFLOW_LABEL = 'other';
@@ -73,17 +81,21 @@ export class StatsLayout {
     const maxShadows = options.maxShadows ?? 64;
     const shadowsAt = PROCESS_SLOTS + (maxClusters + 1) * CLUSTER_SLOTS;
     const routesAt = shadowsAt + (maxShadows + 1) * SHADOW_SLOTS;
-    this.slots = routesAt + (MAX_ROUTES + 1) * ROUTE_SLOTS;
+    const pipelinesAt = routesAt + (MAX_ROUTES + 1) * ROUTE_SLOTS;
+    const stepsAt = pipelinesAt + (MAX_PIPELINES + 1) * PIPELINE_SLOTS;
+    this.slots = pipelinesAt + PIPELINES_SLOTS;
     this.groups = {
       cluster: new BlockGroup('cluster', PROCESS_SLOTS, maxClusters, options),
       shadow: new BlockGroup('shadow', shadowsAt, maxShadows, options),
       route: new BlockGroup('route', routesAt, MAX_ROUTES, options),
+      pipeline: new BlockGroup('pipeline', pipelinesAt, MAX_PIPELINES, options),
+      step: new BlockGroup('step', stepsAt, MAX_STEPS, options),
     };
   }
 
   /** Slots a region needs under the given bounds, for making regions before the layout. */
   static slotsFor(maxClusters = 256, maxShadows = 64): number {
-    const others = (maxShadows + 1) * SHADOW_SLOTS + (MAX_ROUTES + 1) * ROUTE_SLOTS;
+    const others = (maxShadows + 1) * SHADOW_SLOTS + (MAX_ROUTES + 1) * ROUTE_SLOTS + PIPELINES_SLOTS;
     return PROCESS_SLOTS + (maxClusters + 1) * CLUSTER_SLOTS + others;
   }
 

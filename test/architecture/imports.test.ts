@@ -23,6 +23,7 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
   'proxy/upstream': ['base', 'proto', ...STAGES],
   'proxy/discovery': ['base', 'proto', ...STAGES],
   'proxy/mirror': ['base', 'proto', ...STAGES],
+  'proxy/pipeline': ['base', 'proto', ...STAGES],
   'proxy/admin': ['base', 'proto', ...STAGES, 'proxy/policy', 'proxy/mirror'],
   'proxy/cli': ['base', ...STAGES, 'proxy/listener', 'proxy/mirror'],
   // The reference of all settings lists the worker's flags, which are data.

@@ -52,7 +52,7 @@ t.test('an unknown key is named with its path, line and nearest known key', asyn
   t.match(read('__proto__: {a: 1}\n').mistakes, [/__proto__/]);
   t.match(read('? [a]\n: 1\n').mistakes.length, 1);
   t.match(read('banana: 1').mistakes, [
-    /known keys are defaults, clusters, models, routes, rateLimits, faults, passthrough/,
+    /known keys are defaults, clusters, models, pipelines, routes, rateLimits, faults, passthrough/,
   ]);
 });
 
