@@ -7,6 +7,7 @@
  * which waits for their threads; what does not end in time ends by SIGKILL.
  */
 import { chmod } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import { Logger } from '../base/logger.ts';
 import { HealthCheckMethod, HealthWatchMethod } from './api/health.ts';
@@ -20,6 +21,7 @@ import { DeviceMonitor } from './metrics/device-monitor.ts';
 import { MetricsApi } from './metrics/metrics-api.ts';
 import { MetricsExposition } from './metrics/metrics-exposition.ts';
 import type { MetricsDialect } from './metrics/metrics-paths.ts';
+import type { WarmUpRun } from './metrics/servable-families.ts';
 import { packageVersion } from './package-version.ts';
 import { ConfigFileWatch } from './repository/config-file-watch.ts';
 import type { ModelCard } from './repository/model-card.ts';
@@ -194,6 +196,7 @@ class GroupProcess {
     describe: (card: ModelCard | null) => void,
   ): Promise<Servable> {
     const { batching, perModelBatching, requireManifest, warmUp, warmUpIterations, maxMessageBytes } = this.serving;
+    let warmedUp: WarmUpRun | null = null;
     const servable = await openVersion(model, found, describe, {
       batching,
       requireManifest,
@@ -205,8 +208,11 @@ class GroupProcess {
       log: this.log,
       load: { execution: this.execution },
       onBroken: (servable, error) => this.broken(servable, error.message),
+      onWarmedUp: (ms) => {
+        warmedUp = { path: dirname(found.path), ms };
+      },
     });
-    this.metrics.add(servable);
+    this.metrics.add(servable, warmedUp);
     return servable;
   }
 

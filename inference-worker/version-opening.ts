@@ -32,6 +32,8 @@ export interface OpeningOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly onBroken?: (servable: Servable, error: WorkerError) => void;
+  /** The recorded requests were replayed, which took `ms`. */
+  readonly onWarmedUp?: (ms: number) => void;
   /** Settings of loading that are not about this version. */
   readonly load?: Partial<LoadServableOptions>;
 }
@@ -65,6 +67,7 @@ export async function openVersion(
   });
   try {
     if (options.warmUp) await warmUp(servable, contents, options);
+    servable.startCounting();
   } catch (error) {
     await servable.close();
     throw error;
@@ -82,7 +85,9 @@ async function warmUp(servable: Servable, contents: VersionContents, options: Op
     return;
   }
   const records = await replayWarmUp(servable, contents.warmUpPath, { iterations, maxRecordBytes });
-  log.info('servable_warmed_up', { model, version, records, warmUpMs: clock.nowMs() - beganMs });
+  const warmUpMs = clock.nowMs() - beganMs;
+  options.onWarmedUp?.(warmUpMs);
+  log.info('servable_warmed_up', { model, version, records, warmUpMs });
 }
 
 /** Threads stay as configured for all: a model does not decide how much of the machine it gets. @throws WorkerError */

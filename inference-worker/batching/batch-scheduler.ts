@@ -149,15 +149,8 @@ export class BatchScheduler implements ExecutorSink, TurnWork {
   batchFinished(batch: Batch, loose: readonly (LooseOutput | null)[] | null, executeMs: number): void {
     const queue = this.settle(batch);
     this.learn(batch.executedRows, executeMs);
-    this.stats.executedBatches++;
-    this.stats.executedRows += batch.rows;
-    this.stats.paddedRows += batch.executedRows - batch.rows;
-    this.stats.executeMsSum += executeMs;
+    this.stats.ran(batch.executedRows, batch.executedRows - batch.rows, executeMs, Date.now());
     this.stats.answeredTasks += batch.count;
-    this.stats.batchRows.record(batch.rows);
-    this.stats.processedRows.record(batch.executedRows);
-    this.stats.batchPadding.record(batch.executedRows - batch.rows);
-    this.stats.batchMs.record(executeMs);
     this.noteTimes(batch, executeMs);
     batch.answer(loose, this.endings.replyFailed);
     queue.inFlight--;

@@ -95,6 +95,10 @@ export class BatchServable implements Servable, SchedulerOwner, SplitTaskOwner {
     return refusal;
   }
 
+  startCounting(): void {
+    this.stats.startAnew();
+  }
+
   close(): Promise<void> {
     this.closing ??= this.drainAndEnd();
     return this.closing;

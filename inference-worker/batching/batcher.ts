@@ -130,6 +130,8 @@ export interface ServableStats {
   /** Sums over executed tasks and batches, in milliseconds. */
   readonly queueMsSum: number;
   readonly executeMsSum: number;
+  /** When the last batch ended, in milliseconds since 1970; 0 before the first. */
+  readonly lastBatchAtMs: number;
   /** Execution threads started in place of lost ones. */
   readonly replacedThreads: number;
   /** Batches by rows run, by rows of tasks, by rows padded, and by milliseconds of their run. */
@@ -137,6 +139,8 @@ export interface ServableStats {
   readonly batchRows: Distribution;
   readonly batchPadding: Distribution;
   readonly batchMs: Distribution;
+  /** By rows run, padding included: batches and the sum of their milliseconds; at most 1024 sizes. */
+  readonly byBatchSize: ReadonlyMap<number, { readonly count: number; readonly ms: number }>;
   readonly bySignature: ReadonlyMap<string, SignatureStats>;
 }
 
@@ -155,6 +159,8 @@ export interface Servable {
    * (INVALID_ARGUMENT), a full queue, a broken or closing servable (UNAVAILABLE).
    */
   submit(call: PredictCall, request: PredictRequestView, buf: Buffer): WorkerError | null;
+  /** What ran until now was warming up: it is not counted. Called at most once, before the version serves. */
+  startCounting(): void;
   /** Refuses new calls, answers the accepted ones, stops the threads and releases the session. Idempotent. */
   close(): Promise<void>;
 }

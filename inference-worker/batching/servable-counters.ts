@@ -8,6 +8,8 @@ import type { ExecutionPlace } from './batching-options.ts';
 
 /** gRPC's codes, 0 to 16. */
 const STATUS_CODES = 17;
+/** Batch sizes told apart; of further ones there are sums only. */
+const MAX_BATCH_SIZES = 1024;
 
 /** What became of the tasks of one signature. */
 export class SignatureCounters implements SignatureStats {
@@ -71,6 +73,7 @@ export class ServableCounters implements ServableStats {
   paddedRows = 0;
   queueMsSum = 0;
   executeMsSum = 0;
+  lastBatchAtMs = 0;
   replacedThreads = 0;
   /** Batches by rows of tasks, by rows run, by rows padded, and by duration. */
   readonly processedRows = Distribution.size();
@@ -78,6 +81,48 @@ export class ServableCounters implements ServableStats {
   readonly batchPadding = Distribution.size();
   readonly batchMs = Distribution.latency();
   readonly bySignature = new Map<string, SignatureCounters>();
+
+  /** Batches of so many rows, padding included: how many there were and their milliseconds. */
+  readonly byBatchSize = new Map<number, { count: number; ms: number }>();
+
+  /** A batch of `rows` rows, `padded` of them padding, ran `ms` milliseconds; `nowMs` since 1970. */
+  ran(rows: number, padded: number, ms: number, nowMs: number): void {
+    this.executedBatches++;
+    this.executedRows += rows - padded;
+    this.paddedRows += padded;
+    this.executeMsSum += ms;
+    this.batchRows.record(rows - padded);
+    this.processedRows.record(rows);
+    this.batchPadding.record(padded);
+    this.batchMs.record(ms);
+    this.lastBatchAtMs = nowMs;
+    const known = this.byBatchSize.get(rows);
+    if (known !== undefined) {
+      known.count++;
+      known.ms += ms;
+    } else if (this.byBatchSize.size < MAX_BATCH_SIZES) {
+      this.byBatchSize.set(rows, { count: 1, ms });
+    }
+  }
+
+  /** Forgets what was counted: it was warming up, and no caller's. Gauges stay. */
+  startAnew(): void {
+    this.acceptedTasks = 0;
+    this.answeredTasks = 0;
+    this.failedTasks = 0;
+    this.expiredTasks = 0;
+    this.cancelledTasks = 0;
+    this.refusedTasks = 0;
+    this.executedBatches = 0;
+    this.executedRows = 0;
+    this.paddedRows = 0;
+    this.queueMsSum = 0;
+    this.executeMsSum = 0;
+    this.lastBatchAtMs = 0;
+    for (const counts of [this.processedRows, this.batchRows, this.batchPadding, this.batchMs]) counts.clear();
+    this.byBatchSize.clear();
+    this.bySignature.clear();
+  }
 
   /** The counters of a signature, made when it is first asked for. */
   signature(name: string): SignatureCounters {

@@ -34,6 +34,12 @@ export class Distribution {
     this.sum += value * times;
   }
 
+  /** Forgets what was recorded. */
+  clear(): void {
+    this.counts.fill(0);
+    this.sum = 0;
+  }
+
   get count(): number {
     let count = 0;
     for (let i = 0; i < this.counts.length; i++) count += this.counts[i];

@@ -11,9 +11,8 @@ export const EntryPoint = {
   multiInferenceGrpc: 6,
   inferGrpc: 7,
   inferRest: 8,
-  warmUp: 9,
   /** A part of a larger task, which itself came in elsewhere. */
-  part: 10,
+  part: 9,
 } as const;
 
 export const ENTRY_POINT_LABELS: readonly { readonly API: string; readonly entrypoint: string }[] = [
@@ -26,6 +25,5 @@ export const ENTRY_POINT_LABELS: readonly { readonly API: string; readonly entry
   { API: 'MultiInference', entrypoint: 'GRPC' },
   { API: 'ModelInfer', entrypoint: 'GRPC' },
   { API: 'ModelInfer', entrypoint: 'REST' },
-  { API: 'WarmUp', entrypoint: 'LOCAL' },
   { API: 'Part', entrypoint: 'LOCAL' },
 ];

@@ -7,7 +7,7 @@ import type { Servable } from '../batching/batcher.ts';
 import type { DeviceReading } from './device-monitor.ts';
 import { FamilySet, type MetricFamily, mergeFamilies, renderFamilies } from './metric-family.ts';
 import type { MetricsDialect } from './metrics-paths.ts';
-import { addServable, addTfsServable } from './servable-families.ts';
+import { addServable, addTfsServable, addTfsWarmUp, type WarmUpRun } from './servable-families.ts';
 
 /** What is told apart besides servables. */
 export interface MetricsSource {
@@ -22,6 +22,7 @@ export interface MetricsSource {
 export class MetricsExposition {
   private readonly source: MetricsSource;
   private readonly servables = new Set<Servable>();
+  private readonly warmUps = new Map<Servable, WarmUpRun>();
   /** TensorFlow Serving's families of versions that are gone. */
   private retired: MetricFamily[] = [];
 
@@ -29,9 +30,10 @@ export class MetricsExposition {
     this.source = source;
   }
 
-  /** From now on the servable's figures are told. */
-  add(servable: Servable): void {
+  /** From now on the servable's figures are told, and how it was warmed up if recorded requests were replayed. */
+  add(servable: Servable, warmUp: WarmUpRun | null = null): void {
     this.servables.add(servable);
+    if (warmUp !== null) this.warmUps.set(servable, warmUp);
   }
 
   /** The version ended: what it counted is kept in the sums of its model. */
@@ -39,13 +41,14 @@ export class MetricsExposition {
     for (const servable of this.servables) {
       if (servable.model !== model || servable.version !== version) continue;
       this.servables.delete(servable);
+      this.warmUps.delete(servable);
       this.retired = mergeFamilies([this.retired, tfsFamilies([servable])]);
     }
   }
 
   /** The families of a dialect now; plain data. */
   collect(dialect: MetricsDialect): MetricFamily[] {
-    if (dialect === 'tensorflow') return mergeFamilies([this.retired, tfsFamilies(this.servables)]);
+    if (dialect === 'tensorflow') return this.tensorflowFamilies();
     const families = new FamilySet();
     const labels = { group: this.source.group };
     for (const servable of this.servables) addServable(families, servable, labels);
@@ -56,6 +59,12 @@ export class MetricsExposition {
   /** The families of a dialect as Prometheus reads them. */
   render(dialect: MetricsDialect): Promise<string> {
     return renderFamilies(this.collect(dialect));
+  }
+
+  private tensorflowFamilies(): MetricFamily[] {
+    const warmUps = new FamilySet();
+    for (const run of this.warmUps.values()) addTfsWarmUp(warmUps, run);
+    return mergeFamilies([this.retired, tfsFamilies(this.servables), warmUps.list()]);
   }
 
   private addProcess(families: FamilySet, labels: { group: string }): void {

@@ -1,6 +1,7 @@
 /** The figures of servables as metric families: ours with version and signature, and TensorFlow Serving's by model. */
-import { grpcStatusName } from '../../base/grpc-status.ts';
+import { GrpcStatus, grpcStatusName } from '../../base/grpc-status.ts';
 import type { Servable } from '../batching/batcher.ts';
+import { Distribution } from './distribution.ts';
 import { ENTRY_POINT_LABELS } from './entry-points.ts';
 import type { FamilySet, Labels } from './metric-family.ts';
 
@@ -57,6 +58,21 @@ function addSignature(into: FamilySet, tasks: SignatureStats, labels: Labels): v
 }
 
 const TFS = ':tensorflow:serving:';
+
+/** The replay of the requests recorded beside a version. */
+export interface WarmUpRun {
+  /** Directory of the version. */
+  readonly path: string;
+  readonly ms: number;
+}
+
+/** Adds how long a version was warmed up; one whose warm-up fails does not come to be, so all of them went well. */
+export function addTfsWarmUp(into: FamilySet, { path, ms }: WarmUpRun): void {
+  const once = Distribution.latency();
+  once.record(ms);
+  const labels = { model_path: path, status: grpcStatusName(GrpcStatus.OK) };
+  into.histogram(`${TFS}model_warmup_latency`, 'Microseconds of warming up.', labels, once, MS_TO_MICROS);
+}
 
 /** Adds TensorFlow Serving's families of one servable; those of several versions are added up by `mergeFamilies`. */
 export function addTfsServable(into: FamilySet, { model, stats }: Servable): void {

@@ -1,7 +1,10 @@
 /** Metrics as Prometheus scrapes them from a running worker: one port for all groups, and the port of the REST API. */
+import { mkdirSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { fetch } from 'undici';
 import { ModelFolder, scaleModel } from '../support/model-folder.ts';
+import { encodeMessage } from '../support/proto-codecs.ts';
+import { tfRecord } from '../support/tf-record-writer.ts';
 import { floats, modelSpec, TfsClient } from '../support/tfs-client.ts';
 import { WorkerProgram } from '../support/worker-program.ts';
 
@@ -11,6 +14,12 @@ folder.put('lite', 3, scaleModel(3));
 t.teardown(() => folder.remove());
 
 const x = floats([1, 2], [1, 2]);
+const request = { model_spec: modelSpec('primary'), inputs: { x } };
+mkdirSync(folder.at('primary', '1', 'assets.extra'));
+writeFileSync(
+  folder.at('primary', '1', 'assets.extra', 'tf_serving_warmup_requests'),
+  tfRecord(encodeMessage('tensorflow.serving.PredictionLog', { predict_log: { request } })),
+);
 
 t.test('the metrics port tells of every group, also while one is down', async (t) => {
   const worker = await WorkerProgram.ready([
@@ -18,7 +27,6 @@ t.test('the metrics port tells of every group, also while one is down', async (t
     `--group=main:${folder.at('main.sock')}:primary`,
     `--group=fallback:${folder.at('fallback.sock')}:lite`,
     '--metrics_port=0',
-    '--enable_model_warmup=false',
   ]);
   t.teardown(() => worker.stop());
   const port = worker.events.find(({ event }) => event === 'metrics_ready')?.port;
@@ -40,6 +48,9 @@ t.test('the metrics port tells of every group, also while one is down', async (t
   const theirs = await scrape('/monitoring/prometheus/metrics');
   t.match(theirs, ':tensorflow:serving:request_count{model_name="primary",status="OK"} 3\n');
   t.match(theirs, ':tensorflow:serving:request_count{model_name="lite",status="OK"} 3\n');
+  const warm = `:tensorflow:serving:model_warmup_latency_count{model_path="${folder.at('primary', '1')}",status="OK"} 1\n`;
+  t.ok(theirs.includes(warm), 'a warm-up is told as such, and not among the requests');
+  t.match(theirs, ':tensorflow:serving:batching_session:wrapped_run_count{model_name="lite"} 3\n');
   t.equal((await fetch(`http://127.0.0.1:${port}/`)).status, 404);
 
   process.kill(worker.pid('fallback'), 'SIGKILL');

@@ -11,30 +11,41 @@ interface Duration {
 interface Figures {
   readonly name: string;
   readonly version: string;
+  /** Milliseconds since 1970; 0 before the first. */
+  readonly lastInferenceMs: number;
   readonly inferenceCount: number;
   readonly executionCount: number;
   readonly success: Duration;
   readonly fail: Duration;
   readonly queue: Duration;
   readonly computeInfer: Duration;
+  readonly batches: readonly { readonly rows: number; readonly computeInfer: Duration }[];
 }
 
 const NS_PER_MS = 1e6;
 
 function figuresOf({ model, version, stats }: Servable): Figures {
-  const executed = stats.answeredTasks;
+  const answered = stats.answeredTasks;
   const failed = stats.failedTasks + stats.expiredTasks + stats.cancelledTasks + stats.refusedTasks;
   const queueNs = Math.round(stats.queueMsSum * NS_PER_MS);
-  const computeNs = Math.round(stats.executeMsSum * NS_PER_MS);
+  // What a batch took counts for each request in it, so that the sum over the count is what one request saw.
+  let computeMs = 0;
+  for (const tasks of stats.bySignature.values()) computeMs += tasks.computeMs.sum;
+  const computeNs = Math.round(computeMs * NS_PER_MS);
   return {
     name: model,
     version: String(version),
     inferenceCount: stats.executedRows,
     executionCount: stats.executedBatches,
-    success: { count: executed, ns: queueNs + computeNs },
+    lastInferenceMs: Math.floor(stats.lastBatchAtMs),
+    success: { count: answered, ns: queueNs + computeNs },
     fail: { count: failed, ns: 0 },
-    queue: { count: executed, ns: queueNs },
-    computeInfer: { count: stats.executedBatches, ns: computeNs },
+    queue: { count: answered, ns: queueNs },
+    computeInfer: { count: answered, ns: computeNs },
+    batches: [...stats.byBatchSize].map(([rows, { count, ms }]) => ({
+      rows,
+      computeInfer: { count, ns: Math.round(ms * NS_PER_MS) },
+    })),
   };
 }
 
@@ -43,22 +54,21 @@ const NOTHING: Duration = { count: 0, ns: 0 };
 /** The JSON form, as an object. */
 export function statisticsObject(servables: readonly Servable[]): object {
   const stats = servables.map((servable) => {
-    const { name, version, inferenceCount, executionCount, success, fail, queue, computeInfer } = figuresOf(servable);
+    const figures = figuresOf(servable);
+    const compute = (computeInfer: Duration): object => ({
+      compute_input: NOTHING,
+      compute_infer: computeInfer,
+      compute_output: NOTHING,
+    });
+    const { success, fail, queue } = figures;
     return {
-      name,
-      version,
-      last_inference: 0,
-      inference_count: inferenceCount,
-      execution_count: executionCount,
-      inference_stats: {
-        success,
-        fail,
-        queue,
-        compute_input: NOTHING,
-        compute_infer: computeInfer,
-        compute_output: NOTHING,
-      },
-      batch_stats: [],
+      name: figures.name,
+      version: figures.version,
+      last_inference: figures.lastInferenceMs,
+      inference_count: figures.inferenceCount,
+      execution_count: figures.executionCount,
+      inference_stats: { success, fail, queue, ...compute(figures.computeInfer) },
+      batch_stats: figures.batches.map(({ rows, computeInfer }) => ({ batch_size: rows, ...compute(computeInfer) })),
     };
   });
   return { model_stats: stats };
@@ -79,9 +89,14 @@ export function statisticsMessage(servables: readonly Servable[]): Buffer {
     const message = new MessageBuilder()
       .text(1, figures.name)
       .text(2, figures.version)
+      .int(3, figures.lastInferenceMs)
       .int(4, figures.inferenceCount)
       .int(5, figures.executionCount)
       .message(6, inference);
+    for (const { rows, computeInfer } of figures.batches) {
+      const batch = new MessageBuilder().int(1, rows).message(2, duration(NOTHING));
+      message.message(7, batch.message(3, duration(computeInfer)).message(4, duration(NOTHING)));
+    }
     response.message(1, message);
   }
   return response.finish();
