@@ -44,6 +44,12 @@ export function identityOf(type: OnnxType, rank: number): Buffer {
 
 export const MAX_RANK = 3;
 
+/** Anything but a NUL, what JSON escapes included. */
+const character = fc.oneof(
+  fc.string({ unit: 'grapheme', minLength: 1, maxLength: 1 }),
+  fc.constantFrom('\u0001', '\n', '"', '\\', '\u2028'),
+);
+
 const anyDims = fc.array(fc.integer({ min: 0, max: 4 }), { maxLength: MAX_RANK });
 
 /**
@@ -60,7 +66,7 @@ export const anyTensor: fc.Arbitrary<AnyTensor> = fc
     const size = allocateElements(dtype, 1)?.BYTES_PER_ELEMENT ?? 0;
     if (size === 0) {
       return fc
-        .array(fc.string({ unit: 'grapheme', maxLength: 8 }), { minLength: count, maxLength: count })
+        .array(fc.string({ unit: character, maxLength: 8 }), { minLength: count, maxLength: count })
         .map((strings) => ({ type, dtype, dims, strings, bytes: Buffer.alloc(0), elements: null }));
     }
     return fc.uint8Array({ minLength: count * size, maxLength: count * size }).map((random) => {
