@@ -1,11 +1,20 @@
 /** What an answer's status says about the upstream: pure, the same for primaries, fallbacks and shadows. */
 import { GrpcStatus } from '../../base/grpc-status.ts';
+import { ProxyErrors } from '../../base/proxy-error.ts';
 import { RequestOutcome } from '../stats/slots.ts';
 import { Outcome } from './circuit-breaker.ts';
 
-/** What a status says about whom: `RequestOutcome`. */
+/** Reasons with which a worker or another proxy of ours says that it shed the request. */
+const SHED: ReadonlySet<string> = new Set([
+  'batch_queue_full',
+  ...Object.values(ProxyErrors)
+    .filter(({ origin }) => origin === 'proxy')
+    .map(({ code }) => code),
+]);
+
+/** What a status that is not OK says about whom: `RequestOutcome`. `reason` is the answer's `x-understudy-reason`, or ''. */
 export function judgeStatus(status: number, reason: string): number {
-  if (reason === 'batch_queue_full') return RequestOutcome.OVERLOADED;
+  if (reason !== '' && SHED.has(reason)) return RequestOutcome.OVERLOADED;
   switch (status) {
     case GrpcStatus.UNAVAILABLE:
     case GrpcStatus.INTERNAL:

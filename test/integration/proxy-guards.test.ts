@@ -174,6 +174,50 @@ t.test('admission sheds with UNAVAILABLE and 503, and never opens a breaker by i
   test.equal((await calling.predict('narrow')).status, 0, 'and serves on');
 });
 
+t.test('what a proxy behind this one sheds opens no breaker here either', async (test) => {
+  const far = await ProxyProgram.start(test, {
+    document: {
+      models: [
+        model('limited'),
+        model('aborted'),
+        model('narrow', { limits: { concurrentRequests: 1 } }),
+        model('well'),
+      ],
+      rateLimits: [{ name: 'none', model: 'limited', requests: 1, ...HOUR }],
+      faults: [{ name: 'abort', model: 'aborted', abort: 'UNAVAILABLE' }],
+    },
+  });
+  const behind = (name: string) => ({
+    name,
+    split: [{ model: `${name}@1 via ${far.address}` }],
+    breaker: { consecutiveFailures: 2, errorPercent: '1%', minimumRequests: 2 },
+  });
+  const names = ['limited', 'aborted', 'narrow', 'well'];
+  const near = await ProxyProgram.start(test, { document: { models: names.map(behind) } });
+  const calling = GrpcCaller.to(test, near.address);
+  await calling.predict('limited');
+  const { script } = upstream;
+  upstream.script = () => {};
+  void calling.predict('narrow');
+  await far.metricsOnce((r) => r.sum('understudy_cluster_in_flight_requests', { cluster: 'narrow@1' }) === 1, 10_000);
+  for (const [name, status, reason] of [
+    ['limited', 8, 'rate_limited'],
+    ['aborted', 14, 'fault_injected'],
+    ['narrow', 14, 'admission_overflow'],
+  ] as const) {
+    for (let i = 0; i < 10; i++) {
+      const answer = await calling.predict(name);
+      test.equal(answer.status, status, name);
+      test.equal(answer.served['reason'], reason);
+    }
+  }
+  test.equal(await breakers(near), 0);
+  upstream.script = (call) => call.failInHead(14);
+  for (let i = 0; i < 3; i++) await calling.predict('well');
+  test.equal(await breakers(near), 1, 'a failure behind it does');
+  upstream.script = script;
+});
+
 t.test('every mistake in limits and faults is named at once', async (test) => {
   const bad = new ProxyProgram({
     document: {

@@ -28,7 +28,17 @@ const start = (test: Test) =>
       UNDERSTUDY_OUTBOUND_MAX_WAITING_SIZE: '1MiB',
       UNDERSTUDY_CONCURRENCY: '1',
     },
-    document: { models: [model('m', primary), model('slow', slow)] },
+    document: {
+      models: [
+        model('m', primary),
+        model('slow', slow),
+        {
+          ...model('sheds', slow),
+          fallback: [{ model: `lite@2 via ${lite.address}` }],
+          breaker: { consecutiveFailures: 1 },
+        },
+      ],
+    },
     ready: false,
   });
 
@@ -132,13 +142,18 @@ t.test(
     const ends = Array.from({ length: 3 }, () => {
       const stream = open(session);
       const end = answerOf(stream);
-      stream.end(request('slow', 100));
+      stream.end(request('sheds', 100));
       return end;
     });
     const refused = await Promise.race(ends);
     test.equal(refused.status, 8);
     const metrics = await proxy.metrics();
     test.ok(metrics.sum('understudy_memory_verdicts_total', { verdict: 'request_refused' }) >= 1);
+    test.equal(
+      metrics.sum('understudy_breaker_state', { cluster: 'sheds@1', state: 'closed' }),
+      1,
+      'our bound, not its fault',
+    );
     await honestCalls(test, GrpcCaller.to(test, proxy.address));
   },
 );
