@@ -6,7 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { GrpcCaller, servedBy } from '../support/grpc-caller.ts';
-import { ProxyProgram } from '../support/proxy-program.ts';
+import { type MetricsReading, ProxyProgram } from '../support/proxy-program.ts';
 import { answers, hangs, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'understudy-threads-'));
@@ -45,6 +45,14 @@ function start(test: Test, threads: number): Promise<ProxyProgram> {
         },
         { name: 'bounded', split: [{ model: `bounded@1 via ${upstream.address}` }], limits: { concurrentRequests: 5 } },
         { name: 'queued', split: [{ cluster: 'queued' }] },
+        {
+          name: 'split',
+          split: [
+            { model: `split@1 via ${upstream.address}`, weight: '50%' },
+            { model: `split@2 via ${lite.address}`, weight: '50%' },
+          ],
+          sticky: { header: 'x-customer' },
+        },
       ],
     },
   });
@@ -109,6 +117,25 @@ t.test('while one of two dies the other serves, and the breaker they share stays
   test.ok(upstream.count > before);
   test.same(new Set(await askMany(test, proxy)), new Set(['upstream']));
   test.same(new Set(await askMany(test, proxy, 'broken')), new Set(['lite']), 'the successor knows of it');
+  test.equal(await proxy.stop(), 0);
+});
+
+t.test('both threads send one customer to one version, and what they count is one sum', async (test) => {
+  const proxy = await start(test, 2);
+  const callers = Array.from({ length: 16 }, () => GrpcCaller.to(test, proxy.address));
+  const versions = new Set<string>();
+  for (const customer of ['a', 'b', 'c', 'd', 'e', 'f']) {
+    const answered = await Promise.all(callers.map((caller) => caller.predict('split', { 'x-customer': customer })));
+    const names = new Set(answered.map(servedBy));
+    test.equal(names.size, 1, `${customer}: ${[...names]}`);
+    versions.add([...names][0]!);
+  }
+  test.equal(versions.size, 2, 'both versions have customers');
+  const labels = { outcome: 'ok' };
+  const sum = (cluster: string) => (reading: MetricsReading) =>
+    reading.sum('understudy_cluster_requests_total', { cluster, ...labels });
+  const reading = await proxy.metricsOnce((r) => sum('split@1')(r) + sum('split@2')(r) === 6 * 16);
+  test.equal(sum('split@1')(reading) + sum('split@2')(reading), 6 * 16);
   test.equal(await proxy.stop(), 0);
 });
 
