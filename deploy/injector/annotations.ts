@@ -6,6 +6,8 @@
  * `proxy.understudy.dev/`, `model.understudy.dev/`, `worker.understudy.dev/` and `intercept.understudy.dev/`.
  */
 
+import { MOUNTS_FORM, MOUNTS_PATTERN } from './mounts.ts';
+
 export const DOMAIN = 'understudy.dev';
 
 export interface AnnotationSpec {
@@ -97,6 +99,18 @@ export const ANNOTATIONS = {
     form: 'whole seconds such as 5s',
     meaning:
       'model-server: preStop pause of containers that have no preStop, until callers know the pod is going; 0s is none',
+  },
+  'proxy-mounts': {
+    default: '',
+    pattern: MOUNTS_PATTERN,
+    form: MOUNTS_FORM,
+    meaning: 'files for the proxy, such as a Secret with the certificate that proxy.understudy.dev/tls-cert-file names',
+  },
+  'worker-mounts': {
+    default: '',
+    pattern: MOUNTS_PATTERN,
+    form: MOUNTS_FORM,
+    meaning: 'files for the worker, such as a batching file',
   },
   image: image('image of proxy and, unless given, worker'),
   'worker-image': image('image of the worker, such as the gpu target'),

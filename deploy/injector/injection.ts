@@ -4,6 +4,7 @@
  */
 import { type AnnotationValues, DOMAIN, readOwnAnnotations } from './annotations.ts';
 import type { Container, Pod, Volume } from './kubernetes.ts';
+import { mountProblems, parseMounts } from './mounts.ts';
 import {
   checkInterception,
   checkProxy,
@@ -114,6 +115,7 @@ class Planner {
     if (fallback !== '') part = withProbeTarget(part, `grpc:unix:${FALLBACK_SOCKET}`);
     const mounts = [...(part.volumeMounts ?? [])];
     if (values.models !== '') mounts.push(this.modelMount());
+    mounts.push(...parseMounts(values['worker-mounts']));
     return finish({ ...part, env, volumeMounts: mounts }, values['worker-image'] || values.image);
   }
 
@@ -144,6 +146,8 @@ class Planner {
       env['UNDERSTUDY_CONFIG_FILE'] = file;
       part = { ...part, volumeMounts: [...(part.volumeMounts ?? []), mount] };
     }
+    const extra = parseMounts(values['proxy-mounts']);
+    if (extra.length > 0) part = { ...part, volumeMounts: [...(part.volumeMounts ?? []), ...extra] };
     Object.assign(env, settings.proxy);
     this.problems.push(...checkProxy(env, hasDocument, settings.source));
     if (values.metrics === 'true') part = withMetricsPort(part, Number(METRICS_PORT));
@@ -208,6 +212,10 @@ class Planner {
     if (kind === 'volume' && !(this.pod.spec.volumes ?? []).some((volume) => volume.name === name)) {
       problems.push(`${DOMAIN}/models = "volume:${name}": this pod has no such volume`);
     }
+    for (const name of ['proxy-mounts', 'worker-mounts'] as const)
+      problems.push(...mountProblems(`${DOMAIN}/${name}`, values[name], this.pod));
+    if (values['worker-mounts'] !== '' && !this.hasWorker)
+      problems.push(`${DOMAIN}/worker-mounts: needs a worker, so ${DOMAIN}/models must be given`);
     if (values.after !== '' && !(this.pod.spec.initContainers ?? []).some(({ name }) => name === values.after)) {
       problems.push(`${DOMAIN}/after = "${values.after}": this pod has no such init container`);
     }

@@ -30,6 +30,7 @@ The pod parts that the injector would add, from the same file: files/sidecars.ya
 {{- if $worker.models -}}
 {{- $_ := set $part "volumeMounts" (append $part.volumeMounts (dict "name" "understudy-models" "mountPath" "/models" "readOnly" true)) -}}
 {{- end -}}
+{{- $_ := set $part "volumeMounts" (concat $part.volumeMounts $worker.volumeMounts) -}}
 {{- include "understudy.finish" (dict "part" $part "env" (mergeOverwrite $env $worker.env) "image" (default .Values.images.proxy .Values.images.worker)) -}}
 {{- end }}
 
@@ -66,6 +67,7 @@ The pod parts that the injector would add, from the same file: files/sidecars.ya
 {{- $_ := set $part $name (merge (dict "httpGet" (dict "path" $path "port" 15020)) (omit $probe "exec")) -}}
 {{- end -}}
 {{- end -}}
+{{- $_ := set $part "volumeMounts" (concat $part.volumeMounts $workload.proxy.volumeMounts) -}}
 {{- $_ := set $part "resources" (mergeOverwrite (deepCopy $part.resources) $workload.proxy.resources) -}}
 {{- include "understudy.finish" (dict "part" $part "env" (mergeOverwrite $env $workload.proxy.env) "image" .Values.images.proxy) -}}
 {{- end }}

@@ -15,17 +15,21 @@ const noHelm = spawnSync(HELM, ['version']).status === 0 ? false : 'needs helm';
 const schema = JSON.parse(readFileSync(join(CHART, 'values.schema.json'), 'utf8'));
 const defaults = parse(readFileSync(join(CHART, 'values.yaml'), 'utf8'));
 
+const TLS_VOLUME = { name: 'tls', secret: { secretName: 'loans-tls' } };
+const TLS_MOUNT = { name: 'tls', mountPath: '/etc/loans-tls' };
 const APPLICATION = {
   workload: {
     enabled: true,
     metrics: true,
     containers: [{ name: 'loans', image: 'registry.example/loans:7' }],
     mesh: { models: [{ name: 'credit-risk', split: [{ model: 'credit-risk@1' }] }] },
-    proxy: { resources: { requests: { cpu: '250m' } } },
+    proxy: { resources: { requests: { cpu: '250m' } }, volumeMounts: [{ ...TLS_MOUNT, readOnly: true }] },
+    volumes: [TLS_VOLUME, { name: 'tuning', configMap: { name: 'tuning' } }],
     worker: {
       models: { persistentVolumeClaim: { claimName: 'credit-models', readOnly: true } },
       fallbackModels: ['credit-risk-lite'],
       env: { UNDERSTUDY_WORKER_MAX_BATCH_SIZE: '128' },
+      volumeMounts: [{ name: 'tuning', mountPath: '/etc/tuning', readOnly: true }],
       gpus: 1,
     },
     service: { ports: [{ name: 'http', port: 80, targetPort: 8080 }] },
@@ -143,17 +147,16 @@ t.test('a workload gets exactly the containers that the injector would add', { s
         'understudy.dev/proxy-cpu': '250m',
         'understudy.dev/worker-gpus': '1',
         'worker.understudy.dev/max_batch_size': '128',
+        'understudy.dev/proxy-mounts': 'tls:/etc/loans-tls',
+        'understudy.dev/worker-mounts': 'tuning:/etc/tuning',
       },
-      { containers: APPLICATION.workload.containers },
+      { containers: APPLICATION.workload.containers, volumes: APPLICATION.workload.volumes },
     ),
     images,
   );
   t.same(application.initContainers, injected.spec.initContainers);
-  t.same(application.volumes.slice(0, 3), [
-    injected.spec.volumes[0],
-    injected.spec.volumes[1],
-    injected.spec.volumes[2],
-  ]);
+  const byName = (volumes: { name: string }[]) => volumes.toSorted((a, b) => a.name.localeCompare(b.name));
+  t.same(byName(application.volumes), byName(injected.spec.volumes));
 
   const server = find(render(MODEL_SERVER), 'Deployment', 'tfs').spec.template.spec;
   const injectedServer = inject(

@@ -1,6 +1,9 @@
 /** What a pod gets: order, shapes, annotations, and what is refused. Patches are applied by an RFC 6902 of the test's own. */
 import t from 'tap';
+import { readProgramSettings } from '../../../../deploy/injector/program-settings.ts';
+import { FLAGS as WORKER_FLAGS } from '../../../../inference-worker/worker-flags.ts';
 import { environmentTwin, FLAGS as INTERCEPT_FLAGS } from '../../../../proxy/cli/intercept-flags.ts';
+import { PROCESS_FIELDS } from '../../../../proxy/config/process-fields.ts';
 import { envOf, initContainer, inject, operationsOf, pod, refusal, respond } from './reviews.ts';
 
 const MODELS = { 'understudy.dev/models': 'pvc:credit-models' };
@@ -207,6 +210,55 @@ t.test('the mesh document is mounted as a directory, so that edits arrive', asyn
   t.match(envOf(injected, 'understudy-proxy'), { UNDERSTUDY_CONFIG_FILE: '/etc/understudy/policy.yaml' });
 });
 
+t.test(
+  'volumes of the pod reach our containers where annotations say so, read-only unless they say more',
+  async (t) => {
+    const spec = {
+      volumes: [
+        { name: 'tls', secret: { secretName: 'loans-tls' } },
+        { name: 'pairs', persistentVolumeClaim: { claimName: 'pairs' } },
+      ],
+    };
+    const injected = inject(
+      pod(
+        {
+          'understudy.dev/proxy-mounts': 'tls:/etc/loans-tls,pairs:/var/pairs:rw',
+          'proxy.understudy.dev/inbound-tls': 'permissive',
+          'proxy.understudy.dev/tls-cert-file': '/etc/loans-tls/tls.crt',
+          'proxy.understudy.dev/tls-key-file': '/etc/loans-tls/tls.key',
+          'proxy.understudy.dev/pair-store': '/var/pairs/pairs.db',
+        },
+        spec,
+      ),
+    );
+    t.same(initContainer(injected, 'understudy-proxy').volumeMounts.slice(1), [
+      { name: 'tls', mountPath: '/etc/loans-tls', readOnly: true },
+      { name: 'pairs', mountPath: '/var/pairs' },
+    ]);
+    t.equal(envOf(injected, 'understudy-proxy')['UNDERSTUDY_TLS_CERT_FILE'], '/etc/loans-tls/tls.crt');
+    const worker = inject(pod({ ...MODELS, 'understudy.dev/worker-mounts': 'pairs:/tuning' }, spec));
+    t.same(initContainer(worker, 'understudy-worker').volumeMounts.at(-1), {
+      name: 'pairs',
+      mountPath: '/tuning',
+      readOnly: true,
+    });
+  },
+);
+
+t.test("every setting of proxy and worker has an annotation, or is refused as the injector's", async (t) => {
+  for (const [program, names] of [
+    ['proxy', Object.values(PROCESS_FIELDS).map(({ environment }) => environment.slice('UNDERSTUDY_'.length))],
+    ['worker', Object.keys(WORKER_FLAGS)],
+  ] as const) {
+    for (const name of names) {
+      const key = `${program}.understudy.dev/${program === 'proxy' ? name.toLowerCase().replaceAll('_', '-') : name}`;
+      const problems: string[] = [];
+      const { source } = readProgramSettings({ [key]: 'x' }, problems);
+      t.ok(source.size === 1 || /set by the injector/.test(problems.join()), `${key}: ${problems}`);
+    }
+  }
+});
+
 t.test('fallback models get a process of their own that the proxy knows and the probes ask', async (t) => {
   const injected = inject(pod({ ...MODELS, 'understudy.dev/fallback-models': 'credit-risk-lite' }));
   t.match(envOf(injected, 'understudy-worker'), {
@@ -302,6 +354,16 @@ t.test('what cannot work is refused with its reason', async (t) => {
     [{ 'understudy.dev/shape': 'both' }, {}, /expected application or model-server/],
     [{ 'understudy.dev/models': 'disk:m' }, {}, /expected pvc:CLAIM/],
     [{ 'understudy.dev/models': 'volume:m' }, {}, /this pod has no such volume/],
+    [
+      { 'understudy.dev/proxy-mounts': 'tls:/etc/tls' },
+      {},
+      /proxy-mounts = "tls:\/etc\/tls": this pod has no such volume/,
+    ],
+    [{ 'understudy.dev/proxy-mounts': 'v:/run' }, { volumes: [{ name: 'v' }] }, /something of their own there/],
+    [{ 'understudy.dev/proxy-mounts': 'v:/models/x' }, { volumes: [{ name: 'v' }] }, /something of their own there/],
+    [{ 'understudy.dev/proxy-mounts': 'v:/a,v:/a' }, { volumes: [{ name: 'v' }] }, /the path is given twice/],
+    [{ 'understudy.dev/proxy-mounts': 'v:/a/../b' }, { volumes: [{ name: 'v' }] }, /expected VOLUME:\/PATH/],
+    [{ 'understudy.dev/worker-mounts': 'v:/a' }, { volumes: [{ name: 'v' }] }, /needs a worker/],
     [{ 'understudy.dev/after': 'fetch' }, {}, /no such init container/],
     [{ 'understudy.dev/proxy-memory': '1.5Gi', 'understudy.dev/proxy-memory-limit': '1500M' }, {}, /at most the limit/],
     [{ 'understudy.dev/worker': 'true' }, {}, /needs understudy\.dev\/models/],
