@@ -220,11 +220,11 @@ const model = object('What happens to requests that name one model.', {
       }),
       maxComparisonsPerSecond: scalar({
         kind: 'integer',
-        default: '2000',
+        default: '500',
         min: 1,
         max: 1_000_000,
         reason:
-          'Pairs of answers captured for comparison per data thread; of the rest only status and time are looked at, and they are counted. One comparison costs more than relaying a request.',
+          'Pairs of answers captured for comparison per data thread; of the rest only status and time are looked at, and they are counted. One comparison costs more than relaying several requests, and verdicts need hundreds of pairs, not thousands a second.',
       }),
       maxSize: scalar({
         kind: 'size',
