@@ -11,11 +11,11 @@ import { join } from 'node:path';
 
 const root = join(import.meta.dirname, '../..');
 
-/** Same programs, flags and first arguments as `understudy.mjs` has. */
+/** Same programs and first arguments as `understudy.mjs` has; the proxy and the worker set their own flags. */
 export const PROGRAMS = {
-  proxy: { file: 'proxy/main.ts', flags: ['--max-semi-space-size=4'] },
+  proxy: { file: 'proxy/main.ts' },
   worker: { file: 'inference-worker/main.ts' },
-  injector: { file: 'deploy/injector/main.ts', flags: ['--max-semi-space-size=4'] },
+  injector: { file: 'deploy/injector/main.ts', flags: ['--max-semi-space-size=2'] },
   config: { file: 'proxy/cli/main.ts', first: 'config' },
   intercept: { file: 'proxy/cli/main.ts', first: 'intercept' },
 };

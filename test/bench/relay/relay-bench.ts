@@ -27,8 +27,6 @@ import { countWrong, type EchoLoad, requestOf, type TrafficKind } from './traffi
 import { IDLE_WORKLOAD, WORKLOAD_NAMES, WORKLOADS, type Workload } from './workloads.ts';
 
 const DEFAULTS = { rounds: 5, seconds: 1.5 };
-/** What `understudy proxy` gives Node. */
-const SHIPPED_FLAGS = ['--max-semi-space-size=4'];
 const CHECKED_ANSWERS = 200;
 
 /** Where load can be sent: a proxy, or straight to the backend. */
@@ -120,7 +118,7 @@ function proxyOptions(
     backendPort,
     shadowPort,
     folder: join(folder, name),
-    nodeFlags: [...(options.nodeFlags ?? SHIPPED_FLAGS), ...profilerFlags(options)],
+    nodeFlags: [...(options.nodeFlags ?? []), ...profilerFlags(options)],
   };
 }
 
