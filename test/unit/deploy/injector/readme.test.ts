@@ -1,10 +1,12 @@
 /** deploy/README.md: its table of annotations is the injector's, and its example pod is one the injector takes. */
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
 import { parse } from 'yaml';
 import { ANNOTATIONS, type AnnotationSpec } from '../../../../deploy/injector/annotations.ts';
 import { INJECTOR_FIELDS } from '../../../../deploy/injector/settings.ts';
+import { runConfigCommand } from '../../../../proxy/cli/config-command.ts';
 import type { Field } from '../../../../proxy/config/field.ts';
 import { inject } from './reviews.ts';
 
@@ -25,12 +27,22 @@ t.test('the table has no annotation that is not there', async (t) => {
 });
 
 t.test('the example pod is injected', async (t) => {
-  const [, example = ''] = /```yaml\n([\s\S]*?)```/.exec(readme) ?? [];
+  const [, example = ''] = /```yaml\n(apiVersion[\s\S]*?)```/.exec(readme) ?? [];
   const injected = inject(parse(example));
   t.same(
     injected.spec.initContainers.map(({ name }: { name: string }) => name),
     ['understudy-worker', 'understudy-proxy', 'understudy-interception'],
   );
+});
+
+t.test('the example document is one that the proxy takes', async (t) => {
+  const [, example = ''] = /```yaml\n(clusters[\s\S]*?)```/.exec(readme) ?? [];
+  const folder = mkdtempSync(join(tmpdir(), 'understudy-readme-'));
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }));
+  writeFileSync(join(folder, 'mesh.yaml'), example);
+  let said = '';
+  const io = { stdout: (text: string) => (said += text), stderr: (text: string) => (said += text), env: {} };
+  t.equal(runConfigCommand(['check', join(folder, 'mesh.yaml')], io), 0, said);
 });
 
 t.test('every setting of the injector stands in its table, and no other', async (t) => {
