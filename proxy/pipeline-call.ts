@@ -31,12 +31,14 @@ import {
   type StepCaller,
   type StepReceiver,
 } from './pipeline/run.ts';
+import { callerFailure, deadlineFailure } from './pipeline-failure.ts';
 import { answerAbout, formOf } from './pipeline-forms.ts';
 import { answerHead, failureHead, NO_REPORT, type RunReport } from './pipeline-heads.ts';
+import { PipelineStream } from './pipeline-stream.ts';
 import { inflateFramed } from './routing/inflate-framed.ts';
 import { recordLatency } from './stats/histogram.ts';
 import { MemoryVerdict, PipelineEnd, PipelineRefusal, PipelineSlot, ProcessSlot, RequestEnd } from './stats/slots.ts';
-import { StepStream } from './step-call.ts';
+import { callStep } from './step-call.ts';
 
 const TRAILERS_OK = HeaderList.of(['grpc-status', '0']);
 
@@ -61,8 +63,8 @@ export class PipelineCall
   private run: PipelineRun | null = null;
   private ended = false;
 
-  /** Takes over a call; `exchange.body` is what has come of it, null where nothing has. */
-  constructor(plane: DataPlane, exchange: Exchange, pipeline: MeshPipeline) {
+  /** Takes over a call; `body` is what has come of it, null where nothing has. */
+  constructor(plane: DataPlane, exchange: Exchange, pipeline: MeshPipeline, body: BodyBuffer | null) {
     super();
     this.plane = plane;
     this.exchange = exchange;
@@ -71,7 +73,7 @@ export class PipelineCall
     this.plan = pipeline.plan;
     this.statsBase = pipeline.plan.config.statsBase;
     this.form = formOf(pipeline.plan, exchange);
-    this.body = exchange.body ?? acquireBody();
+    this.body = body ?? acquireBody();
     this.deadlineMs = exchange.deadlineMs;
   }
 
@@ -132,9 +134,8 @@ export class PipelineCall
     const running = run?.running ?? '';
     if (run === null) this.refuseWith(ProxyErrors.deadlineCaller);
     else {
-      const { grpcStatus, code } = ProxyErrors.deadlineUpstream;
-      const message = `the deadline passed while ${running} ran`;
-      this.onRunFailure({ grpcStatus, message, reason: code, step: running.split(', ', 1)[0]! }, run);
+      run.cancel();
+      this.onRunFailure(deadlineFailure(running), run);
     }
   }
 
@@ -156,7 +157,8 @@ export class PipelineCall
     this.completeMs = plane.clock.nowMs();
     const opened = this.openBody();
     if (typeof opened !== 'number') {
-      this.refuseWith(opened);
+      if (opened === ProxyErrors.pipelineTooLarge) this.refuse(PipelineRefusal.SIZE, opened);
+      else this.refuseWith(opened);
       return;
     }
     const { buffer, length } = this.body!;
@@ -203,11 +205,7 @@ export class PipelineCall
   }
 
   call(step: StepPlan, request: Buffer, deadlineMs: number, receiver: StepReceiver): StepCall {
-    const { plane, exchange, pipeline } = this;
-    const timeoutMs = exchange.traits!.timeoutMs || this.plan.config.timeoutMs;
-    const stream = new StepStream(plane, step, receiver);
-    stream.begin(pipeline.heads.of(exchange.traits!.forward, timeoutMs), request, deadlineMs, exchange);
-    return stream;
+    return callStep(this.plane, this.exchange, this.pipeline, step, request, deadlineMs, receiver);
   }
 
   // ---- what comes of it ----------------------------------------------------------------------------------------
@@ -224,12 +222,7 @@ export class PipelineCall
   }
 
   onRunFailure(failure: RunFailure, run: PipelineRun): void {
-    const { step, message } = failure;
-    const text = step === '' ? message : `step ${step}: ${message}`;
-    this.fail(
-      { ...failure, grpcStatus: step === '' ? failure.grpcStatus : statusForCaller(failure.grpcStatus), message: text },
-      run,
-    );
+    this.fail(callerFailure(failure), run);
   }
 
   private answer(answer: CallAnswer, report: RunReport): void {
@@ -306,31 +299,22 @@ export class PipelineCall
   }
 }
 
-/**
- * A step's status as the pipeline's caller is told it. What says that a model is not there, or cannot be called so, would be
- * taken for a word on the pipeline; so would a cancellation.
- */
-function statusForCaller(status: number): number {
-  switch (status) {
-    case GrpcStatus.NOT_FOUND:
-    case GrpcStatus.CANCELLED:
-      return GrpcStatus.UNAVAILABLE;
-    case GrpcStatus.UNIMPLEMENTED:
-      return GrpcStatus.INTERNAL;
-    default:
-      return status;
-  }
-}
-
 /** A call that names a pipeline goes its own way from here: `down` no longer speaks to the exchange. */
 export function carryPipeline(plane: DataPlane, exchange: Exchange, pipeline: MeshPipeline): void {
-  const { body } = exchange;
+  const { body, traits, down } = exchange;
   plane.wheel.disarm(exchange);
   plane.bodies.forget(exchange);
   if (body !== null) plane.bodies.hold(-body.length);
-  const call = new PipelineCall(plane, exchange, pipeline);
   exchange.pipeline = pipeline.plan.config.name;
   exchange.body = null;
-  exchange.down.handler = call;
+  if (traits!.call?.isStream && !exchange.http1) {
+    const stream = new PipelineStream(plane, exchange, pipeline);
+    down.handler = stream;
+    stream.start(body!.buffer, body!.length);
+    releaseBody(body!);
+    return;
+  }
+  const call = new PipelineCall(plane, exchange, pipeline, body);
+  down.handler = call;
   call.start();
 }

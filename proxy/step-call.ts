@@ -13,6 +13,7 @@ import type { StreamHandler } from '../proto/http2/stream.ts';
 import { acquireBody, type BodyBuffer, releaseBody } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import { Exchange, Stage } from './exchange.ts';
+import type { MeshPipeline } from './mesh.ts';
 import type { StepPlan } from './pipeline/plan.ts';
 import type { StepAnswer, StepCall, StepReceiver } from './pipeline/run.ts';
 import { RequestExtras } from './request-extras.ts';
@@ -26,6 +27,23 @@ const STEP_HEADS = new HeadPolicy({ side: 'outbound', trustsInternal: true, forw
 /** What stands for a connection; nobody asks it for more. */
 const NO_CONNECTION = { io: { remoteAddress: '', secure: false }, context: { destination: null, key: '' } };
 const IGNORING: StreamHandler = { onHeaders() {}, onData() {}, onSent() {}, onReset() {} };
+
+/** Calls a step's model for the request `parent` of a pipeline; `deadlineMs` on the clock, 0 for none. */
+export function callStep(
+  plane: DataPlane,
+  parent: Exchange,
+  pipeline: MeshPipeline,
+  step: StepPlan,
+  request: Buffer,
+  deadlineMs: number,
+  receiver: StepReceiver,
+): StepCall {
+  const { forward, timeoutMs } = parent.traits!;
+  const head = pipeline.heads.of(forward, timeoutMs || pipeline.plan.config.timeoutMs);
+  const stream = new StepStream(plane, step, receiver);
+  stream.begin(head, request, deadlineMs, parent);
+  return stream;
+}
 
 /** The caller's side of a step's exchange: what it sends is the step's answer. */
 export class StepStream implements StepCall, StepAnswer {
@@ -52,6 +70,8 @@ export class StepStream implements StepCall, StepAnswer {
   private head: HeaderList | null = null;
   private body: BodyBuffer | null;
   private done = false;
+  /** Bytes of the answer are being taken: the data plane is in the middle of this very exchange. */
+  private taking = false;
 
   constructor(plane: DataPlane, step: StepPlan, receiver: StepReceiver) {
     this.plane = plane;
@@ -84,7 +104,9 @@ export class StepStream implements StepCall, StepAnswer {
     this.done = true;
     this.dead = true;
     this.release();
-    this.plane.onCallerGone(this.exchange);
+    // Not under the feet of the data plane: a request ends once.
+    if (this.taking) setImmediate(() => this.plane.onCallerGone(this.exchange));
+    else this.plane.onCallerGone(this.exchange);
   }
 
   release(): void {
@@ -117,7 +139,7 @@ export class StepStream implements StepCall, StepAnswer {
   sendData(buffer: Buffer, start: number, end: number, last: boolean): number {
     if (this.dead || this.localEnded) return end - start;
     if (end > start) {
-      if (!this.receiver.takes(end - start)) return end - start;
+      if (!this.takes(end - start)) return end - start;
       this.body!.append(buffer, start, end);
     }
     if (last) this.sendEnd();
@@ -149,7 +171,7 @@ export class StepStream implements StepCall, StepAnswer {
       return;
     }
     if (!this.openMessage(head!)) {
-      this.fail(GrpcStatus.INTERNAL, 'the answer is not one message', 'bad_output');
+      if (!this.done) this.fail(GrpcStatus.INTERNAL, 'the answer is not one message', 'bad_output');
       return;
     }
     this.servedBy = head!.get('x-understudy-served-by') ?? '';
@@ -166,10 +188,17 @@ export class StepStream implements StepCall, StepAnswer {
     if (length < PREFIX_BYTES || buffer.readUInt32BE(1) !== length - PREFIX_BYTES) return false;
     if (buffer[0] === 0) return true;
     const plain = inflateFramed(buffer, length, head.get('grpc-encoding') ?? '');
-    if (typeof plain === 'number' || !this.receiver.takes(plain.length)) return false;
+    if (typeof plain === 'number' || !this.takes(plain.length)) return false;
     this.buf = plain;
     this.end = plain.length;
     return true;
+  }
+
+  private takes(bytes: number): boolean {
+    this.taking = true;
+    const taken = this.receiver.takes(bytes);
+    this.taking = false;
+    return taken;
   }
 
   private fail(grpcStatus: number, message: string, reason: string): void {

@@ -168,6 +168,26 @@ export function withAnswerParameters(
   return out;
 }
 
+/** The ModelInferResponse at `[start, end)` as an answer of a stream, framed, with string parameters added. */
+export function inferStreamAnswer(
+  buf: Buffer,
+  start: number,
+  end: number,
+  names: readonly string[],
+  values: readonly string[],
+): Buffer {
+  const fields = parameterFields(names, values);
+  const response = end - start + fields.length;
+  const length = lengthDelimited(response);
+  const out = Buffer.allocUnsafe(PREFIX_BYTES + length);
+  let at = writeMessagePrefix(out, 0, length, false);
+  out[at] = TAG_RESPONSE;
+  at = putVarint(out, at + 1, response);
+  at = putBytes(out, at, buf, start, end);
+  putBytes(out, at, fields, 0, fields.length);
+  return out;
+}
+
 /** `parameters` entries `{ key = 1, value = 2 { string_param = 3 } }`. */
 function parameterFields(names: readonly string[], values: readonly string[]): Buffer {
   if (names.length === 0) return EMPTY;

@@ -2,7 +2,7 @@
 import { PREFIX_BYTES, writeMessagePrefix } from '../../proto/grpc/message-framing.ts';
 import { OipInferRequest, parseInferRequest } from '../../proto/tensor/oip-infer-request.ts';
 import { hasContents, inferHead, OipMessageWriter } from '../../proto/tensor/oip-response.ts';
-import type { CallAnswer, CallForm, PipelineRequest } from './call-form.ts';
+import { type CallAnswer, type CallForm, invalid, type PipelineRequest } from './call-form.ts';
 import { decodedOutput } from './decoded-output.ts';
 import { inferRequest } from './infer-request.ts';
 import type { PassedTensor } from './passed-tensor.ts';
@@ -25,6 +25,9 @@ export class InferForm implements CallForm {
 
   read(body: Buffer, start: number, end: number): PipelineRequest {
     parseInferRequest(request, body, start, end);
+    const { name } = this.plan.config;
+    // Over a stream each message names its model again.
+    if (request.modelName !== name) throw invalid(`this call is for model '${name}', not for '${request.modelName}'`);
     this.id = request.id;
     this.raw = request.usesRaw;
     const read = inferRequest(this.plan, request, body);
