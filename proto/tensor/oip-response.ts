@@ -128,7 +128,8 @@ export function inferHead(modelName: string, modelVersion: string, id: string): 
   return head;
 }
 
-function contentsBytes({ dtype, data, from, count }: JsonOutput): number {
+/** Bytes of an output as an InferTensorContents. */
+export function contentsBytes({ dtype, data, from, count }: JsonOutput): number {
   if (dtype === DataType.STRING) return stringsBytes(data as readonly string[], from, count);
   return fieldBytes(contentsPayload(dtype, data as ElementArray, from, count));
 }
@@ -138,7 +139,8 @@ function contentsPayload(dtype: number, data: ElementArray, from: number, count:
   return form === ValueForm.fixed ? count * dtypeBytes(dtype) : listPayloadBytes(form, data, from, count);
 }
 
-function putContents(buf: Buffer, offset: number, { dtype, data, from, count }: JsonOutput): number {
+/** Writes what `contentsBytes` counted. */
+export function putContents(buf: Buffer, offset: number, { dtype, data, from, count }: JsonOutput): number {
   // The field of byte strings has the number of TensorProto's string_val.
   if (dtype === DataType.STRING) return putStrings(buf, offset, data as readonly string[], from, count);
   const elements = data as ElementArray;
@@ -191,7 +193,8 @@ export function putInferJson(
   sink.putAscii(']}');
 }
 
-function putOutputJson(sink: ByteSink, output: JsonOutput, binary: boolean): void {
+/** Appends one output; where `binary`, only how many bytes it has. */
+export function putOutputJson(sink: ByteSink, output: JsonOutput, binary: boolean): void {
   const { name, dtype, dims } = output;
   sink.putAscii('{"name":');
   putJsonString(sink, name);
