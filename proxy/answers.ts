@@ -8,6 +8,7 @@ import type { Http1Exchange } from '../proto/http1/exchange.ts';
 import { withoutHopByHop } from '../proto/http1/hop-by-hop.ts';
 import { ErrorCode } from '../proto/http2/frames.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
+import { adaptFallback, adaptPrimary, countTooLarge, heldLimit, mustChange } from './answer-adaptation.ts';
 import { commit, deliver } from './answer-delivery.ts';
 import { connectFailed } from './attempts.ts';
 import { isBadAnswer } from './bad-answer.ts';
@@ -23,9 +24,6 @@ import { canResend, tryAgain } from './retrying.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import { recordLatency } from './stats/histogram.ts';
 import { AnswerReason, ClusterSlot, RequestEnd, RequestOutcome } from './stats/slots.ts';
-
-/** Answers up to this size are kept back so that a failure at their end can still be replaced, bytes. */
-const MAX_HELD_BYTES = 1024 * 1024;
 
 /** An answer's head, informational ones included. */
 export function answerHead(
@@ -84,9 +82,22 @@ export function answerData(
     exchange.held ??= acquireBody();
     plane.bodies.appendAnswer(exchange, exchange.held, buffer, start, end);
     stream.consume(end - start);
-    if (exchange.held.length > MAX_HELD_BYTES) commit(plane, exchange, attempt);
+    if (exchange.held.length > heldLimit(exchange, attempt) && !letGo(plane, exchange, attempt)) return;
   }
   if (endStream) answerEnd(plane, exchange, attempt, null);
+}
+
+/** More of an answer has come than is held: it goes on as it is, unless that may not be; false where it does not. */
+function letGo(plane: DataPlane, exchange: Exchange, attempt: Attempt): boolean {
+  if (!mustChange(exchange, attempt)) {
+    commit(plane, exchange, attempt);
+    return true;
+  }
+  countTooLarge(plane, attempt);
+  settleAttempt(plane, exchange, attempt, RequestOutcome.BAD_OUTPUT, Outcome.FAILURE, -1);
+  attempt.stream!.reset(ErrorCode.CANCEL);
+  refused(plane, exchange, AnswerReason.BAD_OUTPUT, ProxyErrors.badOutput);
+  return false;
 }
 
 /** The answer is complete: `last` is its trailers, its only header section, or null when it ended with DATA. */
@@ -97,7 +108,8 @@ export function answerEnd(plane: DataPlane, exchange: Exchange, attempt: Attempt
   const reason = ResponseTraits.of(last ?? attempt.responseHead!).reason;
   exchange.status = status;
   const nowMs = plane.clock.nowMs();
-  if (status === GrpcStatus.OK && isBadAnswer(exchange, attempt)) {
+  // A fallback's answer is judged as its caller will see it.
+  if (status === GrpcStatus.OK && (!adaptFallback(plane, exchange, attempt) || isBadAnswer(exchange, attempt))) {
     settleAttempt(plane, exchange, attempt, RequestOutcome.BAD_OUTPUT, Outcome.FAILURE, status, nowMs);
     refused(plane, exchange, AnswerReason.BAD_OUTPUT, ProxyErrors.badOutput);
     return;
@@ -105,6 +117,7 @@ export function answerEnd(plane: DataPlane, exchange: Exchange, attempt: Attempt
   if (status === GrpcStatus.OK) {
     settleAttempt(plane, exchange, attempt, RequestOutcome.OK, Outcome.SUCCESS, status, nowMs);
     recordLatency(plane.cells, attempt.cluster.config.statsBase + ClusterSlot.LATENCY, nowMs - attempt.startedMs);
+    adaptPrimary(plane, exchange, attempt);
     deliver(plane, exchange, attempt, last);
     return;
   }

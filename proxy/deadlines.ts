@@ -87,5 +87,5 @@ export function deadlinePassed(plane: DataPlane, exchange: Exchange, nowMs: numb
 function callerHolds(exchange: Exchange): boolean {
   if (exchange.bodyEnded) return false;
   const { attempt } = exchange;
-  return attempt === null || (attempt.stream !== null && attempt.stream.queuedBytes === 0);
+  return attempt === null || exchange.local !== null || (attempt.stream !== null && attempt.stream.queuedBytes === 0);
 }

@@ -11,6 +11,7 @@ import type { Http2Connection } from '../proto/http2/connection.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
 import type { Http2Stream, StreamHandler } from '../proto/http2/stream.ts';
 import type { BufferHolder } from '../proto/io/memory-budget.ts';
+import type { LocalAnswer } from './adapt/local-answer.ts';
 import type { BodyBuffer } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
@@ -76,6 +77,8 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler,
   body: BodyBuffer | null = null;
   /** The body is kept after it was forwarded, for another attempt or a shadow. */
   keepsBody = false;
+  /** The step whose answer is made here, as soon as the whole request has come; null when none is due. */
+  local: LocalAnswer | null = null;
   /** The primary that a degraded model's request was withheld from; asked when nobody else answers. */
   withheldFrom: MeshCluster | null = null;
   /** Once complete, the request is shown to that primary as well. */

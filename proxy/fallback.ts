@@ -8,6 +8,7 @@ import { HeaderList } from '../proto/http2/header-list.ts';
 import { clearBody } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Attempt, Exchange } from './exchange.ts';
+import { askLocally } from './local-answers.ts';
 import { failRequest, finishRequest } from './request-ends.ts';
 import { AnswerReason } from './stats/slots.ts';
 
@@ -67,6 +68,7 @@ export function fallBack(plane: DataPlane, exchange: Exchange, reason: number): 
   const primary = step < model.fallbacks.length ? null : exchange.withheldFrom;
   if (exchange.held !== null) clearBody(exchange.held);
   exchange.retries = 0;
+  exchange.local = null;
   if (exchange.deadlineMs > 0) {
     const nowMs = plane.clock.nowMs();
     const last = exchange.nextFallback >= model.fallbacks.length;
@@ -85,5 +87,7 @@ export function fallBack(plane: DataPlane, exchange: Exchange, reason: number): 
   // A second fallback still answers for what the primary did.
   const { attempt } = exchange;
   const again = attempt !== null && attempt.reason !== AnswerReason.PRIMARY;
-  plane.attemptWith(exchange, model.fallbacks[step]!, again ? attempt.reason : reason);
+  const local = model.locals[step]!;
+  if (local !== null) askLocally(plane, exchange, local, model.fallbacks[step]!, again ? attempt.reason : reason);
+  else plane.attemptWith(exchange, model.fallbacks[step]!, again ? attempt.reason : reason);
 }

@@ -10,6 +10,8 @@ import type { Http2Limits } from '../proto/http2/limits.ts';
 import { formatAddress } from '../proto/io/adopt.ts';
 import type { TlsClientRole } from '../proto/io/tls.ts';
 import { SpecTarget } from '../proto/tensor/spec-rewrite.ts';
+import { LocalAnswer } from './adapt/local-answer.ts';
+import { AnswerChanges } from './answer-changes.ts';
 import type { PipelineSnapshot } from './config/pipeline-snapshot.ts';
 import type {
   ClusterSnapshot,
@@ -58,7 +60,7 @@ export class MeshCluster extends Cluster {
     this.breaker = breaker;
     this.load = load;
     this.retryBudget = retryBudget;
-    this.target = new SpecTarget(config.model, config.version);
+    this.target = specTarget(config);
   }
 
   tryWait(): boolean {
@@ -102,6 +104,9 @@ export class MeshModel {
   readonly pinned: readonly MeshCluster[];
   /** Bit n is set when gRPC status n of the primary is answered by the fallback. */
   readonly fallbackStatusBits: number;
+  /** Answers of steps that ask nobody, in the order of `fallbacks`; null for the others. */
+  readonly locals: readonly (LocalAnswer | null)[];
+  readonly changes: AnswerChanges;
   /** Whether the primary takes a request now; null for a model that is never degraded. */
   readonly gate: DegradationGate | null;
 
@@ -119,6 +124,8 @@ export class MeshModel {
     this.shadows = shadows;
     this.secondaries = secondaries;
     this.pinned = config.pins.map((pin) => clusters[pin.cluster]!);
+    this.locals = config.fallbacks.map(({ local }) => (local === null ? null : new LocalAnswer(local)));
+    this.changes = new AnswerChanges(config, [...this.split, ...this.pinned], this.fallbacks);
     this.gate = config.degradation === null ? null : new DegradationGate(degradation, config.degradation);
     this.fallbackStatusBits = config.fallbackStatuses.reduce((bits, status) => bits | (1 << status), 0);
   }
@@ -270,7 +277,7 @@ export class Mesh {
     } else {
       this.moveGauge(cluster.config.statsBase, config.statsBase, ClusterSlot.IN_FLIGHT, cluster.inFlight);
       cluster.config = config;
-      cluster.target = new SpecTarget(config.model, config.version);
+      cluster.target = specTarget(config);
       cluster.breaker.updatePolicy(config.breaker);
       this.connectEndpoints(cluster, config);
     }
@@ -370,4 +377,9 @@ export class Mesh {
     for (const cluster of this.dynamic.values()) for (const endpoint of cluster.endpoints) used.add(endpoint);
     this.pools.retain(used);
   }
+}
+
+/** What a cluster writes into requests; answers made here have a version that is only a word, and no requests. */
+function specTarget({ model, version }: ClusterSnapshot): SpecTarget {
+  return new SpecTarget(model, /^\d+$/.test(version) ? version : '');
 }

@@ -56,7 +56,9 @@ export class ReadinessProbe {
       return null;
     }
     if (this.warmed.has(model.name)) {
-      const fallbacks = model.fallbacks.map((step) => this.faultOf(snapshot.clusters[step.cluster]!));
+      const fallbacks = model.fallbacks.map((step) =>
+        step.local === null ? this.faultOf(snapshot.clusters[step.cluster]!) : null,
+      );
       if ((await Promise.all(fallbacks)).includes(null)) return null;
     }
     return `model ${model.name}: ${faults.join('; ')}`;

@@ -9,6 +9,7 @@ import type { HeaderList } from '../proto/http2/header-list.ts';
 import { acquireBody } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type Exchange, Stage } from './exchange.ts';
+import { localProgress } from './local-answers.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { keepBody, showComplete } from './replay-copy.ts';
 import { failRequest, settleAttempt } from './request-ends.ts';
@@ -90,12 +91,13 @@ export function requestData(
     return;
   }
   const { copy } = exchange;
-  if (exchange.body !== null) keepBody(plane, exchange, buffer, start, end, stream === null);
+  if (exchange.body !== null) keepBody(plane, exchange, buffer, start, end, stream === null && exchange.local === null);
   if (stream !== null) down.consume(stream.sendData(buffer, start, end, endStream));
   if (copy !== null) copy.add(buffer, start, end, false);
   if (endStream && attempt !== null) attempt.askedMs = plane.clock.nowMs();
   if (endStream && exchange.mirrored !== null) showComplete(plane, exchange);
   if (endStream && exchange.probes) probe(plane, exchange);
+  if (exchange.local !== null) localProgress(plane, exchange, end - start);
 }
 
 /** Its trailers, and with them its end. */
@@ -108,6 +110,7 @@ export function requestTrailers(plane: DataPlane, exchange: Exchange, trailers: 
     if (stream !== null) stream.sendHeaders(withoutInternal(trailers), true);
     if (exchange.probes) probe(plane, exchange);
     if (exchange.mirrored !== null) showComplete(plane, exchange);
+    if (exchange.local !== null) localProgress(plane, exchange, 0);
   }
 }
 

@@ -64,7 +64,10 @@ function prepareCall(plane: DataPlane, exchange: Exchange, model: MeshModel, clu
   exchange.holds =
     exchange.governed &&
     infers &&
-    (model.fallbacks.length > 0 || exchange.mirrored?.captured === true || model.config.checkOutputs);
+    (model.fallbacks.length > 0 ||
+      exchange.mirrored?.captured === true ||
+      model.config.checkOutputs ||
+      model.changes.ofPrimaries);
   allowRetries(exchange, cluster, exchange.infers);
 }
 

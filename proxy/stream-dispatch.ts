@@ -3,6 +3,10 @@
  * when a cluster gave no answer; and what its caller hears when none did.
  */
 import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
+import { ACCESS_FLAG_FALLBACK } from './access-log.ts';
+import type { LocalAnswer } from './adapt/local-answer.ts';
+import { answerMessage } from './local-answers.ts';
+import type { MeshCluster } from './mesh.ts';
 import type { ModelStream } from './model-stream.ts';
 import { Verdict } from './policy/circuit-breaker.ts';
 import { beginRequest } from './request-accounts.ts';
@@ -30,6 +34,11 @@ export function withholdMessage(stream: ModelStream, message: StreamMessage): vo
 export function dispatch(stream: ModelStream, message: StreamMessage): void {
   const { plane } = stream;
   const cluster = message.step === 0 ? stream.cluster : stream.model.fallbacks[message.step - 1]!;
+  const local = message.step === 0 ? null : stream.model.locals[message.step - 1]!;
+  if (local !== null) {
+    dispatchLocally(stream, message, local, cluster);
+    return;
+  }
   const { statsBase } = cluster.config;
   const refusals = statsBase + ClusterSlot.REFUSALS;
   if (!cluster.load.tryEnter(cluster.config.maxConcurrentRequests)) {
@@ -65,6 +74,21 @@ export function dispatch(stream: ModelStream, message: StreamMessage): void {
   message.leg = leg;
   leg!.send(message);
   if (isNew) cluster.request(leg!, false);
+}
+
+/** A step that asks nobody: the answer, or the next step. */
+function dispatchLocally(stream: ModelStream, message: StreamMessage, local: LocalAnswer, cluster: MeshCluster): void {
+  const { plane, model, exchange, outbox } = stream;
+  const answer = answerMessage(plane.cells, model, local, cluster, message, exchange.traits!.encoding);
+  if (answer === null) {
+    moveOn(stream, message, message.reason, ProxyErrors.badOutput);
+    return;
+  }
+  // It says nothing about whose fault the primary's failure was.
+  settleSuspect(plane, message, false);
+  if (!exchange.committed) outbox.sendHead(null, cluster, message.reason);
+  exchange.flag = ACCESS_FLAG_FALLBACK;
+  stream.give(message, answer);
 }
 
 /** This step gave no answer: the next, or the failure itself. */

@@ -5,10 +5,10 @@
 import { GrpcStatus } from '../base/grpc-status.ts';
 import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
-import { REASON_PARAMETER, StreamAnswerView, withAnswerParameters } from '../proto/tensor/oip-stream-message.ts';
+import { StreamAnswerView, withAnswerParameters } from '../proto/tensor/oip-stream-message.ts';
 import { WireError } from '../proto/tensor/wire-error.ts';
 import { ACCESS_FLAG_FALLBACK } from './access-log.ts';
-import { REASON_CODES } from './answer-reasons.ts';
+import { SERVED_BY, servedByValues } from './answer-reasons.ts';
 import { isBadStreamAnswer } from './bad-answer.ts';
 import type { MeshCluster } from './mesh.ts';
 import type { ModelStream } from './model-stream.ts';
@@ -18,6 +18,7 @@ import { Outcome } from './policy/circuit-breaker.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
 import { recordLatency } from './stats/histogram.ts';
 import { AnswerReason, ClusterRefusal, ClusterSlot, RequestOutcome } from './stats/slots.ts';
+import { adaptStreamAnswer } from './stream-adaptation.ts';
 import { framedCopy, NO_TRAILERS } from './stream-answers.ts';
 import { giveUp, hasNextStep, moveOn } from './stream-dispatch.ts';
 import type { StreamLeg } from './stream-leg.ts';
@@ -28,8 +29,6 @@ import { Unavailable } from './upstream/wait-queue.ts';
 
 /** A worker's reason for RESOURCE_EXHAUSTED. */
 const OUT_OF_MEMORY = 'device_out_of_memory';
-
-const SERVED_BY: readonly string[] = ['x-understudy-served-by', 'x-understudy-model-version', REASON_PARAMETER];
 
 const view = new StreamAnswerView();
 
@@ -65,7 +64,11 @@ export function takeAnswer(
     return;
   }
   answerShown(stream.plane, message, buffer, view.responseStart, readable ? view.responseEnd : 0);
-  if (isBad(stream, message, readable, compressed, buffer)) {
+  // A fallback's answer is judged as its caller will see it.
+  const isPrimary = message.reason === AnswerReason.PRIMARY;
+  const adapted = isPrimary ? undefined : adapt(stream, message, buffer, readable);
+  const shown = adapted ?? buffer;
+  if (adapted === null || isBad(stream, message, readable, compressed, shown)) {
     settle(stream.plane, message, RequestOutcome.BAD_OUTPUT, Outcome.FAILURE, GrpcStatus.OK);
     moveOn(stream, message, AnswerReason.BAD_OUTPUT, ProxyErrors.badOutput);
   } else {
@@ -74,8 +77,35 @@ export function takeAnswer(
     const { statsBase } = cluster!.config;
     recordLatency(stream.plane.cells, statsBase + ClusterSlot.LATENCY, stream.plane.clock.nowMs() - startedMs);
     settleSuspect(stream.plane, message, true);
-    stream.give(message, answerOf(stream, message, cluster!, buffer, start, end, compressed));
+    const own = isPrimary ? (adaptPrimary(stream, cluster!, buffer, readable) ?? undefined) : adapted;
+    const answer =
+      own === undefined
+        ? answerOf(stream, message, cluster!, buffer, start, end, compressed)
+        : answerOf(stream, message, cluster!, own, 0, own.length, false);
+    stream.give(message, answer);
   }
+}
+
+/** A fallback's answer as it should be, read into `view`; see `adaptStreamAnswer`. */
+function adapt(
+  stream: ModelStream,
+  message: StreamMessage,
+  buffer: Buffer,
+  readable: boolean,
+): Buffer | null | undefined {
+  const { plane, model } = stream;
+  const adapted = adaptStreamAnswer(plane.cells, model, message.cluster!, message.reason, buffer, readable, view);
+  if (adapted instanceof Buffer) view.read(adapted, 0, adapted.length);
+  return adapted;
+}
+
+function adaptPrimary(
+  stream: ModelStream,
+  cluster: MeshCluster,
+  buffer: Buffer,
+  readable: boolean,
+): Buffer | null | undefined {
+  return adaptStreamAnswer(stream.plane.cells, stream.model, cluster, AnswerReason.PRIMARY, buffer, readable, view);
 }
 
 /** An answer that says the request failed: whose fault it was, if it does not say, a fallback's answer tells. */
@@ -131,8 +161,7 @@ function answerOf(
   if (reason === AnswerReason.PRIMARY) return framedCopy(buffer, start, end, compressed);
   stream.exchange.flag = ACCESS_FLAG_FALLBACK;
   if (compressed) return framedCopy(buffer, start, end, compressed);
-  const values = [cluster.name, cluster.config.version, REASON_CODES[reason]!];
-  return withAnswerParameters(buffer, start, end, view, SERVED_BY, values);
+  return withAnswerParameters(buffer, start, end, view, SERVED_BY, servedByValues(cluster, reason));
 }
 
 /** A leg could not be opened. */

@@ -89,6 +89,27 @@ export class ClusterSet {
     return draft;
   }
 
+  /** A name for figures of answers that come from no endpoint: `@rule/MODEL`. */
+  addLocal(kind: 'static' | 'rule', model: string, step: number): ClusterDraft {
+    const policy = combinePolicy(this.defaults, null, false);
+    const common = combineUpstream(this.defaults, null, false);
+    const upstream = { ...common, healthCheck: null };
+    const name = `@${kind}/${model}${step === 0 ? '' : `/${step}`}`;
+    const draft = {
+      name,
+      model,
+      version: kind,
+      endpoints: [],
+      tls: null,
+      policy,
+      upstream,
+      path: name,
+      declared: true,
+    };
+    this.drafts.push(draft);
+    return draft;
+  }
+
   /** The declared cluster of this name; reports and returns null where there is none. */
   find(name: string, path: string): ClusterDraft | null {
     const draft = this.declared.get(name);

@@ -174,7 +174,7 @@ function placeModel(draft: ModelDraft, indexOf: (draft: ClusterDraft) => number,
     degradation:
       degradation === null ? null : { ...degradation, place: allocate('degradation', rest.name, [rest.name]) },
     split: split.map(({ cluster, weightHundredths }) => ({ cluster: indexOf(cluster), weightHundredths })),
-    fallbacks: fallbacks.map(({ cluster, budgetFraction }) => ({ cluster: indexOf(cluster), budgetFraction })),
+    fallbacks: fallbacks.map((step) => ({ ...step, cluster: indexOf(step.cluster) })),
     secondaries: (shadows.length > 0 && rest.comparison.noiseFloorHundredths > 0 ? split : []).map(({ cluster }) => ({
       cluster: indexOf(cluster),
       percentHundredths: rest.comparison.noiseFloorHundredths,

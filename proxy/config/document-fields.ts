@@ -5,6 +5,7 @@
  * the clusters a model's own targets make, the model), then `defaults`, then the default printed here.
  */
 
+import { ADAPT_NODE, RULE_NODE, SIGNATURE_NODE, STATIC_NODE } from './answer-fields.ts';
 import { COMPARISON_NODE, PINS_NODE, STICKY_NODE } from './comparison-fields.ts';
 import { degradationNode } from './degradation-fields.ts';
 import {
@@ -239,8 +240,10 @@ const model = object('What happens to requests that name one model.', {
   fallback: list(
     'Who answers in the same request when the primary fails, in order.',
     8,
-    object('One step.', {
+    object('One step: exactly one of cluster, model, static and rule.', {
       ...target,
+      static: STATIC_NODE,
+      rule: RULE_NODE,
       budget: scalar({
         kind: 'percent',
         default: null,
@@ -248,8 +251,17 @@ const model = object('What happens to requests that name one model.', {
         min: 1,
         reason: 'Share of the remaining deadline this step may use.',
       }),
+      outputs: SIGNATURE_NODE,
+      adapt: ADAPT_NODE,
     }),
   ),
+  modelVersionOutput: scalar({
+    kind: 'text',
+    default: null,
+    unset: 'no such output',
+    reason:
+      "Name of an output added to every answer of Predict and infer calls, the primary's too: the name of the cluster that answered, for each row. Every answer is then held and written anew.",
+  }),
   fallbackStatuses: optionalList(
     'gRPC statuses of the primary that the fallback answers for; by default UNKNOWN, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE and DATA_LOSS: faults of the server, never of the request.',
     16,

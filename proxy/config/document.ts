@@ -150,7 +150,11 @@ function readList(node: ListNode, value: unknown, path: string, problems: Proble
   }
   if (value.length > node.max) problems.add(path, undefined, `at most ${node.max} items`);
   const items = value.slice(0, node.max).map((item, i) => readNode(node.item, item, `${path}[${i}]`, problems));
-  return node.item.node === 'scalar' ? items.filter((item) => item !== UNREADABLE) : items;
+  if (node.item.node !== 'scalar') return items;
+  // An empty text that was written is a value.
+  return items.filter(
+    (item, i) => item !== UNREADABLE || ((node.item as ScalarNode).kind === 'text' && value[i] === ''),
+  );
 }
 
 function readMap(node: MapNode, value: unknown, path: string, problems: ProblemList): Record<string, string> {

@@ -5,12 +5,20 @@ import { formatPercent } from '../../base/units.ts';
 import type { ClusterDraft, ClusterSet } from './cluster-set.ts';
 import { checkComparison, checkPins, checkSticky, type PinDraft } from './comparison-check.ts';
 import { checkDegradation } from './degradation-fields.ts';
+import { checkAdapt, checkLocal, declaredSignature } from './fallback-check.ts';
 import type { ModelEntry } from './model-entry.ts';
 import { isAscending } from './model-target.ts';
 import { checkDeclaredOutputs } from './output-fields.ts';
 import { isWritten } from './policy-levels.ts';
 import type { ProblemList } from './problem.ts';
-import type { CohortPolicy, DegradationPolicy, EndpointAddress, ModelSnapshot, ShadowSnapshot } from './snapshot.ts';
+import type {
+  CohortPolicy,
+  DegradationPolicy,
+  EndpointAddress,
+  FallbackSnapshot,
+  ModelSnapshot,
+  ShadowSnapshot,
+} from './snapshot.ts';
 
 const ALL_HUNDREDTHS = 10_000;
 
@@ -36,7 +44,7 @@ export interface ShareDraft {
 export interface ModelDraft {
   readonly split: readonly ShareDraft[];
   readonly shadows: readonly (Omit<ShadowSnapshot, 'cluster' | 'statsBase'> & { readonly cluster: ClusterDraft })[];
-  readonly fallbacks: readonly { readonly cluster: ClusterDraft; readonly budgetFraction: number }[];
+  readonly fallbacks: readonly (Omit<FallbackSnapshot, 'cluster'> & { readonly cluster: ClusterDraft })[];
   readonly degradation: Omit<DegradationPolicy, 'place'> | null;
   /** Everything that does not depend on places. */
   readonly rest: Omit<ModelSnapshot, 'split' | 'shadows' | 'secondaries' | 'fallbacks' | 'pins' | 'degradation'>;
@@ -74,6 +82,8 @@ export function checkModel(
       maxReplayBytes: model.maxReplaySize,
       cohort: checkCohort(entry, problems),
       comparison: checkComparison(entry, problems),
+      versionOutput: model.modelVersionOutput ?? '',
+      isRoute: false,
       checkOutputs: model.checkOutputs ?? model.outputs.length > 0,
       outputs: checkDeclaredOutputs(entry, problems),
     },
@@ -146,11 +156,18 @@ function checkFallbacks(
   problems: ProblemList,
 ): ModelDraft['fallbacks'] {
   const fallbacks: ModelDraft['fallbacks'][number][] = [];
+  const declared = declaredSignature(model);
   for (const [i, step] of model.fallback.entries()) {
-    const cluster = clusters.resolve(step, at(`fallback[${i}]`), addresses.fallbackWorker, model);
+    const path = at(`fallback[${i}]`);
+    const local = checkLocal(step, path, problems);
+    const cluster =
+      local === null
+        ? clusters.resolve(step, path, addresses.fallbackWorker, model)
+        : clusters.addLocal(local.kind, model.name, i);
     const equalPart = 1 / (model.fallback.length - i);
     const budgetFraction = step.budget === null ? equalPart : step.budget / ALL_HUNDREDTHS;
-    if (cluster !== null) fallbacks.push({ cluster, budgetFraction });
+    const adapt = checkAdapt(step, declared, path, problems);
+    if (cluster !== null) fallbacks.push({ cluster, budgetFraction, adapt, rules: [], local });
   }
   checkRepeated(fallbacks, (i) => at(`fallback[${i}]`), problems);
   return fallbacks;

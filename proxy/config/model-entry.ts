@@ -42,7 +42,7 @@ export function shorthandEntry(shorthand: ModelShorthand): ModelEntry {
       ...toTarget(target),
       ...(target.percentHundredths === null ? {} : { percent: target.percentHundredths }),
     })),
-    fallback: (fallback ?? []).map((target) => ({ ...toTarget(target), budget: null })),
+    fallback: (fallback ?? []).map((target) => ({ ...blankFallback(), ...toTarget(target) })),
     cohort: cohort === null ? null : { ...blankCohort(), ...cohortKeys(cohort) },
     degradation: degradation === null ? null : { ...blankDegradation(), preset: degradation },
     sticky: stickyHeader === null ? null : { header: stickyHeader, input: null, salt: null },
@@ -68,6 +68,10 @@ function toTarget(model: ModelTarget): { cluster: null; model: ModelTarget } {
 function cohortKeys(source: CohortSource): { header?: string; input?: string; buckets?: readonly number[] } {
   if (source.kind === 'header') return { header: source.name };
   return source.kind === 'input' ? { input: source.tensor, buckets: source.buckets } : {};
+}
+
+function blankFallback(): ModelDocument['fallback'][number] {
+  return readNode(DOCUMENT_SCHEMA.fields.models.item.fields.fallback.item, new Map(), '', new ProblemList());
 }
 
 function blankDegradation(): NonNullable<ModelDocument['degradation']> {

@@ -7,6 +7,7 @@
  * identity across snapshots is the `name`.
  */
 
+import type { JsonRule, LocalAnswerPolicy, OutputMapping } from './answer-policy.ts';
 import type { PipelineSnapshot } from './pipeline-snapshot.ts';
 
 /**
@@ -195,6 +196,12 @@ export interface PinSnapshot {
 /** One step of a fallback list. */
 export interface FallbackSnapshot {
   readonly cluster: number;
+  /** How its answers become the primary's; null where they go on as they are. */
+  readonly adapt: OutputMapping | null;
+  /** Of a route: how its JSON answers become the primary's; empty where they go on as they are. */
+  readonly rules: readonly JsonRule[];
+  /** The answer itself, where it comes from no model; the cluster is then only a name for figures. */
+  readonly local: LocalAnswerPolicy | null;
   /** Share of the remaining deadline this step may use, 0..1. */
   readonly budgetFraction: number;
 }
@@ -254,6 +261,10 @@ export interface ModelSnapshot {
   /** Salt of the sticky hash, so that two models split differently. */
   readonly salt: string;
   readonly fallbacks: readonly FallbackSnapshot[];
+  /** Output (of a route: member) added to every answer that names the answering cluster; '' for none. */
+  readonly versionOutput: string;
+  /** It is a route with fallbacks: its answers are JSON, and nobody asks for it by name. */
+  readonly isRoute: boolean;
   /** gRPC status codes of the primary that the fallback answers for. */
   readonly fallbackStatuses: readonly number[];
   /** Share of the caller's deadline the primary may use before the fallback is tried, 0..1. */

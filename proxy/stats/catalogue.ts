@@ -13,6 +13,7 @@ import { TlsResult } from '../../proto/io/tls-result.ts';
 import { HISTOGRAM_SLOTS } from './histogram.ts';
 import type { BlockKind, StatsLayout } from './layout.ts';
 import {
+  AdaptResult,
   AnswerReason,
   BadOutput,
   BreakerEvent,
@@ -24,6 +25,7 @@ import {
   ConnectResult,
   GRPC_STATUS_OTHER,
   LocalReply,
+  LocalResult,
   labelValues,
   MemoryVerdict,
   MirrorDrop,
@@ -139,6 +141,10 @@ const CLUSTER_METRICS = metrics('cluster', [
     'Answers that said OK and were refused by the check of outputs, by what was wrong with them.', { by: by('fault', BadOutput), only: 'models' }],
   ['understudy_unchecked_answers_total', 'counter', 'requests', ClusterSlot.UNCHECKED,
     'Answers passed on without the check of outputs their model asks for: too large, or compressed in a way that is not read.', { only: 'models' }],
+  ['understudy_answer_adaptations_total', 'counter', 'requests', ClusterSlot.ADAPTATIONS,
+    "Answers that were to be adapted to their caller's schema or to name their model, by what became of them.", { by: by('result', AdaptResult), sparse: true }],
+  ['understudy_local_answers_total', 'counter', 'requests', ClusterSlot.LOCAL_ANSWERS,
+    'Requests that were to be answered by a constant or a rule, by what became of them.', { by: by('result', LocalResult), sparse: true }],
   ['inference_latency_seconds', 'histogram', 'seconds', ClusterSlot.LATENCY,
     'Time from sending a request to a model until the end of its answer, successes only.', { labels: ['model', 'model_version'], only: 'models' }],
   ['understudy_cluster_latency_seconds', 'histogram', 'seconds', ClusterSlot.LATENCY,

@@ -71,6 +71,26 @@ export const BadOutput = {
   MALFORMED: 5,
 } as const;
 
+/** What became of an answer that was to be adapted: to its caller's schema, or to say which model gave it. */
+export const AdaptResult = {
+  ADAPTED: 0,
+  /** It did not fit the mapping: a bad output. */
+  MISFIT: 1,
+  /** It is larger than what is adapted: a bad output. */
+  TOO_LARGE: 2,
+  /** Passed on as it came: only its model's name or version was to be written into it, and could not be. */
+  SKIPPED: 3,
+} as const;
+
+/** What became of a request that was to be answered without a model. */
+export const LocalResult = {
+  ANSWERED: 0,
+  /** It lacks what the rule asks for, or is no call that has such an answer. */
+  MISFIT: 1,
+  /** Too much to compute with. */
+  TOO_LARGE: 2,
+} as const;
+
 /** What happened to a breaker. Each is counted once over all threads: by the thread that made the change. */
 export const BreakerEvent = {
   /** closed to open: too large a share of the window failed. */
@@ -218,12 +238,14 @@ export const ClusterSlot = {
   BAD_OUTPUTS: 66, // 6 slots by BadOutput
   /** Answers passed on without the check their model asks for: too large to be held, or in an unknown encoding. */
   UNCHECKED: 72,
+  ADAPTATIONS: 73, // 4 slots by AdaptResult
+  LOCAL_ANSWERS: 77, // 3 slots by LocalResult
   /** Histogram of the time from sending the request to the end of the answer; successes only. */
-  LATENCY: 73, // HISTOGRAM_SLOTS slots
+  LATENCY: 80, // HISTOGRAM_SLOTS slots
 } as const;
 
 /** Length of a cluster's block in slots. */
-export const CLUSTER_SLOTS = 73 + HISTOGRAM_SLOTS;
+export const CLUSTER_SLOTS = 80 + HISTOGRAM_SLOTS;
 
 /** Offsets inside a shadow's block. */
 export const ShadowSlot = {

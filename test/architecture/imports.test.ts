@@ -19,6 +19,7 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
   'proxy/listener': ['base', 'proto', ...STAGES],
   'proxy/routing': ['base', 'proto', ...STAGES],
   'proxy/policy': ['base', 'proto', ...STAGES],
+  'proxy/adapt': ['base', 'proto', ...STAGES],
   'proxy/degradation': ['base', 'proto', ...STAGES],
   'proxy/upstream': ['base', 'proto', ...STAGES],
   'proxy/discovery': ['base', 'proto', ...STAGES],

@@ -133,7 +133,7 @@ t.test('an upstream that cannot be connected to is answered for, message by mess
   const { parameters, model_name, model_version } = answers[0]!.infer_response;
   test.match(parameters['x-understudy-served-by'], { string_param: 'lite@7' });
   test.match(parameters['x-understudy-reason'], { string_param: 'connect_failed' });
-  test.same([model_name, model_version], ['lite', '7']);
+  test.same([model_name, model_version], ['refused', ''], 'the name asked for, and no version of another model');
 });
 
 t.test(

@@ -55,7 +55,7 @@ t.test('the common case needs no document', async (t) => {
   ]);
   t.same(clusterNames(mesh, model!, 'shadows'), ['credit-risk@2']);
   t.equal(model!.shadows[0]!.percentHundredths, 10_000);
-  t.same(model!.fallbacks, [{ cluster: 2, budgetFraction: 1 }]);
+  t.same(model!.fallbacks, [{ cluster: 2, budgetFraction: 1, adapt: null, rules: [], local: null }]);
   t.equal(model!.primaryBudgetFraction, 0.8);
   t.equal(model!.salt, 'credit-risk');
   t.ok(model!.fallbackStatuses.includes(14));
