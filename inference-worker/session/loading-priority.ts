@@ -2,6 +2,10 @@
  * Loading gives way to serving: a thread that loads a model runs at a low priority meanwhile, so that on busy cores the
  * threads that serve go first. Linux keeps priorities by thread; taking one back up needs CAP_SYS_NICE, so without it
  * (most containers, unless they are given it) nothing is changed and the kernel's own fairness has to do.
+ *
+ * Measured with `bench worker --only loadingOther` on a machine busy with other work (one core, a quarter of its load, a new
+ * version of 100 MiB every second), in turns: p99 beside loading was 0.8 and 1.2 times that before at nice 15, 1.9 and 6.3
+ * times at nice 0.
  */
 import { readFileSync } from 'node:fs';
 import { getPriority, setPriority } from 'node:os';
