@@ -2,16 +2,9 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { request } from 'undici';
-import {
-  ANY_TYPES,
-  type AnyTensor,
-  anyTensor,
-  elementsOfJson,
-  identityOf,
-  jsonOf,
-  MAX_RANK,
-} from '../support/any-tensor.ts';
+import { ANY_TYPES, anyTensor, identityOf, MAX_RANK } from '../support/any-tensor.ts';
 import { runs } from '../support/fuzz-runs.ts';
+import { everyWay, held, type TensorTransport } from '../support/tensor-ways.ts';
 import { TfsClient } from '../support/tfs-client.ts';
 import { openTestFront } from '../support/worker-front.ts';
 
@@ -23,18 +16,6 @@ const { url, address } = await openTestFront(t, models);
 const client = new TfsClient(address);
 t.teardown(() => client.close());
 
-const modelOf = ({ type, dims }: AnyTensor): string => `${type}-${dims.length}`;
-const datatypeOf = ({ dtype }: AnyTensor): string => ANY_TYPES.find(([, number]) => number === dtype)![2];
-
-/** What a tensor holds, for comparison. */
-function held({ strings, bytes }: AnyTensor): string {
-  return strings === null ? bytes.toString('hex') : JSON.stringify(strings);
-}
-
-function shown(elements: Buffer | string[]): string {
-  return Array.isArray(elements) ? JSON.stringify(elements) : elements.toString('hex');
-}
-
 async function post(path: string, body: string | Buffer, headers: Record<string, string> = {}) {
   const reply = await request(url + path, { method: 'POST', body, headers });
   const bytes = Buffer.from(await reply.body.arrayBuffer());
@@ -42,149 +23,18 @@ async function post(path: string, body: string | Buffer, headers: Record<string,
   return { bytes, headers: reply.headers };
 }
 
-/** Strings with a length of four bytes in front of each. */
-function withLengths(strings: readonly string[]): Buffer {
-  return Buffer.concat(
-    strings.flatMap((text) => {
-      const length = Buffer.alloc(4);
-      length.writeUInt32LE(Buffer.byteLength(text));
-      return [length, Buffer.from(text)];
-    }),
-  );
-}
-
-function withoutLengths(bytes: Buffer): string[] {
-  const strings: string[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const end = at + 4 + bytes.readUInt32LE(at);
-    strings.push(bytes.toString('utf8', at + 4, end));
-    at = end;
-  }
-  return strings;
-}
-
-const rawOf = ({ strings, bytes }: AnyTensor): Buffer => (strings === null ? bytes : withLengths(strings));
-const rawShown = (tensor: AnyTensor, raw: Buffer): string => shown(tensor.strings === null ? raw : withoutLengths(raw));
-
-async function throughTfsGrpc(tensor: AnyTensor): Promise<string> {
-  const x = {
-    dtype: tensor.dtype,
-    tensor_shape: { dim: tensor.dims.map((size) => ({ size })) },
-    ...(tensor.strings === null
-      ? { tensor_content: tensor.bytes }
-      : { string_val: tensor.strings.map((s) => Buffer.from(s)) }),
-  };
-  const { outputs } = await client.predict({ model_spec: { name: modelOf(tensor) }, inputs: { x } });
-  if (tensor.strings !== null) return JSON.stringify(outputs.y.string_val.map(String));
-  const lists = ['float_val', 'double_val', 'int_val', 'int64_val', 'bool_val', 'half_val', 'uint32_val', 'uint64_val'];
-  const list = lists.map((name) => outputs.y[name]).find((values) => values.length > 0) ?? [];
-  const text = tensor.type === 'float16' ? halves(list) : JSON.stringify(list).replace(/"/g, '');
-  return shown(elementsOfJson(tensor.type, tensor.dtype, text.replace(/null/g, 'NaN')));
-}
-
-function halves(bits: number[]): string {
-  return Array.from(new Float16Array(Uint16Array.from(bits).buffer), (half) =>
-    Object.is(half, -0) ? '-0' : String(half),
-  ).join(',');
-}
-
-/** JSON without a shape beside it cannot say what stands behind an empty dimension, and rows cannot say a scalar. */
-function fitsJson({ dims }: AnyTensor, format: 'instances' | 'inputs'): boolean {
-  return !dims.slice(0, -1).includes(0) && (dims.length > 0 || format === 'inputs');
-}
-
-async function throughTfsRest(tensor: AnyTensor, format: 'instances' | 'inputs'): Promise<string> {
-  if (!fitsJson(tensor, format)) return held(tensor);
-  const { bytes } = await post(`/v1/models/${modelOf(tensor)}:predict`, `{"${format}": ${jsonOf(tensor)}}`);
-  const values = /": ([\s\S]*)\}$/.exec(bytes.toString())![1]!;
-  return shown(elementsOfJson(tensor.type, tensor.dtype, values));
-}
-
-async function throughOipGrpc(tensor: AnyTensor): Promise<string> {
-  const answer = await client.unary('inference.GRPCInferenceService', 'ModelInfer', {
-    model_name: modelOf(tensor),
-    inputs: [{ name: 'x', datatype: datatypeOf(tensor), shape: tensor.dims }],
-    raw_input_contents: [rawOf(tensor)],
-  });
-  if (String(answer.outputs[0].shape) !== String(tensor.dims)) throw new Error(`shape ${answer.outputs[0].shape}`);
-  return rawShown(tensor, answer.raw_output_contents[0]);
-}
-
-const CONTENTS: Record<string, string> = {
-  BOOL: 'bool_contents',
-  INT8: 'int_contents',
-  INT16: 'int_contents',
-  INT32: 'int_contents',
-  INT64: 'int64_contents',
-  UINT8: 'uint_contents',
-  UINT16: 'uint_contents',
-  UINT32: 'uint_contents',
-  UINT64: 'uint64_contents',
-  FP32: 'fp32_contents',
-  FP64: 'fp64_contents',
-  BYTES: 'bytes_contents',
+const transport: TensorTransport = {
+  modelOf: ({ type, dims }) => `${type}-${dims.length}`,
+  predict: (message) => client.predict(message),
+  infer: (message) => client.unary('inference.GRPCInferenceService', 'ModelInfer', message),
+  post,
 };
-
-async function throughOipContents(tensor: AnyTensor): Promise<string> {
-  const field = CONTENTS[datatypeOf(tensor)];
-  if (field === undefined) return held(tensor);
-  const values =
-    tensor.strings?.map((text) => Buffer.from(text)) ??
-    Array.from(tensor.elements as ArrayLike<number | bigint>, (value) =>
-      typeof value === 'bigint' ? String(value) : tensor.type === 'bool' ? value === 1 : value,
-    );
-  const answer = await client.unary('inference.GRPCInferenceService', 'ModelInfer', {
-    model_name: modelOf(tensor),
-    inputs: [{ name: 'x', datatype: datatypeOf(tensor), shape: tensor.dims, contents: { [field]: values } }],
-  });
-  const back = answer.outputs[0].contents?.[field] ?? [];
-  if (tensor.strings !== null) return JSON.stringify(back.map(String));
-  const text = back.map((value: unknown) => (Object.is(value, -0) ? '-0' : String(value))).join(',');
-  return shown(elementsOfJson(tensor.type, tensor.dtype, text));
-}
-
-async function throughOipRest(tensor: AnyTensor): Promise<string> {
-  if (tensor.type === 'float16') return held(tensor);
-  const data = tensor.dims.length === 0 ? `[${jsonOf(tensor)}]` : jsonOf(tensor);
-  const input = `{"name":"x","datatype":"${datatypeOf(tensor)}","shape":[${tensor.dims}],"data":${data}}`;
-  const { bytes } = await post(`/v2/models/${modelOf(tensor)}/infer`, `{"inputs":[${input}]}`);
-  const back = /"data":(\[[\s\S]*\])\}\]\}$/.exec(bytes.toString())![1]!;
-  return shown(elementsOfJson(tensor.type, tensor.dtype, back));
-}
-
-async function throughOipBinary(tensor: AnyTensor): Promise<string> {
-  const raw = rawOf(tensor);
-  const json = JSON.stringify({
-    inputs: [
-      { name: 'x', datatype: datatypeOf(tensor), shape: tensor.dims, parameters: { binary_data_size: raw.length } },
-    ],
-    outputs: [{ name: 'y', parameters: { binary_data: true } }],
-  });
-  const body = Buffer.concat([Buffer.from(json), raw]);
-  const { bytes, headers } = await post(`/v2/models/${modelOf(tensor)}/infer`, body, {
-    'inference-header-content-length': String(json.length),
-  });
-  const jsonBytes = Number(headers['inference-header-content-length']);
-  const [output] = JSON.parse(bytes.toString('utf8', 0, jsonBytes)).outputs;
-  const size = output.parameters.binary_data_size;
-  if (String(output.shape) !== String(tensor.dims) || size !== bytes.length - jsonBytes)
-    throw new Error(`${size} bytes`);
-  return rawShown(tensor, bytes.subarray(jsonBytes));
-}
 
 t.test('any tensor of any type and shape returns the same over all of them', async (t) => {
   await fc.assert(
     fc.asyncProperty(anyTensor, async (tensor) => {
       const expected = held(tensor);
-      const ways = await Promise.all([
-        throughTfsGrpc(tensor),
-        throughTfsRest(tensor, 'instances'),
-        throughTfsRest(tensor, 'inputs'),
-        throughOipGrpc(tensor),
-        throughOipContents(tensor),
-        throughOipRest(tensor),
-        throughOipBinary(tensor),
-      ]);
+      const ways = await everyWay(transport, tensor);
       for (const way of ways) if (way !== expected) throw new Error(JSON.stringify({ ways, expected }));
     }),
     { numRuns: runs(300) },
