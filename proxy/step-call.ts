@@ -95,7 +95,7 @@ export class StepStream implements StepCall, StepAnswer {
       exchange.extras = new RequestExtras();
       exchange.extras.requestId = parent.extras.requestId;
     }
-    if (parent.trace !== null) plane.tracer!.beginChild(exchange, parent.trace);
+    if (parent.trace !== null) plane.tracer!.beginChild(exchange, parent);
     plane.onRequestData(exchange, request, 0, request.length, true);
   }
 

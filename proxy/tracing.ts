@@ -97,12 +97,15 @@ export class Tracer {
     exchange.extras.beginsTrace = !valid;
   }
 
-  /** The call of a pipeline's step, as a part of its request. */
-  beginChild(exchange: Exchange, parent: TraceContext): void {
-    const { traceId, spanId, traceState } = parent;
-    exchange.trace = new TraceContext(traceId, this.randomId(8), spanId, traceState);
+  /** The call of a pipeline's step, as a part of the traced request `parent`. */
+  beginChild(exchange: Exchange, parent: Exchange): void {
+    const { traceId, spanId, traceState } = parent.trace!;
+    const child = new TraceContext(traceId, this.randomId(8), spanId, traceState);
+    const { traceparent, beginsTrace } = parent.extras!;
+    exchange.trace = child;
     exchange.extras ??= new RequestExtras();
-    exchange.extras.traceparent = `00-${traceId}-${exchange.trace.spanId}-01`;
+    exchange.extras.traceparent = `00-${traceId}-${child.spanId}-${traceparent.slice(-2)}`;
+    exchange.extras.beginsTrace = beginsTrace;
   }
 
   /** The request is over. */
@@ -159,6 +162,7 @@ function spanOf(exchange: Exchange, trace: TraceContext, nowMs: number): Span {
     attributes['rpc.grpc.status_code'] = status;
   }
   if (model !== null) attributes['understudy.model'] = model.config.name;
+  else if (exchange.pipeline !== '') attributes['understudy.model'] = exchange.pipeline;
   if (attempt !== null) {
     const { cluster } = attempt;
     attributes['understudy.cluster'] = cluster.name;

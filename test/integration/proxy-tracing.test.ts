@@ -56,6 +56,14 @@ const proxy = await ProxyProgram.start(t, {
         shadows: [{ model: `m@2 via ${shadow.address}` }],
       },
     ],
+    pipelines: [
+      {
+        name: 'steps',
+        inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 3] }],
+        steps: [{ name: 'only', model: 'm', inputs: { x: 'request.x' }, outputs: ['scores'] }],
+        outputs: [{ name: 'scores', from: 'only.scores', datatype: 'FP32', shape: [-1, 2] }],
+      },
+    ],
   },
 });
 const caller = GrpcCaller.to(t, proxy.address);
@@ -215,4 +223,22 @@ t.test('a collector that fails holds nobody up, and what it takes later is count
   );
   test.equal(reading.sum('understudy_trace_spans_total', { result: 'exported' }), before + 50);
   test.equal(reading.sum('understudy_trace_spans_total', { result: 'dropped' }), 0);
+});
+
+t.test('the calls of a pipeline s steps are children of its span, and carry its request s identifier', async (test) => {
+  spans.length = 0;
+  upstream.script = answers('upstream');
+  const answer = await caller.predict('steps', { traceparent: `00-${TRACE}-${PARENT}-01`, 'x-request-id': 'p1' });
+  test.equal(answer.status, 0);
+  test.equal(last()['x-request-id'], 'p1');
+  await until(() => spans.length >= 2);
+  const named = (model: string) =>
+    spans.find(({ attributes }) =>
+      attributes.some(({ key, value }: { key: string; value: { stringValue?: string } }) => {
+        return key === 'understudy.model' && value.stringValue === model;
+      }),
+    );
+  test.match(named('steps'), { traceId: TRACE, parentSpanId: PARENT });
+  test.match(named('m'), { traceId: TRACE, parentSpanId: named('steps').spanId });
+  test.equal(String(last()['traceparent']).split('-')[2], named('m').spanId);
 });
