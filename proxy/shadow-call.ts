@@ -83,6 +83,8 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
   private body: BodyBuffer | null = null;
   private ownsBody = false;
   private held = 0;
+  /** Bytes of the answer so far, kept or not. */
+  private answerBytes = 0;
   /** More of the request is to come. */
   private isComing: boolean;
   /** It has been copied as it came: what is held of it is what its stream has queued. */
@@ -218,13 +220,19 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
   onData(stream: WireStream, buffer: Buffer, start: number, end: number, endStream: boolean): void {
     stream.consume(end - start);
     if (this.done) return;
+    this.answerBytes += end - start;
+    if (this.answerBytes > MAX_ANSWER_BYTES) {
+      // Read to no end it would take the thread's time from the primary: such a shadow fails, and is spared by its breaker.
+      this.end(MirrorDrop.BYTES_FULL, Outcome.FAILURE);
+      return;
+    }
     if (!this.pair.captured) {
       if (endStream) this.finish(null);
       return;
     }
     this.answer ??= acquireBody();
     const { heldBytes, config } = this.shadow;
-    if (this.answer.length + end - start > MAX_ANSWER_BYTES || heldBytes + end - start > config.maxBytes) {
+    if (heldBytes + end - start > config.maxBytes) {
       this.end(MirrorDrop.BYTES_FULL, Outcome.IGNORED);
       return;
     }

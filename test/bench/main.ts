@@ -12,6 +12,10 @@ const BENCHES: Readonly<Record<string, { readonly help: string; readonly load: (
     help: 'our proxy beside haproxy, nginx and nghttpx',
     load: async () => (await import('./relay/relay-bench.ts')).runRelayBench,
   },
+  mirror: {
+    help: "shadows that hang, answer garbage, flood, die, are slow: what the primary's callers notice",
+    load: async () => (await import('./mirror/mirror-bench.ts')).runMirrorBench,
+  },
   worker: {
     help: 'our worker beside a grpc-js server and a bare session.run loop',
     load: async () => {

@@ -22,8 +22,8 @@ export interface BenchOptions {
   readonly nodeFlags: readonly string[] | null;
 }
 
-export const OPTIONS_HELP = `  --rounds N        measured rounds (relay 5, worker 5)
-  --seconds S       length of each run (relay 1.5, worker 2)
+export const OPTIONS_HELP = `  --rounds N        measured rounds (5)
+  --seconds S       length of each run (relay 1.5, mirror and worker 2)
   --quick           few short rounds: under 90 seconds, for a first impression
   --json            ends with one line of JSON
   --only A,B        only these workloads

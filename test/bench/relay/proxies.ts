@@ -19,6 +19,8 @@ export interface TestedProxy {
   readonly name: string;
   readonly program: PinnedProgram;
   readonly port: number;
+  /** Of our admin API; 0 for others. */
+  readonly adminPort: number;
 }
 
 export interface ProxyOptions {
@@ -97,12 +99,13 @@ async function startPeer(name: string, peer: Peer, options: ProxyOptions): Promi
   );
   const program = new PinnedProgram({ name, command, args: peer.args(file, folder), core: cores });
   await program.ready(() => isListening(port));
-  return { name, program, port };
+  return { name, program, port, adminPort: 0 };
 }
 
 /** Routing on the model spec, breaker, deadlines and metrics are on by themselves; only addresses and the model are set. */
 async function startOurs(name: string, options: ProxyOptions): Promise<TestedProxy> {
   let port = 0;
+  let adminPort = 0;
   if (options.traffic === 'tls') writeCertificate(options.folder);
   const program = new PinnedProgram({
     name,
@@ -120,11 +123,12 @@ async function startOurs(name: string, options: ProxyOptions): Promise<TestedPro
       ...trafficSettings(name, options),
     },
     onLine: (line) => {
-      port ||= announcedPort(line);
+      port ||= announcedPort(line, 'outbound');
+      adminPort ||= announcedPort(line, 'admin');
     },
   });
-  await program.ready(() => port !== 0);
-  return { name, program, port };
+  await program.ready(() => port !== 0 && adminPort !== 0);
+  return { name, program, port, adminPort };
 }
 
 /** A certificate and its key in one file, as haproxy wants it; others read the part they are told to. */
@@ -161,9 +165,9 @@ function withoutSettings(): ProgramOptions['env'] {
   return Object.fromEntries(names.map((name) => [name, undefined]));
 }
 
-function announcedPort(line: string): number {
+function announcedPort(line: string, role: string): number {
   if (!line.startsWith('{')) return 0;
   const event = JSON.parse(line) as { event?: string; role?: string; address?: string };
-  if (event.event !== 'listening' || event.role !== 'outbound') return 0;
+  if (event.event !== 'listening' || event.role !== role) return 0;
   return Number(event.address?.split(':').at(-1) ?? 0);
 }
