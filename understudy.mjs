@@ -36,7 +36,7 @@ const PROGRAMS = {
   intercept: { file: 'proxy/cli/main.ts', first: 'intercept', help: 'install | verify | remove | print' },
   injector: { file: 'deploy/injector/main.ts', help: 'the admission webhook that adds sidecars to pods' },
   try: { file: 'deploy/try-in-namespaces.ts', help: 'as root: watch an unmodified client being intercepted' },
-  bench: { file: 'test/bench/main.ts', help: 'relay | worker [--json]: side by side with its peers' },
+  bench: { file: 'test/bench/main.ts', help: 'relay | mirror | worker [--json]: side by side with its peers' },
   'test-webgpu': { file: 'test/webgpu/run.ts', help: "the GPU provider's path on a software driver" },
   soak: { file: 'test/soak/main.ts', help: '--minutes N: random faults under load' },
   fuzz: { file: 'test/fuzz/main.ts', help: '--minutes N: the property tests, searching longer' },

@@ -16,7 +16,9 @@ import { pointOfHead, pointOfLarge, pointOfMessage, WHEN_COMPLETE } from './mirr
 import { MirroredPair, type Shown, tellOf } from './mirrored-pair.ts';
 import { Verdict } from './policy/circuit-breaker.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
-import { MAX_ANSWER_BYTES, NO_ANSWER, ShadowCall } from './shadow-call.ts';
+import { MAX_ANSWER_BYTES, NO_ANSWER, SHADOW_TIMEOUT_MS, ShadowCall } from './shadow-call.ts';
+import { ShadowDeadlines } from './shadow-deadlines.ts';
+import { ShadowOutbox } from './shadow-outbox.ts';
 import { ComparisonResult, MirrorDrop, ShadowSlot } from './stats/slots.ts';
 import { StreamedCopy } from './streamed-copy.ts';
 
@@ -36,6 +38,8 @@ export class Mirroring {
   readonly clock: Clock;
   readonly wheel: TimerWheel;
   readonly cells: Float64Array;
+  readonly deadlines: ShadowDeadlines;
+  private readonly outbox: ShadowOutbox;
   private readonly sender: PairSender;
   private readonly random: () => number;
   private readonly pressure: { readonly isShort: boolean };
@@ -51,6 +55,8 @@ export class Mirroring {
     this.clock = options.clock;
     this.wheel = options.wheel;
     this.cells = options.cells;
+    this.deadlines = new ShadowDeadlines(options.clock, options.wheel, SHADOW_TIMEOUT_MS);
+    this.outbox = new ShadowOutbox(options.clock);
     this.sender = options.sender;
     this.random = options.random;
     this.pressure = options.pressure;
@@ -116,8 +122,13 @@ export class Mirroring {
     if (pair.undecided) this.decide(pair, shown, pointOfMessage(shown, pair.model, body.buffer, body.length));
     if (pair.captured && pair.selected.length > 0) this.keepRequest(pair, shown, body);
     this.read = read;
+    this.outbox.open();
     if (pair.captured) this.sendAgain(shown, pair, body);
-    for (let i = 0; i < pair.selected.length; i++) this.sendTo(shown, pair, pair.selected[i]!, body);
+    for (let i = 0; i < pair.selected.length; i++) {
+      const call = this.sendTo(shown, pair, pair.selected[i]!, body);
+      if (call?.isWritten) this.outbox.add(call);
+    }
+    this.outbox.close();
     this.read = null;
   }
 

@@ -6,7 +6,6 @@
  * (`StreamedCopy`) is passed on piece by piece: what the shadow has not taken counts as held.
  */
 import { GrpcStatus } from '../base/grpc-status.ts';
-import { WheelTimer } from '../base/timer-wheel.ts';
 import type { Http1ClientConnection } from '../proto/http1/client-connection.ts';
 import type { Http1Exchange, Http1Handler } from '../proto/http1/exchange.ts';
 import { Http2Connection } from '../proto/http2/connection.ts';
@@ -24,11 +23,13 @@ import { Outcome } from './policy/circuit-breaker.ts';
 import { leaveEndpoint } from './request-accounts.ts';
 import type { RequestTraits } from './routing/request-traits.ts';
 import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
+import type { Awaited } from './shadow-deadlines.ts';
+import type { OutgoingCall } from './shadow-outbox.ts';
 import { ClusterSlot, MirrorDrop, RequestOutcome, ShadowSlot } from './stats/slots.ts';
 import { Unavailable, Waiter } from './upstream/wait-queue.ts';
 
 /** A shadow has this long to answer, milliseconds: a late answer compares as well as a quick one, but holds memory. */
-const SHADOW_TIMEOUT_MS = 10_000;
+export const SHADOW_TIMEOUT_MS = 10_000;
 /** Largest answer kept for comparison, bytes. */
 export const MAX_ANSWER_BYTES: number = 1024 * 1024;
 /** Status of a half that has no answer. */
@@ -37,22 +38,8 @@ export const NO_ANSWER = -1;
 /** A REST call names its model in the path. */
 const NO_KIND = -1;
 
-/** The shadow's timer; a call is a waiter already and cannot extend both. */
-class ShadowTimer extends WheelTimer {
-  private readonly call: ShadowCall;
-
-  constructor(call: ShadowCall) {
-    super();
-    this.call = call;
-  }
-
-  onExpire(): void {
-    this.call.expire();
-  }
-}
-
 /** One request on its way to one shadow. */
-export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
+export class ShadowCall extends Waiter implements StreamHandler, Http1Handler, Awaited, OutgoingCall {
   readonly pair: MirroredPair;
   readonly shadow: MeshShadow;
   /** Where the request keeps its model's name: `ScanKind`. */
@@ -75,7 +62,9 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
   private readonly epoch: number;
   /** When it had the whole request, as far as it is known. */
   private startedMs: number;
-  private readonly timer: ShadowTimer;
+  older: Awaited | null = null;
+  newer: Awaited | null = null;
+  dueMs = 0;
   private stream: WireStream | null = null;
   private connection: Http2Connection | Http1ClientConnection | null = null;
   private head: HeaderList | null = null;
@@ -113,13 +102,12 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
     this.streamed = isComing;
     this.encoding = traits.encoding;
     this.traits = traits;
-    this.timer = new ShadowTimer(this);
   }
 
   start(body: BodyBuffer): void {
     this.hold(body.length);
     this.body = body;
-    this.mirroring.wheel.arm(this.timer, this.startedMs + SHADOW_TIMEOUT_MS);
+    this.mirroring.deadlines.watch(this, this.startedMs);
     this.shadow.cluster.request(this, this.http1);
     if (this.done || this.stream !== null) {
       this.body = null;
@@ -148,7 +136,7 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
       return;
     }
     this.startedMs = mirroring.clock.nowMs();
-    mirroring.wheel.arm(this.timer, this.startedMs + SHADOW_TIMEOUT_MS);
+    mirroring.deadlines.watch(this, this.startedMs);
     this.isComing = !ended;
     if (stream === null) {
       this.hold(end - start);
@@ -156,6 +144,15 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
       return;
     }
     this.hold(end - start - stream.sendData(buffer, start, end, ended));
+  }
+
+  /** It has been written whole: it leaves when `onLeft` says so. */
+  get isWritten(): boolean {
+    return this.stream !== null && !this.done;
+  }
+
+  onLeft(nowMs: number): void {
+    if (!this.done) this.startedMs = nowMs;
   }
 
   /** Gives the call up, if it is not over. */
@@ -307,7 +304,7 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler {
 
   private settle(): void {
     this.done = true;
-    this.mirroring.wheel.disarm(this.timer);
+    this.mirroring.deadlines.forget(this);
     if (this.ownsBody) this.dropBody();
     this.mirroring.callDone(this);
   }

@@ -3,13 +3,15 @@
  *
  * Reading: every plain socket of a thread reads into one shared buffer, which is valid only during `onBytes`; what a
  * reader keeps, it copies. Idle connections therefore cost no read buffers.
- * Writing: bytes are appended to a pooled buffer and leave in one write per socket per event-loop turn.
+ * Writing: bytes are appended to a pooled buffer and leave in one write per socket per event-loop turn; those that may wait
+ * leave later (`deferred-writes.ts`).
  * Back-pressure: `writable` turns false while more than `HIGH_WATER_BYTES` wait for the kernel, and `onDrained` tells
  * when it is true again. Whoever produces bytes asks first; the socket itself never refuses and never drops.
  * Ends: `onClosed` is called exactly once, whatever happened, and nothing is called after it.
  */
 import type { Socket } from 'node:net';
 import { acquireBuffer, growBuffer, OUTPUT_BUFFER_BYTES, releaseBuffer } from './buffer-pool.ts';
+import { defer, deferral } from './deferred-writes.ts';
 import { awaitWrite, writeError, writeHandle } from './direct-write.ts';
 import { type BufferHolder, threadMemory } from './memory-budget.ts';
 import { type TlsWriteObserver, TlsWriter } from './tls-writer.ts';
@@ -71,6 +73,8 @@ export class ByteSocket implements BufferHolder, TlsWriteObserver {
   bytesOut = 0;
   closed = false;
   flushScheduled = false;
+  /** What it holds waits for `flushDeferred`, unless something else makes it flush. */
+  private isDeferred = false;
   /** The peer sent FIN. */
   readEnded = false;
   private out: Buffer | null = null;
@@ -210,6 +214,7 @@ export class ByteSocket implements BufferHolder, TlsWriteObserver {
   /** Hands what has been written to net now instead of at the end of the turn. */
   flush(): void {
     const buffer = this.out;
+    this.isDeferred = false;
     if (buffer !== null) {
       const length = this.outLength;
       this.out = null;
@@ -256,6 +261,11 @@ export class ByteSocket implements BufferHolder, TlsWriteObserver {
   }
 
   private schedule(): void {
+    if (deferral.active && !this.endWhenFlushed) {
+      if (!this.isDeferred) defer(this);
+      this.isDeferred = true;
+      return;
+    }
     this.flushScheduled = true;
     dirty.push(this);
     if (!flushArmed) {

@@ -68,8 +68,13 @@ async function callPrimary(test: Test, name: string, count: number): Promise<num
 async function during(script: Script, call: () => Promise<void>): Promise<void> {
   shadow.script = script;
   await call();
+  // Copies leave a little later than the requests.
+  await proxy.metricsOnce((metrics) => metrics.sum('understudy_mirror_in_flight_requests') <= hanging);
   shadow.script = answers('shadow');
 }
+
+/** Calls that a shadow holds until they are given up. */
+let hanging = 0;
 
 const mirrored = (name: string) => ({ model: name, cluster: `${name}@2` });
 
@@ -108,8 +113,10 @@ t.test('the shadow gets the same bytes but for the spec, and is told that it is 
 t.test('answers are compared, by cohort', async (test) => {
   shadow.script = async (call) => call.answer(predictResponse('primary', await call.body, [0.75, 0.25]));
   for (let i = 0; i < 6; i++) await caller.predict('cohorts', { 'x-kind': i < 2 ? 'f' : 'e' });
+  await settled('cohorts');
   shadow.script = async (call) => call.answer(predictResponse('primary', await call.body));
   for (let i = 0; i < 4; i++) await caller.predict('cohorts', { 'x-kind': 'e' });
+  await settled('cohorts');
   shadow.script = answers('shadow');
   const compared = (metrics: { sum: ProxyMetricsSum }) =>
     metrics.sum('understudy_comparison_pairs_total', { model: 'cohorts' });
@@ -122,8 +129,10 @@ t.test('answers are compared, by cohort', async (test) => {
 t.test('answers that are no numbers, and ones of another shape, are faults of the shadow', async (test) => {
   shadow.script = async (call) => call.answer(predictResponse('primary', await call.body, [Number.NaN, 1]));
   await caller.predict('exact');
+  await settled('exact');
   shadow.script = async (call) => call.answer(predictResponse('primary', await call.body, [1, 2, 3]));
   await caller.predict('exact');
+  await settled('exact');
   shadow.script = answers('shadow');
   const faults = (metrics: { sum: ProxyMetricsSum }) =>
     metrics.sum('understudy_comparison_faults_total', { model: 'exact' });
@@ -136,6 +145,8 @@ t.test('a shadow that hangs holds no more than its bound, and the rest is droppe
     const longest = await callPrimary(test, 'hung', 50);
     test.ok(longest < 200, `${longest} ms`);
     test.equal(await drops('hung', 'queue_full', 47), 47);
+    hanging = 3;
+    await proxy.metricsOnce(() => shadow.count - before === 3);
     test.equal(shadow.count - before, 3);
   });
 });

@@ -268,6 +268,7 @@ t.test('REST over HTTP/2 is routed, replaced and shown to shadows alike', async 
   grpc.script = json('primary', '{"error":"down"}', 503);
   grpcLite.script = json('lite', '{"error":"too"}', 500);
   test.match(await overHttp2('/v1/models/grpc:predict'), { status: 503, text: '{"error":"down"}' });
+  await proxy.metricsOnce((metrics) => metrics.sum('understudy_mirror_in_flight_requests') === 0);
   grpcLite.script = infers('lite');
   grpcShadow.script = infers('shadow');
 });
