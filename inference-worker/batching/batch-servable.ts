@@ -4,7 +4,7 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
-import { copyStringsInto, copyTensorInto, type PredictRequestView } from '../../proto/tensor/tensor-view.ts';
+import { copyTensorInto, type PredictRequestView } from '../../proto/tensor/tensor-view.ts';
 import { WireError } from '../../proto/tensor/wire-error.ts';
 import type { Signature } from '../session/signature.ts';
 import {
@@ -23,6 +23,7 @@ import { BatchScheduler, type SchedulerOwner } from './batch-scheduler.ts';
 import type { PredictCall, Servable } from './batcher.ts';
 import type { Executor } from './executor.ts';
 import { likeArray, ownTails, padRows } from './length-padding.ts';
+import { copyModelStrings } from './model-strings.ts';
 import { QueueSet } from './queue-set.ts';
 import { RequestBinder } from './request-binder.ts';
 import { ServableCounters } from './servable-counters.ts';
@@ -246,7 +247,7 @@ export class BatchServable implements Servable, SchedulerOwner, SplitTaskOwner {
       try {
         if (call.inputTails !== null) this.copyPadded(batch, buf, call, i, from, count);
         else if (view !== null) copyTensorInto(buf, tensor, view, at, count, from);
-        else copyStringsInto(buf, tensor, batch.strings[i]!, at, count, from);
+        else copyModelStrings(buf, tensor, batch.strings[i]!, at, count, from);
       } catch (error) {
         if (error instanceof WireError) return tensorParsingError(signature.inputs[i].name);
         throw error;
@@ -260,7 +261,7 @@ export class BatchServable implements Servable, SchedulerOwner, SplitTaskOwner {
     const view = batch.views.inputs[input];
     const { rowDims, rowElements } = batch.plan.inputs[input];
     const own = likeArray(view ?? [], count);
-    if (Array.isArray(own)) copyStringsInto(buf, this.binder.tensors[input], own, 0, count, from);
+    if (Array.isArray(own)) copyModelStrings(buf, this.binder.tensors[input], own, 0, count, from);
     else copyTensorInto(buf, this.binder.tensors[input], own, 0, count, from);
     const target = view ?? batch.strings[input]!;
     padRows(own, call.inputTails![input], target, batch.rows * rowElements, rowDims, call.rows);

@@ -1,7 +1,6 @@
 /**
- * Copies the elements of a string tensor into JavaScript strings, by the same short-list rule as numbers. onnxruntime's
- * binding takes UTF-8 that ends at the first NUL, so elements that are not UTF-8 or hold a NUL are refused instead of being
- * damaged.
+ * Copies the elements of a string tensor into JavaScript strings, by the same short-list rule as numbers. ONNX strings are
+ * UTF-8, so elements that are not are refused instead of being damaged.
  */
 import { assert } from '../../base/assert.ts';
 import { DataType, dtypeName } from './dtype.ts';
@@ -17,7 +16,7 @@ const lengths = new WireReader();
 
 /**
  * Writes elements `[fromElement, fromElement + count)` of a DT_STRING tensor to `dest` from `destOffset`.
- * @throws WireError where the tensor is not a string tensor, contradicts itself, or an element is not UTF-8 or holds a NUL.
+ * @throws WireError where the tensor is not a string tensor, contradicts itself, or an element is not UTF-8.
  */
 export function copyStringsInto(
   buf: Buffer,
@@ -62,7 +61,7 @@ function copyContent(
   lengths.reset(buf, tensor.contentStart, at, 'TensorProto');
   for (let i = 0; i < fromElement + count; i++) {
     const end = at + (lengths.readVarint() >>> 0);
-    if (i >= fromElement) dest[destOffset + i - fromElement] = readElement(buf, at, end);
+    if (i >= fromElement) dest[destOffset + i - fromElement] = readText(buf, at, end, 'string element');
     at = end;
   }
   lengths.release();
@@ -92,17 +91,11 @@ function copyList(
     lastStart = reader.pos;
     reader.pos = lastEnd;
     if (toSkip > 0) toSkip--;
-    else dest[next++] = readElement(buf, lastStart, lastEnd);
+    else dest[next++] = readText(buf, lastStart, lastEnd, 'string element');
   }
   reader.release();
   if (next === limit) return;
-  const last = readElement(buf, lastStart, lastEnd);
+  const last = readText(buf, lastStart, lastEnd, 'string element');
   // Not `fill`, which stops at the length the array has.
   while (next < limit) dest[next++] = last;
-}
-
-function readElement(buf: Buffer, start: number, end: number): string {
-  const text = readText(buf, start, end, 'string element');
-  if (text.includes('\0')) throw new WireError('malformed', 'string element', 'text holds a NUL');
-  return text;
 }

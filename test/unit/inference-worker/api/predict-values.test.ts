@@ -90,6 +90,22 @@ t.test('a short list repeats its last value, an empty one is zeros, a long one i
   ]);
 });
 
+/**
+ * Scenario: a caller sends strings with a NUL in them. Mechanism: onnxruntime's binding hands them on as C strings.
+ * Consequence: the model saw them cut short, and nobody was told.
+ */
+t.test('a string that holds a NUL is refused, not cut', async (t) => {
+  const client = await serveModels(t, { string: await models.load(identity('string')) });
+  const lists = { string_val: [Buffer.from('a'), Buffer.from('b\0c')] };
+  for (const spelling of [lists, { tensor_content: Buffer.from('\u0001\u0002ab\0') }]) {
+    const x = { dtype: 7, tensor_shape: shape(1, 2), ...spelling };
+    await t.rejects(client.predict({ model_spec: modelSpec('string'), inputs: { x } }), {
+      code: status.INVALID_ARGUMENT,
+      details: 'tensor parsing error: x',
+    });
+  }
+});
+
 t.test('a tensor without a shape is a scalar', async (t) => {
   const scalar = new OnnxModel('scalar').input('x', 'float32', []).output('y', 'float32', []).node('Neg', ['x'], ['y']);
   const client = await serveModels(t, { m: await models.load(scalar.build()) });
