@@ -184,3 +184,56 @@ export async function until(done: () => boolean, what = 'it', ms = 3000): Promis
     await new Promise((resolve) => setTimeout(resolve, 2));
   }
 }
+
+/** A client that calls and calls again while something else goes on, over a connection of its own. */
+export class HonestClient {
+  private readonly connection: Http2Connection;
+  private readonly took: number[] = [];
+  private stopping = false;
+  private readonly done: Promise<void>;
+
+  constructor(t: Test, lab: Lab) {
+    this.connection = dial(t, lab.address).connection;
+    this.done = this.callOn();
+    this.done.catch(() => {});
+  }
+
+  /** Ends it once it has made some calls; resolves with the milliseconds each took, sorted. Rejects if one failed. */
+  async stop(): Promise<number[]> {
+    this.stopping = true;
+    await this.done;
+    return this.took.sort((a, b) => a - b);
+  }
+
+  private async callOn(): Promise<void> {
+    while (!this.stopping || this.took.length < LEAST_CALLS) {
+      const begun = performance.now();
+      await new Promise<void>((resolve, reject) => {
+        const call = new RecordedCall((_call, event) => {
+          if (event === 'end') resolve();
+          else if (event === 'reset') reject(new Error('the honest client was reset'));
+        });
+        this.connection.openStream(call, CALL, true);
+      });
+      this.took.push(performance.now() - begun);
+    }
+  }
+}
+
+const LEAST_CALLS = 40;
+
+/** Calls of an honest client while whatever was begun before goes on. */
+export function honestCalls(t: Test, lab: Lab): Promise<number[]> {
+  return new HonestClient(t, lab).stop();
+}
+
+/** Whether a call is one of an honest client's: attackers send fewer fields. */
+export function isHonest(call: RecordedCall): boolean {
+  return call.sections[0]!.length > 4;
+}
+
+/** Prints what an honest client met. */
+export function noteTimes(t: { comment(text: string): void }, took: readonly number[]): void {
+  const at = (share: number) => took[Math.min(took.length - 1, Math.floor(took.length * share))]!.toFixed(2);
+  t.comment(`honest client: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms over ${took.length} calls`);
+}

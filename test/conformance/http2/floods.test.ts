@@ -20,28 +20,10 @@ import {
   Type,
   windowUpdate,
 } from '../../support/frame-peer.ts';
-import { CALL, dial, echo, type Lab, RecordedCall, serve, type Test, until } from '../../support/http2-lab.ts';
+import { CALL, dial, echo, HonestClient, noteTimes, RecordedCall, serve, until } from '../../support/http2-lab.ts';
 
 const WHOLE = END_HEADERS | END_STREAM;
 const LIMITS = { floodBurst: 100, floodPerSecond: 10 };
-
-/** Calls in a row over one connection while something else goes on; returns the milliseconds each took. */
-async function honestCalls(t: Test, lab: Lab, count: number): Promise<number[]> {
-  const { connection } = dial(t, lab.address);
-  const took: number[] = [];
-  for (let i = 0; i < count; i++) {
-    const begun = performance.now();
-    await new Promise<void>((resolve, reject) => {
-      const call = new RecordedCall((_call, event) => {
-        if (event === 'end') resolve();
-        else if (event === 'reset') reject(new Error('the honest client was reset'));
-      });
-      connection.openStream(call, CALL, true);
-    });
-    took.push(performance.now() - begun);
-  }
-  return took.sort((a, b) => a - b);
-}
 
 function repeat(count: number, make: (i: number) => Buffer): Buffer {
   return Buffer.concat(Array.from({ length: count }, (_, i) => make(i)));
@@ -69,7 +51,7 @@ for (const [what, kind, make] of floods) {
     });
     const peer = await FramePeer.connect(lab.address);
     peer.send(headers(1, REQUEST));
-    const honest = honestCalls(t, lab, 40);
+    const honest = new HonestClient(t, lab);
     const flood = repeat(300, make);
     for (let i = 0; i < 10; i++) {
       peer.send(flood.subarray((flood.length * i) / 10, (flood.length * (i + 1)) / 10));
@@ -78,14 +60,14 @@ for (const [what, kind, make] of floods) {
     t.equal(await peer.goaway(), ErrorCode.ENHANCE_YOUR_CALM);
     await peer.closed();
     t.equal(lab.counters[Http2Counter.FLOODS + kind], 1, FLOOD_KINDS[kind]!);
-    const took = await honest;
-    t.comment(`honest client: p50 ${took[20]!.toFixed(2)} ms, p99 ${took[39]!.toFixed(2)} ms`);
+    noteTimes(t, await honest.stop());
     await until(() => lab.server.connections.size === 1);
   });
 }
 
 t.test('a CONTINUATION flood ends its connection, by frames and by bytes', async (t) => {
   const lab = await serve(t, echo, { limits: { maxContinuations: 8, maxHeaderBlockBytes: 30_000 } });
+  const honest = new HonestClient(t, lab);
   for (const part of [Buffer.alloc(0), Buffer.alloc(10_000, 0x82)]) {
     const peer = await FramePeer.connect(lab.address);
     peer.send(
@@ -95,6 +77,7 @@ t.test('a CONTINUATION flood ends its connection, by frames and by bytes', async
     t.equal(await peer.goaway(), ErrorCode.ENHANCE_YOUR_CALM);
   }
   t.equal(lab.counters[Http2Counter.CONTINUATION_FLOODS], 2);
+  noteTimes(t, await honest.stop());
 });
 
 t.test('an HPACK bomb costs its stream: references to one large entry are counted, not kept', async (t) => {
@@ -104,11 +87,27 @@ t.test('an HPACK bomb costs its stream: references to one large entry are counte
   const insert = Buffer.concat([Buffer.from([0x40, 1, 0x61, 0x7f, 0xbd, 0x1d]), value]); // a: 3,900 bytes, indexed
   const bomb = Buffer.concat([block(REQUEST), insert, Buffer.alloc(12_000, 0xbe)]); // and 12,000 times that entry
   const before = process.memoryUsage().heapUsed;
+  const honest = new HonestClient(t, lab);
   for (let id = 1; id < 21; id += 2) peer.send(frame(Type.HEADERS, WHOLE, id, bomb));
   for (let id = 1; id < 21; id += 2) t.same(await peer.response(id), [[':status', '431']]);
   t.equal(lab.counters[Http2Counter.HEADER_LISTS_TOO_LARGE], 10);
   t.ok(process.memoryUsage().heapUsed - before < 50_000_000, '470 MB were claimed');
-  t.equal((await honestCalls(t, lab, 5)).length, 5);
+  noteTimes(t, await honest.stop());
+  peer.destroy();
+});
+
+t.test('header sections beyond their bound cost their streams only, however many come', async (t) => {
+  const lab = await serve(t, echo, { limits: { maxHeaderListBytes: 4096, maxHeaderFields: 50 } });
+  const peer = await FramePeer.connect(lab.address);
+  const honest = new HonestClient(t, lab);
+  const long = [...REQUEST, ['x-long', 'v'.repeat(5000)]] as [string, string][];
+  const many = [...REQUEST, ...Array.from({ length: 60 }, (_, i) => [`x-${i}`, '1'])] as [string, string][];
+  for (let id = 1; id < 200; id += 2) {
+    peer.send(headers(id, id % 4 === 1 ? long : many, WHOLE));
+    t.same(await peer.response(id), [[':status', '431']]);
+  }
+  t.equal(lab.counters[Http2Counter.HEADER_LISTS_TOO_LARGE], 100);
+  noteTimes(t, await honest.stop());
   peer.destroy();
 });
 
@@ -144,14 +143,16 @@ t.test('client: a server’s flood of 1xx heads ends the connection', async (t) 
 });
 
 t.test('connections beyond the limit are closed as they come', async (t) => {
-  const lab = await serve(t, echo, { maxConnections: 2 });
+  const lab = await serve(t, echo, { maxConnections: 3 });
+  const honest = new HonestClient(t, lab);
+  await until(() => lab.server.connections.size === 1);
   const first = await FramePeer.connect(lab.address);
   const second = await FramePeer.connect(lab.address);
-  const third = await FramePeer.dial(lab.address);
-  await third.closed();
-  t.equal(lab.counters[Http2Counter.CONNECTIONS_REFUSED], 1);
+  for (let i = 0; i < 50; i++) await (await FramePeer.dial(lab.address)).closed();
+  t.equal(lab.counters[Http2Counter.CONNECTIONS_REFUSED], 50);
+  noteTimes(t, await honest.stop());
   second.destroy();
-  await until(() => lab.server.connections.size === 1);
+  await until(() => lab.server.connections.size === 2);
   const fourth = await FramePeer.connect(lab.address);
   for (const peer of [first, fourth]) peer.destroy();
 });
