@@ -71,6 +71,27 @@ t.test(
   },
 );
 
+t.test('what print shows is what install puts in place', { skip }, async (t) => {
+  const lab = new InterceptionLab();
+  t.teardown(() => lab.close());
+  const flags = [
+    '--outbound-ports',
+    '8500,9000-9010',
+    '--exclude-uids',
+    '4000',
+    '--exclude-outbound-cidrs',
+    '10.0.0.0/8',
+  ];
+  const printed = lab.mustIntercept('print', ...flags);
+  t.same(lab.savedRules()['iptables-nft-save'], '', 'and touches nothing');
+  const [, v4 = '', v6 = ''] = printed.split(/^# IPv[46]: ip6?tables-restore --noflush$/m);
+  t.equal(lab.pod.run('iptables-restore', ['--noflush'], v4).status, 0);
+  t.equal(lab.pod.run('ip6tables-restore', ['--noflush'], v6).status, 0);
+  const restored = lab.savedRules();
+  t.match(lab.mustIntercept('install', ...flags), /IPv4.*already as wanted[\s\S]*IPv6.*already as wanted/);
+  t.same(lab.savedRules(), restored);
+});
+
 t.test('damage to our rules and doubled jumps are repaired by the next install', { skip }, async (t) => {
   const lab = new InterceptionLab();
   t.teardown(() => lab.close());

@@ -89,11 +89,6 @@ export class InterceptionLab {
     return dialFrom(this.pod, host, port, caller);
   }
 
-  /** Dials from the peer. */
-  dialFromPeer(host: string, port: number, caller: Caller = {}): Answer {
-    return dialFrom(this.peer, host, port, caller);
-  }
-
   /** Opens a connection from the pod that stays open: what it is sent comes back, line by line. */
   talk(host: string, port: number): { child: ChildProcess; nextLine: () => Promise<string> } {
     const child = this.pod.spawn(process.execPath, [ECHO, 'talk', host, `${port}`]);

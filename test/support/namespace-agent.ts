@@ -2,8 +2,8 @@
  * Does in a namespace what it is told, one order after the other in one process, for the start of a program takes longer
  * than all that interception tests have it do. Run as a program; a line of JSON in, a line of JSON out.
  *
- *   {"dial":{"host","port","uid","gid"}}     the answer of the listener at the other end, or {"error":code}
- *   {"intercept":[...],"env":{...}}          {"code","stdout","stderr"} of `understudy intercept`
+ *   {"dial":{"host","port","uid","gid","source"}}   the answer of the listener at the other end, or {"error":code}
+ *   {"intercept":[...],"env":{...}}                 {"code","stdout","stderr"} of `understudy intercept`
  */
 import net from 'node:net';
 import { createInterface } from 'node:readline';
@@ -16,6 +16,8 @@ export interface DialOrder {
   readonly port: number;
   readonly uid?: number;
   readonly gid?: number;
+  /** Local address to call from. */
+  readonly source?: string;
 }
 
 interface Order {
@@ -71,10 +73,10 @@ async function intercept(argv: readonly string[], env: Readonly<Record<string, s
 }
 
 /** A socket belongs to whom the process was when it was made, so who dials is changed until it is connected. */
-async function dial({ host, port, uid = 0, gid = 0 }: DialOrder): Promise<object> {
+async function dial({ host, port, uid = 0, gid = 0, source }: DialOrder): Promise<object> {
   process.setegid!(gid);
   process.seteuid!(uid);
-  const socket = net.connect({ host, port, timeout: 10_000 });
+  const socket = net.connect({ host, port, timeout: 10_000, ...(source !== undefined && { localAddress: source }) });
   const text = await new Promise<string>((resolve) => {
     let got = '';
     socket.on('data', (bytes) => {
