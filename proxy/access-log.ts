@@ -3,7 +3,7 @@
  * sampled. A line is built only for requests that are logged, and written by a bounded writer: at its bound lines are
  * dropped and counted.
  *
- * Flags say why an answer is what it is, in the manner of Envoy's: `FB` a fallback answered, `DC` the caller went away,
+ * Flags say why an answer is what it is, in the manner of Envoy's: `FB` a fallback answered, `HG` a hedge did, `DC` the caller went away,
  * and those of `base/proxy-error.ts` (NR, UO, UF, UR, UB, UT ...); `-` when nothing is to be said.
  */
 import type { BoundedWriter } from '../base/bounded-writer.ts';
@@ -15,6 +15,8 @@ import { AnswerReason } from './stats/slots.ts';
 export type AccessLogFormat = 'json' | 'text';
 
 export const ACCESS_FLAG_FALLBACK = 'FB';
+/** A hedge answered. */
+export const ACCESS_FLAG_HEDGE = 'HG';
 export const ACCESS_FLAG_CANCELLED = 'DC';
 
 export interface AccessLogOptions {
@@ -82,6 +84,7 @@ function requestFields(exchange: Exchange, nowMs: number): Record<string, unknow
     bytesSent: exchange.answerBytes,
     mirrored: exchange.wasMirrored,
     replayable: exchange.replayable,
+    hedged: exchange.hedge?.started === true,
     requestId: exchange.extras?.requestId || (head?.get('x-request-id') ?? ''),
     userAgent: head?.get('user-agent') ?? '',
   };

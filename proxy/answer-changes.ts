@@ -36,7 +36,10 @@ export class AnswerChanges {
 
   /** What is done to an answer of this cluster, given for this `AnswerReason`; null for nothing. */
   of(cluster: MeshCluster, reason: number): ClusterChange | null {
-    if (reason !== AnswerReason.PRIMARY) return this.fallbacks.get(cluster) ?? null;
+    const ofFallback = this.fallbacks.get(cluster);
+    // A hedge may be another endpoint's of the primary.
+    const isPrimary = reason === AnswerReason.PRIMARY || (reason === AnswerReason.HEDGE && ofFallback === undefined);
+    if (!isPrimary) return ofFallback ?? null;
     let change = this.primaries.get(cluster);
     if (change === undefined) {
       change = changeOf(this.config, cluster, null);

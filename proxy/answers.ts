@@ -12,11 +12,12 @@ import { adaptFallback, adaptPrimary, countTooLarge, heldLimit, mustChange } fro
 import { commit, deliver } from './answer-delivery.ts';
 import { connectFailed } from './attempts.ts';
 import { isBadAnswer } from './bad-answer.ts';
-import { acquireBody } from './body-buffer.ts';
+import { acquireBody, type BodyBuffer } from './body-buffer.ts';
 import { RetryOn } from './config/snapshot.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Attempt, Exchange } from './exchange.ts';
-import { canFallBack, failAsPrimary, fallBack, keepFailure, refused } from './fallback.ts';
+import { canFallBack, failAsPrimary, fallBack, hedgeFailed, keepFailure, refused } from './fallback.ts';
+import { changePlaces } from './hedge.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { failRequest, finishRequest, settleAttempt } from './request-ends.ts';
@@ -43,8 +44,9 @@ export function answerHead(
     return;
   }
   if (!exchange.down.takesSection(head)) {
+    if (attempt !== exchange.attempt) changePlaces(exchange, exchange.hedge!);
     settleAttempt(plane, exchange, attempt, RequestOutcome.CALLER_ERROR, Outcome.IGNORED, -1);
-    failRequest(plane, exchange, ProxyErrors.answerHeadTooLarge);
+    if (!hedgeFailed(plane, exchange)) failRequest(plane, exchange, ProxyErrors.answerHeadTooLarge);
     return;
   }
   attempt.responseHead = head;
@@ -74,15 +76,18 @@ export function answerData(
   end: number,
   endStream: boolean,
 ): void {
-  exchange.answerBytes += end - start;
   const stream = attempt.stream!;
   if (exchange.committed) {
+    exchange.answerBytes += end - start;
     stream.consume(exchange.down.sendData(buffer, start, end, endStream));
   } else {
-    exchange.held ??= acquireBody();
-    plane.bodies.appendAnswer(exchange, exchange.held, buffer, start, end);
+    const held = heldOf(exchange, attempt);
+    plane.bodies.appendAnswer(exchange, held, buffer, start, end);
     stream.consume(end - start);
-    if (exchange.held.length > heldLimit(exchange, attempt) && !letGo(plane, exchange, attempt)) return;
+    if (held.length > heldLimit(exchange, attempt)) {
+      if (attempt !== exchange.attempt) changePlaces(exchange, exchange.hedge!);
+      if (!letGo(plane, exchange, attempt)) return;
+    }
   }
   if (endStream) answerEnd(plane, exchange, attempt, null);
 }
@@ -102,6 +107,7 @@ function letGo(plane: DataPlane, exchange: Exchange, attempt: Attempt): boolean 
 
 /** The answer is complete: `last` is its trailers, its only header section, or null when it ended with DATA. */
 export function answerEnd(plane: DataPlane, exchange: Exchange, attempt: Attempt, last: HeaderList | null): void {
+  if (attempt !== exchange.attempt) changePlaces(exchange, exchange.hedge!);
   if (exchange.trace !== null) exchange.trace.answer = last ?? attempt.responseHead;
   const { grpc, rest } = exchange.traits!;
   const status = answerStatus(attempt.responseHead!, last, grpc, rest !== null && exchange.model !== null);
@@ -131,6 +137,7 @@ export function answerEnd(plane: DataPlane, exchange: Exchange, attempt: Attempt
   )
     return;
   settleAttempt(plane, exchange, attempt, fault, outcome, status, nowMs);
+  if (hedgeFailed(plane, exchange)) return;
   const { model } = exchange;
   const replaceable = model !== null && status < 32 && (model.fallbackStatusBits & (1 << status)) !== 0;
   if (replaceable && canFallBack(exchange)) {
@@ -141,6 +148,17 @@ export function answerEnd(plane: DataPlane, exchange: Exchange, attempt: Attempt
   } else {
     deliver(plane, exchange, attempt, last);
   }
+}
+
+/** Where an answer is held: a hedge's beside the primary's. */
+function heldOf(exchange: Exchange, attempt: Attempt): BodyBuffer {
+  if (attempt === exchange.attempt) {
+    exchange.held ??= acquireBody();
+    return exchange.held;
+  }
+  const hedge = exchange.hedge!;
+  hedge.held ??= acquireBody();
+  return hedge.held;
 }
 
 /** A failure may say how long it wants to be left alone. */
@@ -171,6 +189,7 @@ export function answerReset(
     connectFailed(plane, exchange, attempt);
     return;
   }
+  if (attempt !== exchange.attempt) changePlaces(exchange, exchange.hedge!);
   const nowMs = plane.clock.nowMs();
   if (tryAgain(plane, exchange, attempt, RetryOn.RESET, RequestOutcome.UPSTREAM_RESET, -1, nowMs)) return;
   settleAttempt(plane, exchange, attempt, RequestOutcome.UPSTREAM_RESET, Outcome.FAILURE, -1, nowMs);

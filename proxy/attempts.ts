@@ -2,14 +2,15 @@
  * One attempt of a request with one cluster, up to the last byte sent: admission, breaker, connection, head and body. What
  * does not get through goes to `fallback.ts`. Rule: an attempt is settled exactly once (`settleAttempt`).
  */
-import { ProxyErrors } from '../base/proxy-error.ts';
+import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
 import type { Http1ClientConnection } from '../proto/http1/client-connection.ts';
 import { Http2Connection } from '../proto/http2/connection.ts';
 import { RetryOn } from './config/snapshot.ts';
 import type { DataPlane } from './data-plane.ts';
 import { limitTry, withTimeLeft } from './deadlines.ts';
 import { Attempt, type Exchange, type WireStream } from './exchange.ts';
-import { refused } from './fallback.ts';
+import { hedgeFailed, refused } from './fallback.ts';
+import { changePlaces } from './hedge.ts';
 import type { MeshCluster } from './mesh.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { beginRequest } from './request-accounts.ts';
@@ -20,6 +21,21 @@ import { AnswerReason, ClusterRefusal, ClusterSlot, RequestOutcome } from './sta
 import type { Balanced } from './upstream/balancer.ts';
 import { Unavailable } from './upstream/wait-queue.ts';
 
+const REFUSED = -1;
+/** By `ClusterRefusal`: `AnswerReason` of the fallback, and what the caller hears without one. */
+const REFUSAL_REASONS: readonly number[] = [
+  AnswerReason.BREAKER_OPEN,
+  AnswerReason.OVERFLOW,
+  AnswerReason.OVERFLOW,
+  AnswerReason.CONNECT_FAILED,
+];
+const REFUSAL_ERRORS: readonly ProxyError[] = [
+  ProxyErrors.breakerOpen,
+  ProxyErrors.admissionOverflow,
+  ProxyErrors.pendingOverflow,
+  ProxyErrors.connectFailed,
+];
+
 /** Admission, breaker, connection. A refusal goes to the next fallback or to the caller. */
 export function attemptWith(
   plane: DataPlane,
@@ -29,23 +45,10 @@ export function attemptWith(
   avoid: Balanced<unknown> | null = null,
 ): void {
   const nowMs = plane.clock.nowMs();
-  const { statsBase } = cluster.config;
-  if (!cluster.load.tryEnter(cluster.config.maxConcurrentRequests)) {
-    plane.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.CONCURRENCY]! += 1;
-    refused(plane, exchange, AnswerReason.OVERFLOW, ProxyErrors.admissionOverflow);
-    return;
-  }
-  if (cluster.endpoints.length === 0) {
-    cluster.load.leave();
-    plane.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.NO_ENDPOINT]! += 1;
-    refused(plane, exchange, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
-    return;
-  }
-  const verdict = cluster.breaker.tryAcquire(nowMs, exchange.deadlineMs);
-  if (verdict === Verdict.REJECT) {
-    cluster.load.leave();
-    plane.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.BREAKER_OPEN]! += 1;
-    refused(plane, exchange, AnswerReason.BREAKER_OPEN, ProxyErrors.breakerOpen);
+  const verdict = admit(plane, cluster, exchange.deadlineMs, nowMs);
+  if (verdict < 0) {
+    const refusal = REFUSED - verdict;
+    refused(plane, exchange, REFUSAL_REASONS[refusal]!, REFUSAL_ERRORS[refusal]!);
     return;
   }
   const attempt = new Attempt(exchange, cluster, reason, verdict, cluster.breaker.epoch, nowMs);
@@ -55,6 +58,23 @@ export function attemptWith(
   const attempts = attemptsAfterFirst(cluster);
   if (attempts > 0) limitTry(plane, exchange, cluster, attempts, nowMs);
   cluster.request(attempt, exchange.http1);
+}
+
+/** Admission and breaker: a `Verdict`, or `REFUSED` minus a `ClusterRefusal`, which is counted. */
+export function admit(plane: DataPlane, cluster: MeshCluster, deadlineMs: number, nowMs: number): number {
+  const { load, config, breaker } = cluster;
+  if (!load.tryEnter(config.maxConcurrentRequests)) return refuse(plane, cluster, ClusterRefusal.CONCURRENCY);
+  let refusal = -1;
+  if (cluster.endpoints.length === 0) refusal = ClusterRefusal.NO_ENDPOINT;
+  const verdict = refusal < 0 ? breaker.tryAcquire(nowMs, deadlineMs) : Verdict.REJECT;
+  if (verdict !== Verdict.REJECT) return verdict;
+  load.leave();
+  return refuse(plane, cluster, refusal < 0 ? ClusterRefusal.BREAKER_OPEN : refusal);
+}
+
+function refuse(plane: DataPlane, cluster: MeshCluster, refusal: number): number {
+  plane.cells[cluster.config.statsBase + ClusterSlot.REFUSALS + refusal]! += 1;
+  return REFUSED - refusal;
 }
 
 /** A connection has room: the head and what has arrived of the body go out. */
@@ -79,8 +99,9 @@ export function forward(
     if (traits!.timeoutMs > 0) head = withTimeLeft(plane, exchange, head);
     if (exchange.extras !== null) head = exchange.extras.on(head);
     if (head.listSize > connection.peer.maxHeaderListSize) {
+      if (attempt !== exchange.attempt) changePlaces(exchange, exchange.hedge!);
       settleAttempt(plane, exchange, attempt, RequestOutcome.CALLER_ERROR, Outcome.IGNORED, -1);
-      failRequest(plane, exchange, ProxyErrors.headTooLarge);
+      if (!hedgeFailed(plane, exchange)) failRequest(plane, exchange, ProxyErrors.headTooLarge);
       return;
     }
     stream = connection.openStream(attempt, head, ended);
@@ -126,6 +147,7 @@ function needsRewrite(plane: DataPlane, exchange: Exchange, cluster: MeshCluster
 /** No connection could be had, for an `Unavailable` reason. */
 export function unavailable(plane: DataPlane, exchange: Exchange, attempt: Attempt, reason: number): void {
   if (attempt.settled) return;
+  if (attempt !== exchange.attempt) changePlaces(exchange, exchange.hedge!);
   const { statsBase } = attempt.cluster.config;
   if (reason === Unavailable.PENDING_FULL) {
     plane.cells[statsBase + ClusterSlot.REFUSALS + ClusterRefusal.PENDING]! += 1;
@@ -142,6 +164,7 @@ export function unavailable(plane: DataPlane, exchange: Exchange, attempt: Attem
 
 /** The endpoint could not be reached: another one, or the next cluster. */
 export function connectFailed(plane: DataPlane, exchange: Exchange, attempt: Attempt): void {
+  if (attempt !== exchange.attempt) changePlaces(exchange, exchange.hedge!);
   const nowMs = plane.clock.nowMs();
   const result = RequestOutcome.CONNECT_FAILED;
   if (tryAgain(plane, exchange, attempt, RetryOn.CONNECT_FAILED, result, -1, nowMs)) return;

@@ -3,7 +3,7 @@
  *
  *   accept stream ▸ head ▸ (model's name from the message)      request-intake.ts
  *   ▸ version, limits, deadline ▸ mirror                        request-routing.ts, cluster-choice.ts, mirroring.ts
- *   ▸ admission ▸ breaker ▸ forward                             attempts.ts, retrying.ts, deadlines.ts
+ *   ▸ admission ▸ breaker ▸ forward                             attempts.ts, retrying.ts, deadlines.ts, hedging.ts
  *   ▸ answer ▸ fallback if it may and must                      answers.ts, fallback.ts
  *   ▸ respond ▸ record                                          answer-delivery.ts, request-ends.ts
  *
@@ -27,6 +27,8 @@ import type { EndpointAddress } from './config/snapshot.ts';
 import { deadlinePassed } from './deadlines.ts';
 import { type Attempt, Exchange } from './exchange.ts';
 import { refused } from './fallback.ts';
+import type { Hedge } from './hedge.ts';
+import { hedgeDue } from './hedging.ts';
 import { KeptBodies } from './kept-bodies.ts';
 import type { Mesh, MeshCluster } from './mesh.ts';
 import type { Mirroring } from './mirroring.ts';
@@ -141,6 +143,10 @@ export class DataPlane {
 
   onDeadline(exchange: Exchange, nowMs: number): void {
     deadlinePassed(this, exchange, nowMs);
+  }
+
+  onHedgeDue(hedge: Hedge, nowMs: number): void {
+    hedgeDue(this, hedge, nowMs);
   }
 
   /** The thread's memory is short, and this exchange holds most of it. */

@@ -9,12 +9,13 @@ import { RetryOn } from './config/snapshot.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type Exchange, Stage } from './exchange.ts';
 import { refused } from './fallback.ts';
+import type { Hedge } from './hedge.ts';
 import type { MeshCluster } from './mesh.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { failRequest, settleAttempt } from './request-ends.ts';
 import { tryAgain } from './retrying.ts';
 import { withValue } from './routing/request-traits.ts';
-import { AnswerReason, RequestOutcome } from './stats/slots.ts';
+import { AnswerReason, HedgeEvent, RequestOutcome } from './stats/slots.ts';
 
 /** Time spent here above which the upstream's timeout is shortened, milliseconds; below it the head goes on as it is. */
 const WORTH_TELLING_MS = 1;
@@ -74,6 +75,7 @@ export function deadlinePassed(plane: DataPlane, exchange: Exchange, nowMs: numb
   }
   const early = nowMs < exchange.deadlineMs;
   const caller = callerHolds(exchange);
+  if (!early && exchange.hedge !== null && exchange.hedge.rival !== null) hedgeLate(plane, exchange, exchange.hedge);
   if (attempt !== null && !attempt.settled) {
     if (caller) settleAttempt(plane, exchange, attempt, RequestOutcome.CANCELLED, Outcome.IGNORED, -1);
     else settleAttempt(plane, exchange, attempt, RequestOutcome.DEADLINE, Outcome.FAILURE, -1);
@@ -81,6 +83,15 @@ export function deadlinePassed(plane: DataPlane, exchange: Exchange, nowMs: numb
   }
   if (early) refused(plane, exchange, AnswerReason.DEADLINE_BUDGET, ProxyErrors.deadlineBudget);
   else failRequest(plane, exchange, caller ? ProxyErrors.deadlineCaller : ProxyErrors.deadlineUpstream);
+}
+
+/** The request's deadline is the hedge's too. */
+function hedgeLate(plane: DataPlane, exchange: Exchange, hedge: Hedge): void {
+  const rival = hedge.rival!;
+  hedge.rival = null;
+  hedge.close(plane.cells, HedgeEvent.FAILED);
+  settleAttempt(plane, exchange, rival, RequestOutcome.DEADLINE, Outcome.FAILURE, -1);
+  rival.stream?.reset(ErrorCode.CANCEL);
 }
 
 /** The caller has not sent its whole request, and the upstream has taken all there is: time passes at the caller's cost. */

@@ -14,6 +14,7 @@ import type { BufferHolder } from '../proto/io/memory-budget.ts';
 import type { LocalAnswer } from './adapt/local-answer.ts';
 import type { BodyBuffer } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
+import type { Hedge } from './hedge.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
 import type { MirroredPair } from './mirrored-pair.ts';
 import type { RequestExtras } from './request-extras.ts';
@@ -60,6 +61,8 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler,
   /** Null when it is not traced. */
   trace: TraceContext | null = null;
   attempt: Attempt | null = null;
+  /** Null for a model that is not hedged. */
+  hedge: Hedge | null = null;
   /** Position in the model's fallback list of the next step to try. */
   nextFallback = 0;
   /** Whether the model's policies (split, fallback, mirror) apply; not for calls that pin an unknown version. */
@@ -172,8 +175,9 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler,
 
   /** Bytes kept of request and answer (`MemoryBudget`). */
   get heldBytes(): number {
-    const { body, held, failedBody } = this;
-    return (body?.length ?? 0) + (held?.length ?? 0) + (failedBody?.length ?? 0);
+    const { body, held, failedBody, hedge } = this;
+    const rival = hedge === null ? 0 : (hedge.held?.length ?? 0);
+    return (body?.length ?? 0) + (held?.length ?? 0) + (failedBody?.length ?? 0) + rival;
   }
 
   shed(): void {
@@ -182,7 +186,7 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler,
   }
 }
 
-/** One try of a request with one cluster. A request has one at a time; late events of an earlier one are ignored. */
+/** One try of a request with one cluster. A request has one at a time, or two with a hedge; late events of an earlier one are ignored. */
 export class Attempt extends Waiter implements StreamHandler, Http1Handler {
   readonly exchange: Exchange;
   readonly cluster: MeshCluster;
@@ -201,6 +205,8 @@ export class Attempt extends Waiter implements StreamHandler, Http1Handler {
   /** It failed for want of device memory. */
   outOfMemory = false;
   settled = false;
+  /** It was cancelled because the other attempt of a hedged request was first, or the request ended. */
+  outrun = false;
   /** It failed and another try follows: its cluster's answer is still to come. */
   retried = false;
   /** Times the request was refused unprocessed and sent again. */

@@ -8,15 +8,17 @@ import { HeaderList } from '../proto/http2/header-list.ts';
 import { clearBody } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Attempt, Exchange } from './exchange.ts';
+import { changePlaces, type Hedge, isHedgeBeforePrimary } from './hedge.ts';
 import { askLocally } from './local-answers.ts';
 import { failRequest, finishRequest } from './request-ends.ts';
-import { AnswerReason } from './stats/slots.ts';
+import { AnswerReason, HedgeEvent } from './stats/slots.ts';
 
 /** Head of an answer of which only the trailers were kept. */
 const GRPC_HEAD = HeaderList.of([':status', '200'], ['content-type', 'application/grpc']);
 
 /** This cluster gave no answer: the next fallback, or the failure itself. */
 export function refused(plane: DataPlane, exchange: Exchange, reason: number, error: ProxyError): void {
+  if (hedgeFailed(plane, exchange)) return;
   if (error.fallback && canFallBack(exchange)) {
     if (exchange.failedAnswer === null) exchange.failure ??= error;
     fallBack(plane, exchange, reason);
@@ -36,6 +38,7 @@ export function failAsPrimary(plane: DataPlane, exchange: Exchange, error: Proxy
   const body = exchange.failedBody;
   if (answer.get(':status') === undefined) exchange.down.sendHeaders(GRPC_HEAD, false);
   exchange.down.sendHeaders(answer, body === null);
+  exchange.answerBytes += body?.length ?? 0;
   if (body !== null) exchange.down.sendData(body.buffer, 0, body.length, true);
   finishRequest(plane, exchange);
 }
@@ -57,12 +60,17 @@ export function canFallBack(exchange: Exchange): boolean {
   if (model === null || !exchange.governed || exchange.committed || !exchange.infers) {
     return false;
   }
+  if (exchange.hedge?.rival != null) return true;
   const isLeft = exchange.nextFallback < model.fallbacks.length || exchange.withheldFrom !== null;
   return (exchange.body !== null || exchange.bodyBytes === 0) && isLeft;
 }
 
 /** Asks the next cluster of the list for an `AnswerReason`; for a withheld primary, that primary comes last. */
 export function fallBack(plane: DataPlane, exchange: Exchange, reason: number): void {
+  if (exchange.hedge?.rival != null) {
+    hedgeTakesOver(plane, exchange, exchange.hedge, reason);
+    return;
+  }
   const model = exchange.model!;
   const step = exchange.nextFallback++;
   const primary = step < model.fallbacks.length ? null : exchange.withheldFrom;
@@ -86,8 +94,44 @@ export function fallBack(plane: DataPlane, exchange: Exchange, reason: number): 
   }
   // A second fallback still answers for what the primary did.
   const { attempt } = exchange;
-  const again = attempt !== null && attempt.reason !== AnswerReason.PRIMARY;
+  let answersFor = reason;
+  if (attempt !== null && attempt.reason === AnswerReason.HEDGE) answersFor = exchange.hedge!.failedFor;
+  else if (attempt !== null && attempt.reason !== AnswerReason.PRIMARY) answersFor = attempt.reason;
   const local = model.locals[step]!;
-  if (local !== null) askLocally(plane, exchange, local, model.fallbacks[step]!, again ? attempt.reason : reason);
-  else plane.attemptWith(exchange, model.fallbacks[step]!, again ? attempt.reason : reason);
+  if (local !== null) askLocally(plane, exchange, local, model.fallbacks[step]!, answersFor);
+  else plane.attemptWith(exchange, model.fallbacks[step]!, answersFor);
+}
+
+/**
+ * The exchange's attempt is settled and gave no good answer. True if it was the hedge and the primary is still under way:
+ * the primary's answer is awaited, with all the time there is when nobody else is left to ask.
+ */
+export function hedgeFailed(plane: DataPlane, exchange: Exchange): boolean {
+  if (!isHedgeBeforePrimary(exchange)) return false;
+  const hedge = exchange.hedge!;
+  hedge.close(plane.cells, HedgeEvent.FAILED);
+  dropFailed(plane, exchange, hedge);
+  if (exchange.deadlineMs > 0 && exchange.nextFallback >= exchange.model!.fallbacks.length) {
+    exchange.dueMs = exchange.deadlineMs;
+    plane.wheel.arm(exchange, exchange.dueMs);
+  }
+  return true;
+}
+
+/** The primary has failed while the hedge is under way: the hedge is the attempt now, and its time is the exchange's. */
+function hedgeTakesOver(plane: DataPlane, exchange: Exchange, hedge: Hedge, reason: number): void {
+  hedge.failedFor = reason;
+  dropFailed(plane, exchange, hedge);
+  exchange.retries = 0;
+  exchange.dueMs = hedge.dueMs;
+  if (hedge.dueMs > 0) plane.wheel.arm(exchange, hedge.dueMs);
+  else plane.wheel.disarm(exchange);
+}
+
+/** The rival goes on alone. */
+function dropFailed(plane: DataPlane, exchange: Exchange, hedge: Hedge): void {
+  changePlaces(exchange, hedge);
+  hedge.rival = null;
+  if (hedge.held !== null) clearBody(hedge.held);
+  plane.wheel.disarm(hedge);
 }

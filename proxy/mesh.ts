@@ -30,6 +30,7 @@ import { StepHeads } from './pipeline-heads.ts';
 import type { BreakerCells } from './policy/breaker-cells.ts';
 import type { BreakerCommand, BreakerTransition } from './policy/breaker-verdict.ts';
 import { CircuitBreaker } from './policy/circuit-breaker.ts';
+import { HedgeTiming } from './policy/hedge-timing.ts';
 import { ClusterLoad, type LoadCells } from './policy/load-cells.ts';
 import { RETRY_CELLS, RetryBudget } from './policy/retry-budget.ts';
 import { RouteTable } from './routing/route-table.ts';
@@ -45,6 +46,8 @@ export class MeshCluster extends Cluster {
   /** The model and version to write into requests, with its bytes ready. A cluster's name stands for both. */
   target: SpecTarget;
   readonly retryBudget: RetryBudget;
+  /** The same for hedges of requests it has as the primary. */
+  readonly hedgeBudget: RetryBudget;
   /** What is with it, over all data threads. */
   readonly load: ClusterLoad;
 
@@ -55,11 +58,13 @@ export class MeshCluster extends Cluster {
     clock: Clock,
     load: ClusterLoad,
     retryBudget: RetryBudget,
+    hedgeBudget: RetryBudget,
   ) {
     super(id, config, clock);
     this.breaker = breaker;
     this.load = load;
     this.retryBudget = retryBudget;
+    this.hedgeBudget = hedgeBudget;
     this.target = specTarget(config);
   }
 
@@ -107,6 +112,8 @@ export class MeshModel {
   /** Answers of steps that ask nobody, in the order of `fallbacks`; null for the others. */
   readonly locals: readonly (LocalAnswer | null)[];
   readonly changes: AnswerChanges;
+  /** When requests are hedged; null for a model whose requests never are. */
+  readonly hedgeTiming: HedgeTiming | null;
   /** Whether the primary takes a request now; null for a model that is never degraded. */
   readonly gate: DegradationGate | null;
 
@@ -116,8 +123,10 @@ export class MeshModel {
     shadows: readonly MeshShadow[],
     secondaries: readonly MeshShadow[],
     degradation: DegradationCells,
+    before: MeshModel | undefined,
   ) {
     this.config = config;
+    this.hedgeTiming = hedgeTiming(config, before);
     this.split = config.split.map((share) => clusters[share.cluster]!);
     this.bounds = cumulativeWeights(config.split.map((share) => share.weightHundredths));
     this.fallbacks = config.fallbacks.map((step) => clusters[step.cluster]!);
@@ -146,6 +155,14 @@ export class MeshPipeline {
     this.plan = new PipelinePlan(config);
     this.heads = new StepHeads();
   }
+}
+
+/** What is known of the primary's latency outlives a reload that asks the same of it. */
+function hedgeTiming({ hedge }: ModelSnapshot, before: MeshModel | undefined): HedgeTiming | null {
+  if (hedge === null) return null;
+  const after = before?.config.hedge?.after;
+  const same = after !== undefined && after.ms === hedge.after.ms && after.quantile === hedge.after.quantile;
+  return same ? before!.hedgeTiming : new HedgeTiming(hedge.after);
 }
 
 export interface MeshOptions {
@@ -219,7 +236,8 @@ export class Mesh {
       const shadows = config.shadows.map((shadow) => made(shadow, false));
       const secondaries = config.secondaries.map((shadow) => made(shadow, true));
       const { degradationCells } = this.options;
-      models.set(config.name, new MeshModel(config, clusters, shadows, secondaries, degradationCells));
+      const before = this.models.get(config.name);
+      models.set(config.name, new MeshModel(config, clusters, shadows, secondaries, degradationCells, before));
     }
     this.forgetOthers(new Set(clusters));
     const byVersion = new Map<string, MeshCluster>();
@@ -302,8 +320,9 @@ export class Mesh {
     });
     const place = config.breakerIndex;
     const load = shared ? loadCells.load(place, thread) : ClusterLoad.alone();
-    const budget = new RetryBudget(shared ? loadCells.retries(place) : new Int32Array(RETRY_CELLS));
-    const cluster = new MeshCluster(this.nextId++, config, breaker, clock, load, budget);
+    const retries = new RetryBudget(shared ? loadCells.retries(place) : new Int32Array(RETRY_CELLS));
+    const hedges = new RetryBudget(shared ? loadCells.hedges(place) : new Int32Array(RETRY_CELLS));
+    const cluster = new MeshCluster(this.nextId++, config, breaker, clock, load, retries, hedges);
     this.connectEndpoints(cluster, config);
     return cluster;
   }

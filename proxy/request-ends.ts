@@ -9,11 +9,20 @@ import { ACCESS_FLAG_CANCELLED } from './access-log.ts';
 import { releaseBody } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type Attempt, type Exchange, Stage } from './exchange.ts';
+import type { Hedge } from './hedge.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { giveUpCopy } from './replay-copy.ts';
 import { countRouted, endRequest, leaveEndpoint } from './request-accounts.ts';
 import { localReplySlot, respondError, stopBody } from './respond.ts';
-import { AnswerReason, MemoryVerdict, MirrorDrop, ProcessSlot, RequestEnd, RequestOutcome } from './stats/slots.ts';
+import {
+  AnswerReason,
+  HedgeEvent,
+  MemoryVerdict,
+  MirrorDrop,
+  ProcessSlot,
+  RequestEnd,
+  RequestOutcome,
+} from './stats/slots.ts';
 
 /** The caller's stream is gone: what is under way for it is cancelled and counts against nobody. */
 export function callerGone(plane: DataPlane, exchange: Exchange): void {
@@ -56,6 +65,7 @@ export function settleAttempt(
   attempt.settled = true;
   const { cluster, stream } = attempt;
   const tookMs = nowMs - attempt.askedMs;
+  if (exchange.hedge !== null && attempt.reason === AnswerReason.PRIMARY) exchange.hedge.observe(result, tookMs);
   leaveEndpoint(cluster, attempt, result, outcome, nowMs, 0);
   endRequest(plane.cells, cluster, attempt.verdict, attempt.epoch, result, outcome, status, tookMs, nowMs);
   const { model } = exchange;
@@ -65,10 +75,32 @@ export function settleAttempt(
   }
   if (attempt.waitingIn !== null) attempt.waitingIn.forget(attempt);
   if (stream !== null && stream.outstanding > 0 && exchange.committed === false) stream.consume(stream.outstanding);
-  if (exchange.mirrored !== null && attempt.reason === AnswerReason.PRIMARY && !attempt.retried) {
+  if (exchange.mirrored !== null && attempt.reason === AnswerReason.PRIMARY && !attempt.retried && !attempt.outrun) {
     const answer = exchange.committed ? null : exchange.held;
     plane.mirroring.primaryDone(exchange.mirrored, cluster.name, attempt.responseHead, answer, status, tookMs);
   }
+}
+
+/**
+ * No hedge any more: an answer is going out, or the request has ended. The attempt under way beside it is cancelled, and
+ * counts against nobody.
+ */
+export function endHedge(plane: DataPlane, exchange: Exchange, hedge: Hedge): void {
+  const { rival } = hedge;
+  plane.wheel.disarm(hedge);
+  if (rival !== null) {
+    hedge.rival = null;
+    rival.outrun = true;
+    settleAttempt(plane, exchange, rival, RequestOutcome.CANCELLED, Outcome.IGNORED, -1);
+    rival.stream?.reset(ErrorCode.CANCEL);
+    const answered = exchange.end === RequestEnd.ANSWERED;
+    if (rival.reason === AnswerReason.HEDGE)
+      hedge.close(plane.cells, answered ? HedgeEvent.LOST : HedgeEvent.CANCELLED);
+  } else if (exchange.stage === Stage.DONE) {
+    hedge.close(plane.cells, exchange.end === RequestEnd.CANCELLED ? HedgeEvent.CANCELLED : HedgeEvent.FAILED);
+  }
+  if (hedge.held !== null) releaseBody(hedge.held);
+  hedge.held = null;
 }
 
 /**
@@ -78,6 +110,12 @@ export function settleAttempt(
 export function shedRequest(plane: DataPlane, exchange: Exchange): void {
   const { attempt } = exchange;
   if (exchange.stage === Stage.DONE) return;
+  const { hedge } = exchange;
+  if (hedge !== null && hedge.rival !== null && hedge.rival.stream === null) {
+    // It waits for a connection, and would need the copy.
+    hedge.close(plane.cells, HedgeEvent.CANCELLED);
+    endHedge(plane, exchange, hedge);
+  }
   if (exchange.heldBytes === exchange.body?.length && attempt !== null && attempt.stream !== null) {
     plane.cells[ProcessSlot.MEMORY_VERDICTS + MemoryVerdict.COPY_GIVEN_UP]! += 1;
     giveUpCopy(plane, exchange, MirrorDrop.PRESSURE);
@@ -97,6 +135,7 @@ export function finishRequest(plane: DataPlane, exchange: Exchange): void {
   if (plane.accessLog !== null && !exchange.isStep) plane.accessLog.request(exchange, plane.clock.nowMs());
   if (exchange.trace !== null) plane.tracer!.end(exchange, plane.clock.nowMs());
   exchange.stage = Stage.DONE;
+  if (exchange.hedge !== null) endHedge(plane, exchange, exchange.hedge);
   if (!exchange.isStep) plane.cells[ProcessSlot.REQUEST_ENDS + exchange.end]! += 1;
   countRouted(plane.cells, exchange);
   plane.wheel.disarm(exchange);

@@ -12,6 +12,7 @@ import type { DataPlane } from './data-plane.ts';
 import { limitTime } from './deadlines.ts';
 import { type Exchange, Stage } from './exchange.ts';
 import { fallBack } from './fallback.ts';
+import { armHedge } from './hedging.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
 import { ModelStream } from './model-stream.ts';
 import { carryPipeline } from './pipeline-call.ts';
@@ -121,8 +122,13 @@ function withholdIfDegraded(plane: DataPlane, exchange: Exchange, cluster: MeshC
 
 /** The first attempt: with the primary, or with the fallback the primary's requests are to go to. */
 function beginWithModel(plane: DataPlane, exchange: Exchange, cluster: MeshCluster): void {
-  if (exchange.withheldFrom === null) attemptPrimary(plane, exchange, cluster, 'model', exchange.model!.config.name);
-  else fallBack(plane, exchange, AnswerReason.DEGRADED);
+  const model = exchange.model!;
+  if (exchange.withheldFrom !== null) {
+    fallBack(plane, exchange, AnswerReason.DEGRADED);
+    return;
+  }
+  if (model.hedgeTiming !== null && exchange.governed && exchange.infers) armHedge(plane, exchange, cluster);
+  attemptPrimary(plane, exchange, cluster, 'model', model.config.name);
 }
 
 /** A request that was kept from its degraded primary is shown to it; the caller waits for neither. */

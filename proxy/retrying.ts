@@ -6,6 +6,7 @@ import { ErrorCode } from '../proto/http2/frames.ts';
 import { clearBody } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Attempt, Exchange } from './exchange.ts';
+import { isHedgeBeforePrimary } from './hedge.ts';
 import type { MeshCluster } from './mesh.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { settleAttempt } from './request-ends.ts';
@@ -31,6 +32,8 @@ function mayRetry(
   const { retry, statsBase } = cluster.config;
   if ((retry.on & condition) === 0 || exchange.retries >= attemptsAfterFirst(cluster)) return false;
   if (exchange.committed || (exchange.body === null && exchange.bodyBytes > 0)) return false;
+  // The primary is still under way.
+  if (isHedgeBeforePrimary(exchange)) return false;
   if (exchange.deadlineMs > 0 && nowMs >= exchange.deadlineMs) return false;
   if (!cluster.retryBudget.take(nowMs, retry.budgetFraction, retry.budgetFloor)) {
     cells[statsBase + ClusterSlot.RETRIES_REFUSED]! += 1;

@@ -19,6 +19,7 @@ import {
   scalar,
 } from './document-schema.ts';
 import { FAULTS_NODE, RATE_LIMITS_NODE } from './guard-fields.ts';
+import { HEDGE_NODE } from './hedge-fields.ts';
 import { OUTPUTS_NODE } from './output-fields.ts';
 import { PIPELINES_NODE } from './pipeline-fields.ts';
 import { ROUTES_NODE } from './route-fields.ts';
@@ -267,6 +268,7 @@ const model = object('What happens to requests that name one model.', {
     16,
     scalar({ kind: 'grpcStatus', default: null, required: true, reason: 'A status name.' }),
   ),
+  hedge: HEDGE_NODE,
   primaryBudget: scalar({
     kind: 'percent',
     default: null,

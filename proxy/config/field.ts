@@ -18,8 +18,9 @@ import {
   UnitError,
 } from '../../base/units.ts';
 import { ADDRESS_EXPECTATION, LISTEN_EXPECTATION, parseAddress, parseListenAddresses } from './address.ts';
+import { HEDGE_DELAY_EXPECTATION, parseHedgeDelay } from './hedge-delay.ts';
 import * as target from './model-target.ts';
-import type { CohortSource, EndpointAddress } from './snapshot.ts';
+import type { CohortSource, EndpointAddress, HedgeDelay } from './snapshot.ts';
 import * as tlsNames from './tls-names.ts';
 
 /** Every kind of value and the precise type it parses to. */
@@ -45,6 +46,7 @@ export interface KindValues {
   targets: readonly target.ModelTarget[];
   weightedTargets: readonly target.ModelTarget[];
   cohort: CohortSource;
+  hedgeDelay: HedgeDelay;
   subjectName: string;
   subjectNames: readonly string[];
 }
@@ -111,6 +113,7 @@ export const KIND_RULES: Readonly<Record<Kind, KindRule>> = {
   targets: rule('', target.TARGETS_EXPECTATION, target.parseTargets),
   weightedTargets: rule('', target.WEIGHTED_TARGETS_EXPECTATION, target.parseWeightedTargets),
   cohort: rule('', target.COHORT_EXPECTATION, target.parseCohortSource),
+  hedgeDelay: rule('', HEDGE_DELAY_EXPECTATION, parseHedgeDelay),
   subjectName: rule('', tlsNames.SUBJECT_NAME_EXPECTATION, tlsNames.parseSubjectName),
   subjectNames: rule('', tlsNames.SUBJECT_NAMES_EXPECTATION, tlsNames.parseSubjectNames),
 };

@@ -23,6 +23,7 @@ export const REQUEST_LOG_FIELDS = [
   'bytesSent',
   'mirrored',
   'replayable',
+  'hedged',
   'requestId',
   'userAgent',
 ] as const;

@@ -6,6 +6,7 @@ import type { ClusterDraft, ClusterSet } from './cluster-set.ts';
 import { checkComparison, checkPins, checkSticky, type PinDraft } from './comparison-check.ts';
 import { checkDegradation } from './degradation-fields.ts';
 import { checkAdapt, checkLocal, declaredSignature } from './fallback-check.ts';
+import { checkHedge } from './hedge-fields.ts';
 import type { ModelEntry } from './model-entry.ts';
 import { isAscending } from './model-target.ts';
 import { checkDeclaredOutputs } from './output-fields.ts';
@@ -78,6 +79,7 @@ export function checkModel(
       stickyInput: sticky.input,
       salt: model.sticky?.salt ?? model.name,
       fallbackStatuses: model.fallbackStatuses ?? SERVER_FAULTS,
+      hedge: checkHedge(model.hedge, model.fallback.length > 0, entry.at, problems),
       primaryBudgetFraction: primaryBudget(entry),
       maxReplayBytes: model.maxReplaySize,
       cohort: checkCohort(entry, problems),

@@ -206,6 +206,25 @@ export interface FallbackSnapshot {
   readonly budgetFraction: number;
 }
 
+/** How long a primary has for itself before its request is hedged: a fixed time, or a quantile of its own latency. */
+export interface HedgeDelay {
+  /** Milliseconds; 0 where `quantile` counts. */
+  readonly ms: number;
+  /** 0..1; 0 where `ms` counts. */
+  readonly quantile: number;
+}
+
+/** When a request is sent elsewhere while the primary still has it. */
+export interface HedgePolicy {
+  readonly after: HedgeDelay;
+  /** To a fallback; else to another endpoint of the same cluster. */
+  readonly toFallback: boolean;
+  /** Hedges over requests, 0..1. */
+  readonly budgetFraction: number;
+  /** Hedges allowed each second in any case. */
+  readonly budgetFloor: number;
+}
+
 /** When a model is served by its fallback, and how its primary comes back. Times in milliseconds. */
 export interface DegradationPolicy {
   /** The model's place in the shared degradation cells. */
@@ -267,6 +286,8 @@ export interface ModelSnapshot {
   readonly isRoute: boolean;
   /** gRPC status codes of the primary that the fallback answers for. */
   readonly fallbackStatuses: readonly number[];
+  /** Null for a model whose requests are never hedged. */
+  readonly hedge: HedgePolicy | null;
   /** Share of the caller's deadline the primary may use before the fallback is tried, 0..1. */
   readonly primaryBudgetFraction: number;
   /** Largest request kept; larger ones are not replayed, and are mirrored as they come. */

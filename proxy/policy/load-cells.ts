@@ -2,7 +2,8 @@
  * What data threads share about the load of clusters: requests in flight and waiting, so that admission bounds hold for
  * the process, and the requests and retries of the last seconds, so that a retry budget does.
  *
- *     [ places, threads, ... (16) ] then per place [ in flight, pending | 10 x (second, requests, retries) ] (32 cells)
+ *     [ places, threads, ... (16) ] then per place
+ *     [ in flight, pending | 10 x (second, requests, retries) | 10 x (second, requests, hedges) ] (64 cells)
  *     then per thread and place [ in flight, pending ]: what is to be taken back when the thread dies
  *
  * A thread that dies between the two stores of one request leaves the total off by one; it dies by an uncaught error in
@@ -13,11 +14,12 @@ import { assert } from '../../base/assert.ts';
 import { RETRY_CELLS } from './retry-budget.ts';
 
 const HEADER_CELLS = 16;
-const PLACE_CELLS = 32;
+const PLACE_CELLS = 64;
 const OWN_CELLS = 2;
 const IN_FLIGHT = 0;
 const PENDING = 1;
 const RETRIES = 2;
+const HEDGES = 32;
 
 export class LoadCells {
   private readonly cells: Int32Array;
@@ -30,7 +32,8 @@ export class LoadCells {
 
   /** Memory for this many clusters and data threads. */
   static allocate(places: number, threads: number): SharedArrayBuffer {
-    assert(PLACE_CELLS >= RETRIES + RETRY_CELLS, 'a place holds its retries');
+    assert(HEDGES >= RETRIES + RETRY_CELLS, 'a place holds its retries');
+    assert(PLACE_CELLS >= HEDGES + RETRY_CELLS, 'and its hedges');
     const cells = HEADER_CELLS + places * PLACE_CELLS + threads * places * OWN_CELLS;
     const buffer = new SharedArrayBuffer(cells * Int32Array.BYTES_PER_ELEMENT);
     new Int32Array(buffer).set([places, threads]);
@@ -46,6 +49,12 @@ export class LoadCells {
   /** Where the retry budget of the cluster at `place` is kept. */
   retries(place: number): Int32Array {
     const at = sharedAt(place) + RETRIES;
+    return this.cells.subarray(at, at + RETRY_CELLS);
+  }
+
+  /** Where the budget of its hedges is kept. */
+  hedges(place: number): Int32Array {
+    const at = sharedAt(place) + HEDGES;
     return this.cells.subarray(at, at + RETRY_CELLS);
   }
 

@@ -57,6 +57,23 @@ export const AnswerReason = {
   DEGRADED: 9,
 } as const;
 
+/** What became of hedges: those started are won, lost, failed or cancelled; the others were not started. */
+export const HedgeEvent = {
+  STARTED: 0,
+  /** Its answer went to the caller. */
+  WON: 1,
+  /** The primary answered first. */
+  LOST: 2,
+  /** It gave no good answer. */
+  FAILED: 3,
+  /** The request ended without an answer while it was under way: its caller left, or its deadline passed. */
+  CANCELLED: 4,
+  /** Not started: the budget was used up. */
+  OVER_BUDGET: 5,
+  /** Not started: no cluster took it. */
+  REFUSED: 6,
+} as const;
+
 /** What was wrong with an answer that said OK. */
 export const BadOutput = {
   /** NaN or an infinity. */
@@ -240,12 +257,13 @@ export const ClusterSlot = {
   UNCHECKED: 72,
   ADAPTATIONS: 73, // 4 slots by AdaptResult
   LOCAL_ANSWERS: 77, // 3 slots by LocalResult
+  HEDGES: 80, // 7 slots by HedgeEvent
   /** Histogram of the time from sending the request to the end of the answer; successes only. */
-  LATENCY: 80, // HISTOGRAM_SLOTS slots
+  LATENCY: 87, // HISTOGRAM_SLOTS slots
 } as const;
 
 /** Length of a cluster's block in slots. */
-export const CLUSTER_SLOTS = 80 + HISTOGRAM_SLOTS;
+export const CLUSTER_SLOTS = 87 + HISTOGRAM_SLOTS;
 
 /** Offsets inside a shadow's block. */
 export const ShadowSlot = {

@@ -351,6 +351,27 @@ t.test('places are stable by name, asked for only by valid configurations, and b
   t.match(full.mistakes, [/at most 5 names of kind cluster/]);
 });
 
+t.test('a hedge is taken as written, needs somewhere to go, and is off without it', async (t) => {
+  const written = (hedge: string, more = 'fallback: [{model: lite}], ') =>
+    compile({}, `models: [{name: m, split: [{model: m}], ${more}hedge: ${hedge}}]`);
+  t.match(written('{}').mesh!.models[0]!.hedge, {
+    after: { ms: 0, quantile: 0.95 },
+    toFallback: true,
+    budgetFraction: 0.1,
+    budgetFloor: 1,
+  });
+  t.match(written('{after: 50ms, budget: 5%}').mesh!.models[0]!.hedge, {
+    after: { ms: 50, quantile: 0 },
+    budgetFraction: 0.05,
+  });
+  t.equal(written('{after: p99.9}').mesh!.models[0]!.hedge!.after.quantile, 0.999);
+  t.equal(written('{to: endpoint}', '').mesh!.models[0]!.hedge!.toFallback, false);
+  t.equal(good(CREDIT_RISK).models[0]!.hedge, null);
+  t.match(written('{}', '').mistakes, [/models\[0\]\.hedge.*a fallback to hedge with, or to: endpoint/]);
+  for (const after of ['p10', 'p100', '50', '0ms', '2h', 'soon'])
+    t.match(written(`{after: ${after}}`).mistakes, [/hedge\.after.*a percentile from p50 to p99\.9/], after);
+});
+
 t.test('degradation presets fill in what is not written, and need a fallback', async (t) => {
   const withPreset = (env: string) =>
     good({ ...CREDIT_RISK, UNDERSTUDY_MODEL_CREDIT_RISK_DEGRADATION: env }).models[0]!;
