@@ -369,6 +369,9 @@ export class App {
   private observe(): void {
     const mesh = () => this.source.current.mesh;
     this.exposition.observe('configRevision', () => [{ labels: [], value: mesh().revision }]);
+    this.exposition.observe('configLoads', () =>
+      Object.entries(this.source.loads).map(([result, value]) => ({ labels: [result], value })),
+    );
     this.exposition.observe('certificateExpiry', () =>
       this.tls.expiries().map(({ file, seconds }) => ({ labels: [file], value: seconds })),
     );

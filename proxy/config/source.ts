@@ -42,6 +42,8 @@ export class ConfigSource {
   private readonly file: WatchedFile | null;
   private running: Configuration;
   private refusedProblems: readonly Problem[] = [];
+  /** Configurations read so far, the first included, by what became of them. */
+  readonly loads = { applied: 1, unchanged: 0, refused: 0, unreadable: 0 };
 
   /** Reads everything there is, or throws a `ConfigError` with every mistake. Watches nothing before `start`. */
   static open(options: ConfigSourceOptions): ConfigSource {
@@ -85,6 +87,7 @@ export class ConfigSource {
       onText: (edited: string) => this.apply(path, edited),
       onTrouble: (error: Error) => {
         const revision = this.running.mesh.revision;
+        this.loads.unreadable++;
         this.options.log.warn('config_file_unreadable', { path, error, runningRevision: revision });
       },
     };
@@ -98,12 +101,15 @@ export class ConfigSource {
     const next = this.build(text, revision + 1, problems);
     this.refusedProblems = problems.problems;
     if (next === null) {
+      this.loads.refused++;
       const mistakes = problems.problems.map(formatProblem);
       this.options.log.error('config_refused', { path, mistakes, runningRevision: revision });
     } else if (sameMesh(next.mesh, this.running.mesh)) {
+      this.loads.unchanged++;
       this.running = { ...next, mesh: this.running.mesh };
       this.options.log.info('config_unchanged', { path, revision });
     } else {
+      this.loads.applied++;
       this.running = next;
       this.options.log.info('config_applied', { path, revision: revision + 1 });
       this.options.onChange(next);

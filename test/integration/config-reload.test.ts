@@ -115,6 +115,7 @@ t.test(
     t.same(source.refused, []);
     t.equal(source.current.mesh.revision, 2, 'a refused edit uses no revision');
     t.equal(published.length, 1);
+    t.same(source.loads, { applied: 2, unchanged: 0, refused: 1, unreadable: 0 });
   },
 );
 
@@ -138,6 +139,7 @@ t.test('a deleted file changes nothing, is told once, and is taken up again when
   t.equal(runningVersion(source), '1');
   t.equal(log.length, 1);
   t.match(log[0], /config_file_unreadable.*ENOENT/);
+  t.equal(source.loads.unreadable, 1);
   writeFileSync(path, version(2));
   t.ok((await until(() => runningVersion(source) === '2')) < IN_FORCE_MS);
 });
@@ -193,6 +195,7 @@ t.test('an edit that says the same publishes nothing', async (t) => {
   writeFileSync(path, `# a comment\n${version(1)}`);
   t.ok((await until(() => log.length > 0)) < IN_FORCE_MS);
   t.match(log[0], 'config_unchanged');
+  t.equal(source.loads.unchanged, 1);
   t.same(published, []);
   t.equal(source.current.mesh.revision, 1);
 });
