@@ -72,7 +72,7 @@ function requestFields(exchange: Exchange, nowMs: number): Record<string, unknow
     authority: head?.get(':authority') ?? '',
     path: head?.get(':path') ?? '',
     route: exchange.route,
-    model: exchange.model?.config.name ?? exchange.pipeline,
+    model: exchange.model?.config.isRoute ? '' : (exchange.model?.config.name ?? exchange.pipeline),
     cluster: attempt?.cluster.name ?? '',
     version: attempt?.cluster.config.version ?? '',
     status: exchange.status,

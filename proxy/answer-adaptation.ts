@@ -9,6 +9,7 @@ import type { ClusterChange } from './answer-changes.ts';
 import { clearBody } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Attempt, Exchange } from './exchange.ts';
+import { ResponseTraits } from './routing/response-traits.ts';
 import { AdaptResult, AnswerReason, ClusterSlot } from './stats/slots.ts';
 
 /** Answers up to this size are kept back so that a failure at their end can still be replaced, bytes. */
@@ -43,10 +44,15 @@ function changeOf(exchange: Exchange, attempt: Attempt): ClusterChange | null {
   const { model, governed, infers } = exchange;
   if (model === null || !model.changes.any || !governed || !infers) return null;
   const change = model.changes.of(attempt.cluster, attempt.reason);
-  return change === null ||
-    !(model.config.isRoute || changes(methodOf(exchange), exchange.traits!.call === null, change))
-    ? null
-    : change;
+  if (change === null) return null;
+  if (model.config.isRoute) return isDocument(attempt) ? change : null;
+  return changes(methodOf(exchange), exchange.traits!.call === null, change) ? change : null;
+}
+
+/** Of a route: an answer that holds what was asked for. Errors are passed on as they are. */
+function isDocument({ responseHead }: Attempt): boolean {
+  const { httpStatus } = ResponseTraits.of(responseHead!);
+  return httpStatus >= 200 && httpStatus < 300 && httpStatus !== 204;
 }
 
 function adapt(plane: DataPlane, exchange: Exchange, attempt: Attempt): boolean {

@@ -9,7 +9,7 @@ import { StreamAnswerView, withAnswerParameters } from '../proto/tensor/oip-stre
 import { ACCESS_FLAG_FALLBACK } from './access-log.ts';
 import { AdaptError } from './adapt/adapt-error.ts';
 import type { LocalAnswer } from './adapt/local-answer.ts';
-import { type LocalSource, replyToGrpc, replyToRest } from './adapt/local-reply.ts';
+import { type LocalSource, replyToGrpc, replyToRest, replyWithDocument } from './adapt/local-reply.ts';
 import { SERVED_BY, servedByValues, withServedBy } from './answer-reasons.ts';
 import type { DataPlane } from './data-plane.ts';
 import { Attempt, type Exchange, Stage } from './exchange.ts';
@@ -68,6 +68,9 @@ function answer(plane: DataPlane, exchange: Exchange): void {
   try {
     if (call !== null) {
       reply = replyToGrpc(source, call.method, bytes, length, traits!.encoding);
+    } else if (model!.config.isRoute) {
+      reply = replyWithDocument(source);
+      head = restHead(reply.length, -1);
     } else {
       const { body, jsonBytes } = replyToRest(source, rest!.method, exchange.head!, bytes, length);
       reply = body;

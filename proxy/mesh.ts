@@ -194,6 +194,8 @@ export class Mesh {
   /** Null when no request goes by a route. */
   routes: RouteTable | null = null;
   routeClusters: readonly MeshCluster[] = [];
+  /** By route; null for one that has no fallbacks. */
+  routePolicies: readonly (MeshModel | null)[] = [];
   defaultModelCluster: MeshCluster | null = null;
   passthrough: MeshCluster | null = null;
   /** Clusters that a version pinned by the caller may name: `model@version`. */
@@ -251,6 +253,9 @@ export class Mesh {
     this.shadows = shadowsInUse;
     this.routes = snapshot.routes.length === 0 ? null : new RouteTable(snapshot.routes);
     this.routeClusters = snapshot.routes.map((route) => clusters[route.cluster]!);
+    this.routePolicies = snapshot.routes.map(({ policy }) =>
+      policy === null ? null : new MeshModel(policy, clusters, [], [], this.options.degradationCells, undefined),
+    );
     this.defaultModelCluster = clusters[snapshot.defaultModelCluster] ?? null;
     this.passthrough = clusters[snapshot.passthroughCluster] ?? null;
     this.snapshot = snapshot;

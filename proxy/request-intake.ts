@@ -49,7 +49,7 @@ export function requestHead(plane: DataPlane, exchange: Exchange, read: HeaderLi
     if (snapshot.routes[route]!.trustsInternal) trustHead(exchange, read);
     const { name, upgrade } = snapshot.routes[route]!;
     if (!isLimited(plane, 'route', name, exchange))
-      relay(plane, exchange, plane.mesh.routeClusters[route]!, upgrade, name);
+      relay(plane, exchange, plane.mesh.routeClusters[route]!, upgrade, name, plane.mesh.routePolicies[route]!);
     return;
   }
   if (traits.call === null) {

@@ -156,13 +156,14 @@ export function passThrough(plane: DataPlane, exchange: Exchange): void {
   else relay(plane, exchange, cluster, DEFAULT_UPGRADES);
 }
 
-/** Untouched to a cluster. */
+/** Untouched to a cluster; `policy` is that of a route with fallbacks. */
 export function relay(
   plane: DataPlane,
   exchange: Exchange,
   cluster: MeshCluster,
   upgrades: UpgradePolicy,
   route = '',
+  policy: MeshModel | null = null,
 ): void {
   exchange.stage = Stage.FORWARDING;
   const { down, bodyEnded } = exchange;
@@ -171,9 +172,21 @@ export function relay(
     exchange.tunnel = upgradeHead(exchange.head!, exchange.traits!.forward, upgrades);
   // What arrives before there is a connection has to be kept; after that it streams.
   if (!exchange.bodyEnded) exchange.body = acquireBody();
-  allowRetries(exchange, cluster, false);
-  limitTime(plane, exchange, cluster, false);
+  if (policy !== null) followPolicy(exchange, policy);
+  allowRetries(exchange, cluster, exchange.infers);
+  limitTime(plane, exchange, cluster, exchange.infers);
   attemptPrimary(plane, exchange, cluster, 'route', route);
+}
+
+/** A route with fallbacks: its HTTP requests are kept and their answers held, as a model's are. */
+function followPolicy(exchange: Exchange, policy: MeshModel): void {
+  const { grpc, isConnect } = exchange.traits!;
+  if (grpc || isConnect || exchange.tunnel !== null) return;
+  exchange.model = policy;
+  exchange.governed = true;
+  exchange.infers = true;
+  exchange.keepsBody = policy.fallbacks.length > 0;
+  exchange.holds = true;
 }
 
 /** Answers the request if it is above a rate limit. */

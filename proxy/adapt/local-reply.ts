@@ -95,6 +95,13 @@ export function replyToRest(
   }
 }
 
+/** The constant answer of a route. */
+export function replyWithDocument({ answer, versionOutput, versionText }: LocalSource): Buffer {
+  const document = answer.policy.document ?? '{}';
+  if (versionOutput === '') return Buffer.from(document);
+  return Buffer.from(JSON.stringify({ ...(JSON.parse(document) as object), [versionOutput]: versionText }));
+}
+
 function outputsOf({ answer, versionOutput, versionText }: LocalSource, request: LocalRequest): JsonOutput[] {
   const outputs = answer.compute(request);
   if (versionOutput === '') return outputs;

@@ -95,6 +95,8 @@ export interface LocalCase {
 
 export interface LocalAnswerPolicy {
   readonly kind: 'static' | 'rule';
+  /** Of a route: the whole answer as JSON text; null where the outputs are the answer. */
+  readonly document: string | null;
   readonly outputs: readonly LocalOutput[];
   readonly cases: readonly LocalCase[];
 }

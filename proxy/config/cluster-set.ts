@@ -90,11 +90,11 @@ export class ClusterSet {
   }
 
   /** A name for figures of answers that come from no endpoint: `@rule/MODEL`. */
-  addLocal(kind: 'static' | 'rule', model: string, step: number): ClusterDraft {
+  addLocal(kind: 'static' | 'rule', owner: string, step: number, model: string): ClusterDraft {
     const policy = combinePolicy(this.defaults, null, false);
     const common = combineUpstream(this.defaults, null, false);
     const upstream = { ...common, healthCheck: null };
-    const name = `@${kind}/${model}${step === 0 ? '' : `/${step}`}`;
+    const name = `@${kind}/${owner}${step === 0 ? '' : `/${step}`}`;
     const draft = {
       name,
       model,

@@ -72,8 +72,9 @@ export function compileMesh(
       clusters: clusters.drafts.map((draft) => placeCluster(draft, allocate)),
       models: models.map((draft) => placeModel(draft, indexOf, allocate)),
       pipelines: placePipelines(pipelines, allocate),
-      routes: routes.map(({ rest, cluster }) => ({
+      routes: routes.map(({ rest, cluster, steps }) => ({
         ...rest,
+        policy: steps === null ? null : placeModel(steps, indexOf, allocate),
         cluster: indexOf(cluster),
         statsBase: allocate('route', rest.name, [rest.name]),
       })),

@@ -24,14 +24,14 @@ type ConditionDocument = CaseDocument['when'][number];
 /** A constant answer, written at `path`. */
 export function checkStatic(document: StaticDocument, path: string, problems: ProblemList): LocalAnswerPolicy {
   const outputs = document.outputs.map((output) => ({ ...output, score: null }));
-  return { kind: 'static', outputs: checkOutputs(outputs, path, problems), cases: [] };
+  return { kind: 'static', document: null, outputs: checkOutputs(outputs, path, problems), cases: [] };
 }
 
 /** An answer computed from the inputs. */
 export function checkRule(document: RuleDocument, path: string, problems: ProblemList): LocalAnswerPolicy {
   const outputs = checkOutputs(document.outputs, path, problems);
   const cases = document.cases.map((one, i) => checkCase(one, outputs, `${path}.cases[${i}]`, problems));
-  return { kind: 'rule', outputs, cases };
+  return { kind: 'rule', document: null, outputs, cases };
 }
 
 function checkOutputs(outputs: readonly RuleOutput[], path: string, problems: ProblemList): LocalOutput[] {

@@ -66,29 +66,13 @@ export function checkModel(
   problems: ProblemList,
 ): ModelDraft {
   const { model } = entry;
-  const sticky = checkSticky(entry, problems);
   const draft: ModelDraft = {
     split: checkSplit(entry, clusters, addresses, problems),
     shadows: checkShadows(entry, clusters, addresses, problems),
     fallbacks: checkFallbacks(entry, clusters, addresses, problems),
     pins: checkPins(entry, clusters, addresses.worker),
     degradation: checkDegradation(model.degradation, model.fallback.length > 0, entry.at, problems),
-    rest: {
-      name: model.name,
-      stickyHeader: sticky.header,
-      stickyInput: sticky.input,
-      salt: model.sticky?.salt ?? model.name,
-      fallbackStatuses: model.fallbackStatuses ?? SERVER_FAULTS,
-      hedge: checkHedge(model.hedge, model.fallback.length > 0, entry.at, problems),
-      primaryBudgetFraction: primaryBudget(entry),
-      maxReplayBytes: model.maxReplaySize,
-      cohort: checkCohort(entry, problems),
-      comparison: checkComparison(entry, problems),
-      versionOutput: model.modelVersionOutput ?? '',
-      isRoute: false,
-      checkOutputs: model.checkOutputs ?? model.outputs.length > 0,
-      outputs: checkDeclaredOutputs(entry, problems),
-    },
+    rest: policyOf(entry, problems),
   };
   checkRoles(entry, draft, problems);
   clusters.checkLevel(model, entry.path);
@@ -98,6 +82,28 @@ export function checkModel(
     problems.add(entry.path, model.name, 'breaker, timeouts and limits on the clusters, which are all declared', hint);
   }
   return draft;
+}
+
+/** Everything of a model's policy that names no cluster. */
+export function policyOf(entry: ModelEntry, problems: ProblemList): ModelDraft['rest'] {
+  const { model } = entry;
+  const sticky = checkSticky(entry, problems);
+  return {
+    name: model.name,
+    stickyHeader: sticky.header,
+    stickyInput: sticky.input,
+    salt: model.sticky?.salt ?? model.name,
+    fallbackStatuses: model.fallbackStatuses ?? SERVER_FAULTS,
+    hedge: checkHedge(model.hedge, model.fallback.length > 0, entry.at, problems),
+    primaryBudgetFraction: primaryBudget(entry),
+    maxReplayBytes: model.maxReplaySize,
+    cohort: checkCohort(entry, problems),
+    comparison: checkComparison(entry, problems),
+    versionOutput: model.modelVersionOutput ?? '',
+    isRoute: false,
+    checkOutputs: model.checkOutputs ?? model.outputs.length > 0,
+    outputs: checkDeclaredOutputs(entry, problems),
+  };
 }
 
 function primaryBudget({ model }: ModelEntry): number {
@@ -165,7 +171,7 @@ function checkFallbacks(
     const cluster =
       local === null
         ? clusters.resolve(step, path, addresses.fallbackWorker, model)
-        : clusters.addLocal(local.kind, model.name, i);
+        : clusters.addLocal(local.kind, model.name, i, model.name);
     const equalPart = 1 / (model.fallback.length - i);
     const budgetFraction = step.budget === null ? equalPart : step.budget / ALL_HUNDREDTHS;
     const adapt = checkAdapt(step, declared, path, problems);

@@ -2,15 +2,19 @@
 
 import type { ClusterDraft, ClusterSet } from './cluster-set.ts';
 import type { ConfigDocument } from './document-fields.ts';
+import type { ModelDraft } from './model-check.ts';
 import type { ProblemList } from './problem.ts';
+import { checkRouteSteps } from './route-steps.ts';
 import type { RouteSnapshot } from './snapshot.ts';
 
 type RouteDocument = ConfigDocument['routes'][number];
 
 /** A route whose cluster has no index yet. */
 export interface RouteDraft {
-  readonly rest: Omit<RouteSnapshot, 'cluster' | 'statsBase'>;
+  readonly rest: Omit<RouteSnapshot, 'cluster' | 'statsBase' | 'policy'>;
   readonly cluster: ClusterDraft | null;
+  /** Its fallbacks; null where it has none. */
+  readonly steps: ModelDraft | null;
 }
 
 /** Every route of the document, in order. Mistakes go to `problems`. */
@@ -38,7 +42,10 @@ export function checkRoutes(
       if (header.value === null || header.prefix === null) continue;
       problems.add(`${path}.headers[${k}]`, undefined, 'at most one of the keys value and prefix');
     }
-    return { rest: conditions(route), cluster: target(route.cluster, path, clusters, problems) };
+    const cluster = target(route.cluster, path, clusters, problems);
+    const resolve = (name: string, at: string) => target(name, at, clusters, problems);
+    const steps = checkRouteSteps(route, cluster, clusters, resolve, path, problems);
+    return { rest: conditions(route), cluster, steps };
   });
 }
 
@@ -50,7 +57,7 @@ function target(name: string, path: string, clusters: ClusterSet, problems: Prob
   return null;
 }
 
-function conditions(route: RouteDocument): Omit<RouteSnapshot, 'cluster' | 'statsBase'> {
+function conditions(route: RouteDocument): RouteDraft['rest'] {
   return {
     name: route.name,
     authorities: route.authorities,

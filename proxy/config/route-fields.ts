@@ -1,6 +1,7 @@
 /** Fields of the document's `routes`: which requests a route takes, and where it leads. */
 
-import { list, object, scalar } from './document-schema.ts';
+import { ADAPT_JSON_NODE } from './answer-fields.ts';
+import { list, object, optionalObject, scalar } from './document-schema.ts';
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const;
 
@@ -63,6 +64,43 @@ export const ROUTES_NODE = list(
       default: null,
       required: true,
       reason: 'A declared cluster that names no model: requests reach it as they are, model calls too.',
+    }),
+    fallback: list(
+      'Who answers in the same request when the cluster does not, or with a status of 500 and above, in order. For HTTP requests that are not gRPC. Their answers are held until they are complete, up to 1 MiB.',
+      8,
+      object('One step: exactly one of cluster and static.', {
+        cluster: scalar({
+          kind: 'clusterName',
+          default: null,
+          unset: 'static is used',
+          reason: 'A declared cluster that names no model.',
+        }),
+        static: optionalObject('An answer made here, with status 200.', {
+          json: scalar({ kind: 'text', default: null, required: true, reason: 'The whole answer, a JSON document.' }),
+        }),
+        budget: scalar({
+          kind: 'percent',
+          default: null,
+          unset: 'an equal part for each step that is left, all of it for the last',
+          min: 1,
+          reason: 'Share of the remaining deadline this step may use.',
+        }),
+        adapt: ADAPT_JSON_NODE,
+      }),
+    ),
+    modelVersionField: scalar({
+      kind: 'text',
+      default: null,
+      unset: 'no such member',
+      reason:
+        "Member added to every JSON answer, the cluster's too: the name of the cluster that answered. Every answer is then held and written anew.",
+    }),
+    maxReplaySize: scalar({
+      kind: 'size',
+      default: '1MiB',
+      min: 0,
+      max: 2_147_483_648,
+      reason: 'Largest request kept for a fallback; a page scanned for OCR may need more.',
     }),
   }),
 );

@@ -333,6 +333,8 @@ export interface RouteSnapshot {
   readonly connect: boolean;
   /** Internal request headers of its requests are passed on. */
   readonly trustsInternal: boolean;
+  /** What its HTTP requests have of a model's policy, fallbacks first of all; null for none of it. */
+  readonly policy: ModelSnapshot | null;
   /** Where they go. */
   readonly cluster: number;
   /** First of its statistics slots. */

@@ -15,6 +15,7 @@ const HEAD = HeaderList.of([':method', 'POST'], ['content-type', 'application/js
 /** A linear score with exceptions: what a risk team writes on one page. */
 const RULE: LocalAnswerPolicy = {
   kind: 'rule',
+  document: null,
   outputs: [
     {
       name: 'score',
@@ -222,6 +223,7 @@ t.test('a rule answers in every protocol what it says by hand', async () => {
 
 const STATIC: LocalAnswerPolicy = {
   kind: 'static',
+  document: null,
   outputs: [
     { name: 'p', dtype: FLOAT, shape: [-1, 2], values: ['0.25', '0.75'], score: null },
     { name: 'note', dtype: STRING, shape: [], values: ['manual review'], score: null },

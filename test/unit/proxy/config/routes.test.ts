@@ -26,6 +26,7 @@ t.test('conditions that are not written hold for everything', async (test) => {
       pathIsPrefix: true,
       methods: [],
       trustsInternal: false,
+      policy: null,
       headers: [],
       upgrade: 'websocket',
       connect: false,
@@ -62,5 +63,84 @@ t.test('all mistakes of all routes are told at once', async (test) => {
     'routes[2].cluster',
   ]) {
     test.ok(mistakes.includes(part), `${part} in\n${mistakes}`);
+  }
+});
+
+t.test('a route with fallbacks has the policy of a model that nobody names', async (test) => {
+  const fallback = [
+    { cluster: 'spare', adapt: [{ path: 'results[].text', from: 'label', fill: 'none' }] },
+    { static: { json: '{"results":[]}' } },
+  ];
+  const all = [...clusters, { name: 'spare', endpoints: ['127.0.0.1:9001'] }];
+  const { mesh, mistakes } = compile({
+    clusters: all,
+    routes: [{ name: 'ocr', cluster: 'other', fallback, modelVersionField: 'model_version', maxReplaySize: '4MiB' }],
+  });
+  test.equal(mistakes, '');
+  const policy = mesh!.routes[0]!.policy!;
+  test.match(policy, {
+    isRoute: true,
+    versionOutput: 'model_version',
+    maxReplayBytes: 4_194_304,
+    primaryBudgetFraction: 0.8,
+  });
+  test.strictSame(
+    policy.fallbacks.map(({ cluster }) => mesh!.clusters[cluster]!.name),
+    ['spare', '@static/route:ocr/1'],
+  );
+  test.strictSame(policy.fallbacks[0]!.rules, [
+    {
+      path: [
+        { key: 'results', each: true },
+        { key: 'text', each: false },
+      ],
+      from: 'label',
+      cast: 'none',
+      fill: '"none"',
+      drop: false,
+    },
+  ]);
+  test.strictSame(mesh!.models, [], 'and is no model');
+});
+
+t.test("every mistake of a route's fallbacks is told at once", async (test) => {
+  const adapt = [
+    { path: 'a..b', fill: '1' },
+    { path: 'x', fill: '1' },
+    { path: 'x', drop: true, cast: 'string' },
+    { path: 'list[]', from: 'other' },
+    { path: 'y', from: 'a.b' },
+    { path: 'z' },
+  ];
+  const { mistakes } = compile({
+    clusters,
+    routes: [
+      {
+        name: 'ocr',
+        cluster: 'other',
+        modelVersionField: 'v',
+        fallback: [
+          { cluster: 'other', adapt },
+          { static: { json: '[]' } },
+          { static: { json: '{' }, cluster: 'nobody' },
+          {},
+        ],
+      },
+    ],
+  });
+  for (const expected of [
+    'fallback[0].cluster = "other": expected another cluster than the route\'s',
+    'adapt[0].path = "a..b": expected keys with dots between them',
+    'adapt[2].path = "x": expected a path that routes[0].fallback[0].adapt[1] does not have',
+    'adapt[2]: expected no from, cast and fill, since the value is dropped',
+    'adapt[3]: expected cast and fill only, since the path ends in elements of a list',
+    'adapt[4].from = "a.b": expected one key',
+    'adapt[5]: expected at least one of the keys from, cast, fill and drop',
+    'fallback[1].static.json = "[]": expected a JSON object',
+    'fallback[2]: expected exactly one of the keys cluster and static',
+    'fallback[2].static.json = "{": expected a JSON object',
+    'fallback[3]: expected exactly one of the keys cluster and static',
+  ]) {
+    test.ok(mistakes.replaceAll(' (line 1)', '').includes(expected), `${expected}\n${mistakes}`);
   }
 });

@@ -14,6 +14,7 @@ const ANY: RouteSnapshot = {
   upgrade: 'websocket',
   connect: false,
   trustsInternal: false,
+  policy: null,
   cluster: 0,
   statsBase: 0,
 };
