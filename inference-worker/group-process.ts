@@ -6,10 +6,12 @@
  * Ending: `process.exit` while a thread is inside onnxruntime aborts the process, so the servables are closed first,
  * which waits for their threads; what does not end in time ends by SIGKILL.
  */
+
 import { chmod } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { systemClock } from '../base/clock.ts';
 import { Logger } from '../base/logger.ts';
+import { clearSocketPath } from '../proto/io/socket-file.ts';
 import { HealthCheckMethod, HealthWatchMethod } from './api/health.ts';
 import { ServingService } from './api/serving-service.ts';
 import { ServingState } from './api/serving-state.ts';
@@ -38,7 +40,6 @@ import {
   type ListenAddress,
   modelsOfFile,
 } from './supervision/isolation-groups.ts';
-import { clearSocketPath } from './supervision/socket-file.ts';
 import { openVersion } from './version-opening.ts';
 
 /** What serves in this process, from the start message to the end. */

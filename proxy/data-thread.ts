@@ -141,7 +141,9 @@ const plane = new DataPlane({
   guards: new RequestGuards(new GuardCells(data.guardBuffer), Math.random),
 });
 const opaquePorts = new Set(settings.outboundOpaquePorts);
-const listeners = data.listen.map(createListener);
+/** A Unix socket is one thread's: ports can be shared, paths cannot. */
+const requests = data.listen.filter(({ address }) => address.kind === 'tcp' || data.index === 0);
+const listeners = requests.map(createListener);
 /** It trims for the whole process, so one thread does it. */
 const nativeMemory = data.index === 0 ? new NativeMemory() : null;
 const loopWatch = new LoopWatch(region, clock);
@@ -209,12 +211,12 @@ async function listen(): Promise<void> {
   nativeMemory?.start();
   if (data.index === 0) reportExplicitPortMode();
   for (const [index, listener] of listeners.entries()) {
-    const { role } = data.listen[index]!;
+    const { role } = requests[index]!;
     try {
       const address = await listener.listen();
       tell({ type: 'listening', role, address });
     } catch (error) {
-      if (isMissingIpv6(data.listen[index]!, error as NodeJS.ErrnoException)) {
+      if (isMissingIpv6(requests[index]!, error as NodeJS.ErrnoException)) {
         log.warn('listen_skipped', { role, reason: 'this machine has no IPv6' });
         continue;
       }

@@ -9,6 +9,7 @@ import type { Http1Exchange, Http1Handler } from '../../proto/http1/exchange.ts'
 import { Http1Server } from '../../proto/http1/server.ts';
 import { ErrorCode } from '../../proto/http2/frames.ts';
 import { HeaderList } from '../../proto/http2/header-list.ts';
+import { clearSocketPath } from '../../proto/io/socket-file.ts';
 import type { EndpointAddress } from '../config/snapshot.ts';
 
 export interface AdminAnswer {
@@ -51,14 +52,15 @@ export class AdminServer {
   }
 
   /** Serves this address too; resolves with the address in force (a port of 0 is replaced by the one chosen). */
-  listen(address: EndpointAddress): Promise<EndpointAddress> {
+  async listen(address: EndpointAddress): Promise<EndpointAddress> {
+    if (address.kind === 'unix') await clearSocketPath(address.path);
     const server = new Http1Server({
       acceptExchange: () => this.handler,
       limits: { headTimeoutMs: REQUEST_TIMEOUT_MS, bodyTimeoutMs: REQUEST_TIMEOUT_MS },
       maxConnections: MAX_CONNECTIONS,
     });
     this.servers.push(server);
-    return server.listen(address);
+    return await server.listen(address);
   }
 
   close(): void {

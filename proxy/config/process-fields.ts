@@ -20,7 +20,7 @@ export const PROCESS_FIELDS = {
     kind: 'listen',
     default: '127.0.0.1:15001,[::1]:15001',
     reason:
-      'Where calls of the application arrive, redirected or direct; an IPv6 address is passed over on a machine without IPv6. Loopback, so that no other machine can use the proxy as a relay; 15001 is the port meshes redirect outbound traffic to.',
+      'Where calls of the application arrive, redirected or direct; an IPv6 address is passed over on a machine without IPv6. Loopback, so that no other machine can use the proxy as a relay; 15001 is the port meshes redirect outbound traffic to. Data threads share ports; a Unix socket is served by the first.',
     reloadable: false,
   },
   outboundExplicitPorts: {

@@ -14,6 +14,7 @@ import type { Http2Limits } from '../../proto/http2/limits.ts';
 import type { Http2Stream, StreamHandler } from '../../proto/http2/stream.ts';
 import { adoptAccepted } from '../../proto/io/adopt.ts';
 import type { ByteSocket } from '../../proto/io/byte-socket.ts';
+import { clearSocketPath } from '../../proto/io/socket-file.ts';
 import { formatAddress } from '../config/address.ts';
 import type { EndpointAddress } from '../config/snapshot.ts';
 import { ConnectionRefusal, ProcessSlot } from '../stats/slots.ts';
@@ -96,9 +97,10 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
   }
 
   /** Starts listening; resolves with the address in force (a port of 0 is replaced by the one chosen). */
-  listen(): Promise<EndpointAddress> {
+  async listen(): Promise<EndpointAddress> {
     const { address, reusePort } = this.options;
-    return new Promise((resolve, reject) => {
+    if (address.kind === 'unix') await clearSocketPath(address.path);
+    return await new Promise((resolve, reject) => {
       this.server.once('error', reject);
       const target =
         address.kind === 'unix'

@@ -4,7 +4,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import t from 'tap';
-import { clearSocketPath, MAX_SOCKET_PATH_BYTES } from '../../../../inference-worker/supervision/socket-file.ts';
+import { clearSocketPath, MAX_SOCKET_PATH_BYTES } from '../../../../proto/io/socket-file.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'understudy-socket-'));
 t.teardown(() => rmSync(directory, { recursive: true, force: true }));
