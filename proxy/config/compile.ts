@@ -6,6 +6,7 @@
  * both, because a silent winner would hide what the loser's writer meant.
  */
 
+import { dtypeToOip } from '../../proto/tensor/dtype.ts';
 import type { Allocate } from './allocation.ts';
 import { type ClusterDraft, ClusterSet } from './cluster-set.ts';
 import { readNode } from './document.ts';
@@ -58,7 +59,11 @@ export function compileMesh(
   const own = otherModels ? clusters.addOwn(OTHER_MODELS_CLUSTER, addresses.worker) : null;
   const routes = checkRoutes(document.routes, clusters, problems);
   const passthrough = resolvePassthrough(settings, document, clusters, problems);
-  const known = models.map(({ rest, fallbacks }) => ({ name: rest.name, hasFallback: fallbacks.length > 0 }));
+  const known = models.map(({ rest, fallbacks }) => ({
+    name: rest.name,
+    hasFallback: fallbacks.length > 0,
+    outputs: rest.outputs.map(({ name, dtype }) => ({ name, dtype: dtype === 0 ? null : dtypeToOip(dtype) })),
+  }));
   const pipelines = checkPipelines(document, known, problems);
   const guards = checkGuards(document, new Set([...known, ...pipelines].map(({ name }) => name)), problems);
   if (problems.length > 0) return null;

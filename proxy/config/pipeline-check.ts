@@ -2,7 +2,7 @@
  * Checks the document's pipelines: every name is known, no step waits for itself, every step is used, and what stands in
  * for a step's outputs can be made. Steps leave here in an order in which each comes after those it waits for.
  */
-import { dtypeFromOip } from '../../proto/tensor/dtype.ts';
+import { dtypeFromOip, dtypeToOip } from '../../proto/tensor/dtype.ts';
 import type { Allocate } from './allocation.ts';
 import { constantElements, zeroText } from './constant-elements.ts';
 import type { ConfigDocument } from './document-fields.ts';
@@ -30,6 +30,8 @@ const MAX_ROW_ELEMENTS = 1_048_576;
 export interface KnownModel {
   readonly name: string;
   readonly hasFallback: boolean;
+  /** What it declares of its outputs. */
+  readonly outputs: readonly { readonly name: string; readonly dtype: string | null }[];
 }
 
 /** Checks every pipeline. Mistakes go to `problems`; the drafts must not be used then. */
@@ -86,34 +88,41 @@ class PipelineCheck {
     this.checkUnique(pipeline.outputs, 'outputs', 'an output name of its own');
     this.checkUnique(pipeline.steps, 'steps', 'a step name of its own');
     const steps = pipeline.steps.map((step, i) => this.checkStep(step, `${path}.steps[${i}]`));
-    const outputs = pipeline.outputs.map(({ name, from, datatype, shape }, i) => ({
+    const outputs = pipeline.outputs.map(({ name, from, dtype, shape }, i) => ({
       name,
-      dtype: dtypeFromOip(datatype),
+      dtype: dtypeFromOip(dtype),
       shape,
       from: this.source(from, `${path}.outputs[${i}].from`),
     }));
-    for (const [i, { dtype, from }] of outputs.entries()) {
-      const known = from.step < 0 ? pipeline.inputs : (pipeline.steps[from.step]!.default ?? []);
-      const source = known.find(({ name }) => name === from.name);
-      if (source === undefined || dtypeFromOip(source.datatype) === dtype) continue;
-      const where = from.step < 0 ? 'the input' : `the default of step ${steps[from.step]!.name}`;
-      this.problems.add(
-        `${path}.outputs[${i}].datatype`,
-        pipeline.outputs[i]!.datatype,
-        `${source.datatype}, as ${where}`,
-      );
-    }
+    for (const [i, { dtype, from }] of outputs.entries()) this.checkType(dtype, from, `${path}.outputs[${i}].dtype`);
     const order = this.checkOrder(steps, outputs);
     return {
       name: pipeline.name,
       version: pipeline.version,
       timeoutMs: pipeline.timeout,
-      inputs: pipeline.inputs.map(({ name, datatype, shape }) => ({ name, dtype: dtypeFromOip(datatype), shape })),
+      inputs: pipeline.inputs.map(({ name, dtype, shape }) => ({ name, dtype: dtypeFromOip(dtype), shape })),
       steps: order.map((i) => ({ ...steps[i]!, ...moved(steps[i]!, order) })),
       outputs: outputs.map((output) => ({ ...output, from: movedSource(output.from, order) })),
       maxConcurrent: pipeline.concurrentRequests,
       maxBytes: pipeline.maxSize,
     };
+  }
+
+  /** Whether a tensor may be of this type, as far as it is known what it is made of. */
+  private checkType(dtype: number, { step, name }: TensorSource, path: string): void {
+    const { inputs, steps } = this.pipeline;
+    const from = (what: string, tensors: readonly { readonly name: string; readonly dtype: string | null }[]): void => {
+      const source = tensors.find((tensor) => tensor.name === name)?.dtype ?? null;
+      if (source === null || dtypeFromOip(source) === dtype || this.problems.covers(path)) return;
+      this.problems.add(path, dtypeToOip(dtype), `${source}, as ${what}`);
+    };
+    if (step < 0) {
+      from('the input', inputs);
+      return;
+    }
+    const { model, default: defaults } = steps[step]!;
+    from(`the default of step ${steps[step]!.name}`, defaults ?? []);
+    from(`model ${model} declares`, this.models.find((known) => known.name === model)?.outputs ?? []);
   }
 
   private checkUnique(items: readonly { readonly name: string }[], key: string, expectation: string): void {
@@ -209,9 +218,10 @@ class PipelineCheck {
     return defaults;
   }
 
-  private checkDefault({ name, datatype, shape, values }: DefaultDocument, at: string): DefaultOutput {
+  private checkDefault(output: DefaultDocument, at: string): DefaultOutput {
     const { problems } = this;
-    const dtype = dtypeFromOip(datatype);
+    const { name, shape, values } = output;
+    const dtype = dtypeFromOip(output.dtype);
     const result = { name, dtype, shape, values: values.length === 0 ? [zeroText(dtype)] : values };
     if (problems.covers(at)) return result;
     if (shape.slice(1).includes(-1)) problems.add(`${at}.shape`, shape.join(','), '-1 in the first place only');
@@ -223,7 +233,7 @@ class PipelineCheck {
       problems.add(`${at}.values`, String(values.length), `one element, or the ${row} of a row`);
     }
     if (constantElements(dtype, result.values) === null) {
-      problems.add(`${at}.values`, values.join(','), `elements of the type ${datatype}`);
+      problems.add(`${at}.values`, values.join(','), `elements of the type ${output.dtype}`);
     }
     return result;
   }

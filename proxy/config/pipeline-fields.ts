@@ -2,7 +2,7 @@
 import { list, map, object, optionalList, scalar } from './document-schema.ts';
 
 /** Element types of tensors, by the Open Inference Protocol's names. */
-export const DATATYPES = [
+const DTYPES = [
   'BOOL',
   'UINT8',
   'UINT16',
@@ -13,6 +13,7 @@ export const DATATYPES = [
   'INT32',
   'INT64',
   'FP16',
+  'BF16',
   'FP32',
   'FP64',
   'BYTES',
@@ -23,12 +24,12 @@ export const MAX_PIPELINES = 16;
 export const MAX_STEPS = 24;
 
 const tensorName = scalar({ kind: 'text', default: null, required: true, reason: "The tensor's name." });
-const datatype = scalar({
+const dtype = scalar({
   kind: 'choice',
-  choices: DATATYPES,
+  choices: DTYPES,
   default: null,
   required: true,
-  reason: 'Element type, by its name in the Open Inference Protocol.',
+  reason: 'Element type, as the Open Inference Protocol names it.',
 });
 const shape = list(
   'Dimensions, outermost first; -1 is any size. Not written: a scalar.',
@@ -38,7 +39,7 @@ const shape = list(
 
 const defaultOutput = object('One output of a step that is skipped.', {
   name: tensorName,
-  datatype,
+  dtype,
   shape: list(
     "Dimensions, outermost first. A first one of -1 is the batch's: the first dimension of the step's first input.",
     16,
@@ -100,7 +101,7 @@ export const PIPELINES_NODE = list(
       max: 86_400_000,
       reason: 'Longest time of a request whose caller sent no deadline; 0s is unlimited. As timeouts.request.',
     }),
-    inputs: list('What callers send.', 64, object('One input.', { name: tensorName, datatype, shape })),
+    inputs: list('What callers send.', 64, object('One input.', { name: tensorName, dtype, shape })),
     steps: list('The steps, in any order.', MAX_STEPS, step),
     outputs: list(
       'What callers get.',
@@ -108,7 +109,7 @@ export const PIPELINES_NODE = list(
       object('One output.', {
         name: tensorName,
         from: scalar({ kind: 'text', default: null, required: true, reason: 'STEP.OUTPUT or request.INPUT.' }),
-        datatype,
+        dtype,
         shape,
       }),
     ),

@@ -71,7 +71,7 @@ export class RestInferForm implements CallForm {
   }
 
   private isBinary({ dtype }: JsonOutput, position: number): boolean {
-    if (dtype === DataType.HALF) return true;
+    if (dtype === DataType.HALF || dtype === DataType.BFLOAT16) return true;
     return flagParameter(this.asked.get(position) ?? null, 'binary_data') ?? this.binary;
   }
 

@@ -38,7 +38,7 @@ const model = (name: string, via: ScriptedUpstream) => ({
   split: [{ model: `${name}@1 via ${via.address}` }],
   breaker: { enabled: false },
 });
-const tensor = (name: string) => ({ name, datatype: 'FP32', shape: [-1, 2] });
+const tensor = (name: string) => ({ name, dtype: 'FP32', shape: [-1, 2] });
 const chain = (name: string, more: object = {}, stepMore: object = {}) => ({
   name,
   inputs: [tensor('x')],
@@ -52,14 +52,28 @@ const chain = (name: string, more: object = {}, stepMore: object = {}) => ({
   ],
   ...more,
 });
+/** A rule that doubles the first column, and a fallback whose answers have another shape. */
+const column = { score: { bias: 0, terms: [{ input: 'x', column: 0, weight: 2 }] } };
+const RULE = { name: 'y', dtype: 'FP32', shape: [-1, 1], ...column };
+const MAPPED = { name: 'y', dtype: 'FP32', shape: [-1, 1] };
 const proxy = await ProxyProgram.start(t, {
   ready: false,
   env: { UNDERSTUDY_CONCURRENCY: '1', UNDERSTUDY_OUTBOUND_MAX_HELD_SIZE: '2MiB' },
   document: {
-    models: [model('first', first), model('second', second)],
+    models: [
+      model('first', first),
+      model('second', second),
+      { ...model('ruled', second), fallback: [{ rule: { outputs: [RULE] } }] },
+      {
+        ...model('mapped', second),
+        fallback: [{ model: `lite@1 via ${first.address}`, adapt: { outputs: [MAPPED] } }],
+      },
+    ],
     pipelines: [
+      chain('ruled-chain', {}, { model: 'ruled' }),
+      chain('mapped-chain', {}, { model: 'mapped' }),
       chain('chain'),
-      chain('padded', {}, { default: [{ name: 'y', datatype: 'FP32', shape: [-1, 2], values: [7, 8] }] }),
+      chain('padded', {}, { default: [{ name: 'y', dtype: 'FP32', shape: [-1, 2], values: [7, 8] }] }),
       chain('patient', { timeout: '150ms' }),
       chain('single', { concurrentRequests: 1 }),
       chain('small', { maxSize: '4KiB' }),
@@ -160,6 +174,16 @@ t.test('default outputs follow the batch, for faults of the server only', async 
   test.match(await ask('padded'), { status: 3, served: { step: 'two' } });
   const rows = await post('/v1/models/padded:predict', { instances: [[1, 2]] });
   test.match(rows, { status: 400 });
+});
+
+t.test('a step may be answered by a rule, or by a model whose answers are made to fit', async (test) => {
+  second.script = (call) => call.failInHead(14);
+  const ruled = await ask('ruled-chain', {}, [1, 2, 3, 4]);
+  test.match(ruled.served, { degraded: 'two', steps: /^one=first@1, two=@rule\/ruled;status$/ });
+  test.same(outputsOf(ruled), { y: [4, 8], half: [2, 3, 4, 5] });
+  const mapped = await ask('mapped-chain', {}, [1, 2]);
+  test.match(mapped.served, { degraded: 'two', steps: 'one=first@1, two=lite@1;status' });
+  test.same(outputsOf(mapped), { y: [3, 4], half: [2, 3] });
 });
 
 t.test('only the steps that an asked output needs run', async (test) => {

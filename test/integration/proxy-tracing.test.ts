@@ -59,9 +59,9 @@ const proxy = await ProxyProgram.start(t, {
     pipelines: [
       {
         name: 'steps',
-        inputs: [{ name: 'x', datatype: 'FP32', shape: [-1, 3] }],
+        inputs: [{ name: 'x', dtype: 'FP32', shape: [-1, 3] }],
         steps: [{ name: 'only', model: 'm', inputs: { x: 'request.x' }, outputs: ['scores'] }],
-        outputs: [{ name: 'scores', from: 'only.scores', datatype: 'FP32', shape: [-1, 2] }],
+        outputs: [{ name: 'scores', from: 'only.scores', dtype: 'FP32', shape: [-1, 2] }],
       },
     ],
   },

@@ -48,7 +48,7 @@ export function amountOf(pixels: readonly number[], light = false): number[] {
   return pixels.map((x) => 6 * x + (light ? 0.5 : 0) + 10 * (x + 1));
 }
 
-const tensor = (name: string) => ({ name, datatype: 'FP32', shape: [-1, 4] });
+const tensor = (name: string) => ({ name, dtype: 'FP32', shape: [-1, 4] });
 
 /** The document's `pipelines`; steps may be given more keys by name. */
 export function documentPipeline(more: Readonly<Record<string, object>> = {}, pipeline: object = {}): object {

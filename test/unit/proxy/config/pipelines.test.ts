@@ -23,7 +23,7 @@ const models = [
   { name: 'tables', split: [{ model: 'tables' }] },
   { name: 'extractor', split: [{ model: 'extractor' }] },
 ];
-const CELLS = [{ name: 'cells', datatype: 'FP32', shape: [-1, 4], values: [0] }];
+const CELLS = [{ name: 'cells', dtype: 'FP32', shape: [-1, 4], values: [0] }];
 
 t.test('steps come in an order in which each follows those it waits for, with their budgets', async (test) => {
   const { mesh, mistakes } = compile({ models, pipelines: [documentPipeline({ table: { default: CELLS } })] });
@@ -52,7 +52,7 @@ t.test('steps come in an order in which each follows those it waits for, with th
 });
 
 t.test('the last step leaves time for its default outputs', async (test) => {
-  const amount = [{ name: 'amount', datatype: 'FP32', shape: [-1, 4] }];
+  const amount = [{ name: 'amount', dtype: 'FP32', shape: [-1, 4] }];
   const { mesh } = compile({ models, pipelines: [documentPipeline({ extract: { default: amount } })] });
   test.equal(mesh!.pipelines[0]!.steps[3]!.budgetFraction, 0.8);
   test.same(mesh!.pipelines[0]!.steps[3]!.defaults![0]!.values, ['0'], 'values that are not written are zeros');
@@ -60,7 +60,7 @@ t.test('the last step leaves time for its default outputs', async (test) => {
 
 t.test('all mistakes of a pipeline are told at once', async (test) => {
   const step = (name: string, more: object) => ({ name, model: 'detector', outputs: ['y'], ...more });
-  const input = { name: 'x', datatype: 'FP32', shape: [-1] };
+  const input = { name: 'x', dtype: 'FP32', shape: [-1] };
   const pipelines = [
     {
       name: 'detector',
@@ -69,10 +69,10 @@ t.test('all mistakes of a pipeline are told at once', async (test) => {
         step('request', { inputs: { x: 'request.x' } }),
         step('a.b', { inputs: { x: 'request.z' }, model: 'detectr' }),
         step('c', { inputs: { x: 'nowhere.y' }, outputs: ['y', 'y'] }),
-        step('d', { inputs: { x: 'c.z' }, default: [{ name: 'q', datatype: 'INT8', shape: [-1], values: [1000] }] }),
-        step('e', { inputs: {}, default: [{ name: 'y', datatype: 'FP32', shape: [2, -1], values: [1, 2, 3] }] }),
+        step('d', { inputs: { x: 'c.z' }, default: [{ name: 'q', dtype: 'INT8', shape: [-1], values: [1000] }] }),
+        step('e', { inputs: {}, default: [{ name: 'y', dtype: 'FP32', shape: [2, -1], values: [1, 2, 3] }] }),
       ],
-      outputs: [{ name: 'y', from: 'd.y', datatype: 'FP99' }],
+      outputs: [{ name: 'y', from: 'd.y', dtype: 'FP99' }],
     },
     { name: 'empty' },
   ];
@@ -93,7 +93,7 @@ t.test('all mistakes of a pipeline are told at once', async (test) => {
     'steps[4].inputs',
     '-1 in the first place only',
     'one element, or the 2 of a row',
-    'outputs[0].datatype',
+    'outputs[0].dtype',
     'pipelines[1].inputs',
     'pipelines[1].steps',
     'pipelines[1].outputs',
@@ -110,19 +110,25 @@ t.test('a circle is named with its steps', async (test) => {
 });
 
 t.test('a step nobody needs, and a default of another type than the answer declares, are mistakes', async (test) => {
-  const outputs = [{ name: 'text', from: 'recognise.text', datatype: 'BYTES', shape: [-1] }];
-  const text = [{ name: 'text', datatype: 'FP32', shape: [-1] }];
+  const outputs = [{ name: 'text', from: 'recognise.text', dtype: 'BYTES', shape: [-1] }];
+  const text = [{ name: 'text', dtype: 'FP32', shape: [-1] }];
   const pipeline = documentPipeline({ recognise: { default: text } }, { outputs });
   const { mistakes } = compile({ models, pipelines: [pipeline] });
-  test.match(mistakes, /outputs\[0\].datatype .*expected FP32, as the default of step recognise/);
+  test.match(mistakes, /outputs\[0\].dtype .*expected FP32, as the default of step recognise/);
   const unused = compile({
     models,
-    pipelines: [documentPipeline({}, { outputs: [{ ...outputs[0], datatype: 'FP32' }] })],
+    pipelines: [documentPipeline({}, { outputs: [{ ...outputs[0], dtype: 'FP32' }] })],
   });
   test.match(
     unused.mistakes,
     /steps\[0\] .*= "extract": expected a step whose outputs another step or the answer uses/,
   );
+});
+
+t.test('what a model declares of its outputs holds for the answer too', async (test) => {
+  const declared = { ...models[3]!, outputs: [{ name: 'amount', dtype: 'FP64' }] };
+  const { mistakes } = compile({ models: [...models.slice(0, 3), declared], pipelines: [documentPipeline()] });
+  test.match(mistakes, /outputs\[0\].dtype .*= "FP32": expected FP64, as model extractor declares/);
 });
 
 t.test('more pipelines or steps than the bounds are refused', async (test) => {
@@ -134,7 +140,7 @@ t.test('more pipelines or steps than the bounds are refused', async (test) => {
     inputs: { x: i === 0 ? 'request.image' : `s${i - 1}.y` },
     outputs: ['y'],
   }));
-  const outputs = [{ name: 'y', from: 's24.y', datatype: 'FP32' }];
+  const outputs = [{ name: 'y', from: 's24.y', dtype: 'FP32' }];
   const { mistakes } = compile({ models, pipelines: [documentPipeline({}, { steps, outputs })] });
   test.match(mistakes, /pipelines\[0\].steps.*at most 24 items/);
 });
