@@ -22,7 +22,7 @@ import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { failRequest, finishRequest, settleAttempt } from './request-ends.ts';
 import { canResend, tryAgain } from './retrying.ts';
-import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
+import { answerStatus, askedWaitMs, ResponseTraits } from './routing/response-traits.ts';
 import { recordLatency } from './stats/histogram.ts';
 import { AnswerReason, ClusterSlot, RequestEnd, RequestOutcome } from './stats/slots.ts';
 
@@ -130,9 +130,14 @@ export function answerEnd(plane: DataPlane, exchange: Exchange, attempt: Attempt
   const fault = judgeStatus(status, reason);
   const outcome = breakerOutcome(fault);
   attempt.outOfMemory = reason === 'device_out_of_memory' && fault === RequestOutcome.UPSTREAM_ERROR;
-  if (outcome === Outcome.FAILURE) heedPushback(attempt, last, nowMs);
+  // It may say how long it wants to be left alone.
+  if (outcome === Outcome.FAILURE || fault === RequestOutcome.OVERLOADED)
+    attempt.askedWaitMs = askedWaitMs(attempt.responseHead!, last);
+  if (outcome === Outcome.FAILURE) attempt.cluster.breaker.pushBack(attempt.askedWaitMs, nowMs);
+  const isElsewhere = attempt.askedWaitMs === 0 || attempt.cluster.endpoints.length > 1;
   if (
     status === GrpcStatus.UNAVAILABLE &&
+    isElsewhere &&
     tryAgain(plane, exchange, attempt, RetryOn.UNAVAILABLE, fault, status, nowMs)
   )
     return;
@@ -159,14 +164,6 @@ function heldOf(exchange: Exchange, attempt: Attempt): BodyBuffer {
   const hedge = exchange.hedge!;
   hedge.held ??= acquireBody();
   return hedge.held;
-}
-
-/** A failure may say how long it wants to be left alone. */
-function heedPushback(attempt: Attempt, last: HeaderList | null, nowMs: number): void {
-  const unixMs = Date.now();
-  const inHead = ResponseTraits.of(attempt.responseHead!).pushbackMs(unixMs);
-  const inTrailers = last === null ? 0 : ResponseTraits.of(last).pushbackMs(unixMs);
-  attempt.cluster.breaker.pushBack(Math.max(inHead, inTrailers), nowMs);
 }
 
 /** Its stream was reset or its connection died; `unseen`: the upstream promises that it did not look at the request. */

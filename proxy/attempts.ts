@@ -13,6 +13,7 @@ import { hedgeFailed, refused } from './fallback.ts';
 import { changePlaces } from './hedge.ts';
 import type { MeshCluster } from './mesh.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
+import { boundCopy } from './replay-copy.ts';
 import { beginRequest } from './request-accounts.ts';
 import { failRequest, settleAttempt } from './request-ends.ts';
 import { attemptsAfterFirst, MAX_REFUSALS, tryAgain } from './retrying.ts';
@@ -126,6 +127,7 @@ export function forward(
   const { down } = exchange;
   if (down.outstanding > stream.queuedBytes) down.consume(down.outstanding - stream.queuedBytes);
   if (!exchange.keepsBody) plane.bodies.drop(exchange);
+  else if (!empty) boundCopy(plane, exchange);
 }
 
 /** Plans the rewrite of the spec when the cluster asks for another model or version than the caller wrote. */

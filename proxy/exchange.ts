@@ -202,6 +202,8 @@ export class Attempt extends Waiter implements StreamHandler, Http1Handler {
   responseHead: HeaderList | null = null;
   /** When the upstream could have had the whole request: what it takes from then on is its own doing. */
   askedMs: number;
+  /** How long its failure asks not to be followed by another request, milliseconds. */
+  askedWaitMs = 0;
   /** It failed for want of device memory. */
   outOfMemory = false;
   settled = false;

@@ -22,7 +22,7 @@ import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { leaveEndpoint } from './request-accounts.ts';
 import { RequestTraits, withFields, withValue } from './routing/request-traits.ts';
-import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
+import { answerStatus, askedWaitMs, ResponseTraits } from './routing/response-traits.ts';
 import { SpecReader, SpecVerdict } from './routing/spec-reader.ts';
 import { RequestOutcome } from './stats/slots.ts';
 import { Unavailable, Waiter } from './upstream/wait-queue.ts';
@@ -222,7 +222,11 @@ class ProbeCall extends Waiter implements StreamHandler, Http1Handler {
     const status = answerStatus(head!, last, traits.grpc, traits.rest !== null);
     const { reason } = ResponseTraits.of(last ?? head!);
     const result = status === GrpcStatus.OK ? RequestOutcome.OK : judgeStatus(status, reason);
-    this.end(result, breakerOutcome(result), reason === 'device_out_of_memory');
+    const outcome = breakerOutcome(result);
+    if (outcome === Outcome.FAILURE) {
+      this.cluster.breaker.pushBack(askedWaitMs(head!, last), this.probing.clock.nowMs());
+    }
+    this.end(result, outcome, reason === 'device_out_of_memory');
   }
 
   /** `result` is a `RequestOutcome`, -1 when the primary was not asked. */

@@ -31,6 +31,15 @@ export function keepBody(
   giveUpCopy(plane, exchange, isShort ? MirrorDrop.PRESSURE : MirrorDrop.TOO_LARGE);
 }
 
+/** What had to be kept to be sent at all has been sent: its copy stays within the bounds like any other. */
+export function boundCopy(plane: DataPlane, exchange: Exchange): void {
+  const { model, mirrored } = exchange;
+  if (model === null || mirrored !== null || (model.fallbacks.length === 0 && model.hedgeTiming === null)) return;
+  const isShort = plane.bodies.bytes > plane.mesh.snapshot.maxReplayBytesTotal;
+  if (isShort || exchange.body!.length > model.config.maxReplayBytes)
+    giveUpCopy(plane, exchange, isShort ? MirrorDrop.PRESSURE : MirrorDrop.TOO_LARGE);
+}
+
 /** The request is complete: shadows that have not been shown it as it came are shown it now. */
 export function showComplete(plane: DataPlane, exchange: Exchange): void {
   const { copy } = exchange;

@@ -66,7 +66,7 @@ export function settleAttempt(
   const { cluster, stream } = attempt;
   const tookMs = nowMs - attempt.askedMs;
   if (exchange.hedge !== null && attempt.reason === AnswerReason.PRIMARY) exchange.hedge.observe(result, tookMs);
-  leaveEndpoint(cluster, attempt, result, outcome, nowMs, 0);
+  leaveEndpoint(cluster, attempt, result, outcome, nowMs, attempt.askedWaitMs);
   endRequest(plane.cells, cluster, attempt.verdict, attempt.epoch, result, outcome, status, tookMs, nowMs);
   const { model } = exchange;
   const gate = model === null ? null : model.gate;

@@ -22,7 +22,7 @@ import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { leaveEndpoint } from './request-accounts.ts';
 import type { RequestTraits } from './routing/request-traits.ts';
-import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
+import { answerStatus, askedWaitMs, ResponseTraits } from './routing/response-traits.ts';
 import type { Awaited } from './shadow-deadlines.ts';
 import type { OutgoingCall } from './shadow-outbox.ts';
 import { ClusterSlot, MirrorDrop, RequestOutcome, ShadowSlot } from './stats/slots.ts';
@@ -277,11 +277,14 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler, A
     this.latencyMs = nowMs - this.startedMs;
     const reason = ResponseTraits.of(last ?? this.head!).reason;
     const result = this.status === GrpcStatus.OK ? RequestOutcome.OK : judgeStatus(this.status, reason);
+    const outcome = breakerOutcome(result);
+    const waitMs = result === RequestOutcome.OK ? 0 : askedWaitMs(this.head!, last);
     if (this.shadow.judged) {
+      if (outcome === Outcome.FAILURE) breaker.pushBack(waitMs, nowMs);
       cells[config.statsBase + ClusterSlot.REQUESTS + result]! += 1;
-      breaker.record(this.verdict, this.epoch, breakerOutcome(result), nowMs);
+      breaker.record(this.verdict, this.epoch, outcome, nowMs);
     }
-    leaveEndpoint(this.shadow.cluster, this, result, breakerOutcome(result), nowMs, 0);
+    leaveEndpoint(this.shadow.cluster, this, result, outcome, nowMs, waitMs);
     const { stream, isComing } = this;
     this.settle();
     // It answered before it had heard all: nothing more is said to it.

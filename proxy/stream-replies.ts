@@ -15,7 +15,7 @@ import type { ModelStream } from './model-stream.ts';
 import { servedFrom } from './outlier-guard.ts';
 import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
-import { answerStatus, ResponseTraits } from './routing/response-traits.ts';
+import { answerStatus, askedWaitMs, ResponseTraits } from './routing/response-traits.ts';
 import { recordLatency } from './stats/histogram.ts';
 import { AnswerReason, ClusterRefusal, ClusterSlot, RequestOutcome } from './stats/slots.ts';
 import { adaptStreamAnswer } from './stream-adaptation.ts';
@@ -195,7 +195,9 @@ export function legBroken(stream: ModelStream, leg: StreamLeg): void {
 export function legEnded(stream: ModelStream, leg: StreamLeg, last: HeaderList | null): void {
   const status = answerStatus(leg.responseHead!, last, true);
   const waits = leg.takeAll();
-  leg.cluster.quit(leg, status === GrpcStatus.OK ? Served.OK : Served.FAILED);
+  const nowMs = stream.plane.clock.nowMs();
+  const waitMs = status === GrpcStatus.OK ? 0 : askedWaitMs(leg.responseHead!, last);
+  leg.cluster.leave(leg, status === GrpcStatus.OK ? Served.OK : Served.FAILED, nowMs, waitMs);
   stream.dropLeg(leg);
   if (waits.length === 0) {
     // A server may end the conversation; one that only went away is asked again with the next message.
@@ -214,6 +216,7 @@ export function legEnded(stream: ModelStream, leg: StreamLeg, last: HeaderList |
   const result = judgeStatus(status, reason);
   for (const message of waits) message.outOfMemory = reason === OUT_OF_MEMORY;
   const replaceable = status < 32 && (stream.model.fallbackStatusBits & (1 << status)) !== 0;
+  if (breakerOutcome(result) === Outcome.FAILURE) leg.cluster.breaker.pushBack(waitMs, nowMs);
   for (const message of waits) settle(stream.plane, message, result, breakerOutcome(result), status);
   for (const message of waits) {
     if (stream.ended) return;

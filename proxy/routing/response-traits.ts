@@ -127,3 +127,10 @@ function statusOfRest(httpStatus: number): number {
       return httpStatus < 500 ? GrpcStatus.INVALID_ARGUMENT : GrpcStatus.INTERNAL;
   }
 }
+
+/** How long an answer asks its server not to be called again, in its head or its trailers (null for none), milliseconds. */
+export function askedWaitMs(head: HeaderList, last: HeaderList | null): number {
+  const unixMs = Date.now();
+  const inHead = ResponseTraits.of(head).pushbackMs(unixMs);
+  return last === null ? inHead : Math.max(inHead, ResponseTraits.of(last).pushbackMs(unixMs));
+}

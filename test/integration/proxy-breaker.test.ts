@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
+import { InferStream, streams } from '../support/infer-stream.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { answers, answersAfter, hangs, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
@@ -11,6 +12,7 @@ const OPEN_MS = 600;
 
 const primary = await ScriptedUpstream.start(t, 'primary', { forget: true });
 const lite = await ScriptedUpstream.start(t, 'lite', { forget: true });
+const shade = await ScriptedUpstream.start(t, 'shade', { forget: true });
 let restStatus = 200;
 const rest = createServer((request, response) => {
   request.resume();
@@ -30,7 +32,16 @@ const model = (name: string, breaker: object) => ({
 const proxy = await ProxyProgram.start(t, {
   env: { UNDERSTUDY_CONCURRENCY: '4' },
   document: {
-    clusters: [{ name: 'lite', model: 'lite', endpoints: [lite.address] }],
+    clusters: [
+      { name: 'lite', model: 'lite', endpoints: [lite.address] },
+      {
+        name: 'shade@1',
+        model: 'shade',
+        version: '1',
+        endpoints: [shade.address],
+        breaker: { consecutiveFailures: 1, open: '10ms', maxOpen: '1h' },
+      },
+    ],
     models: [
       model('row', { consecutiveFailures: 5, minimumRequests: 1000 }),
       model('share', { consecutiveFailures: 0, minimumRequests: 20, errorPercent: '50%' }),
@@ -40,6 +51,8 @@ const proxy = await ProxyProgram.start(t, {
       model('slow', { consecutiveFailures: 3, maxLatency: '150ms' }),
       model('asked', { consecutiveFailures: 1, open: '10ms', maxOpen: '1h' }),
       model('bounded', { consecutiveFailures: 1, maxOpen: '2s' }),
+      model('streamed', { consecutiveFailures: 1, open: '10ms', maxOpen: '1h' }),
+      { ...model('shown', {}), shadows: [{ cluster: 'shade@1' }] },
       { ...model('full', { consecutiveFailures: 1 }), limits: { concurrentRequests: 1 } },
       {
         name: 'rest',
@@ -234,11 +247,12 @@ t.test('answers over the latency limit count as failures, though callers get the
   primary.script = answers('primary');
 });
 
+async function openFor(name: string): Promise<number> {
+  const all = await proxy.json('/breakers');
+  return all.find((one: { cluster: string }) => one.cluster === `${name}@1`).openForMs;
+}
+
 t.test('the wait an upstream asks for in head or trailers lengthens the open period, to its bound', async (test) => {
-  const openFor = async (name: string) => {
-    const all = await proxy.json('/breakers');
-    return all.find((one: { cluster: string }) => one.cluster === `${name}@1`).openForMs as number;
-  };
   primary.script = (call) => call.failInTrailers(14, 'later', { 'grpc-retry-pushback-ms': '600000' });
   await caller.predict('asked');
   test.ok((await openFor('asked')) > 500_000, 'grpc-retry-pushback-ms in trailers');
@@ -247,6 +261,28 @@ t.test('the wait an upstream asks for in head or trailers lengthens the open per
   const bounded = await openFor('bounded');
   test.ok(bounded > OPEN_MS && bounded <= 2000, `${bounded} ms: retry-after in seconds, cut to maxOpen`);
   primary.script = answers('primary');
+});
+
+t.test('the end of a stream of messages may ask for a wait too', async (test) => {
+  primary.script = (call) => call.failInHead(14, 'later', { 'grpc-retry-pushback-ms': '600000' });
+  lite.script = streams('lite');
+  const stream = new InferStream(test, proxy.address);
+  stream.send('streamed', 'a');
+  await stream.until(1);
+  await stream.finish();
+  test.ok((await openFor('streamed')) > 500_000);
+  primary.script = answers('primary');
+  lite.script = answers('lite');
+});
+
+t.test("a shadow that asks for a wait is spared as long, and its model's primary is not", async (test) => {
+  shade.script = (call) => call.failInHead(14, 'later', { 'retry-after': '600' });
+  test.equal(servedBy(await caller.predict('shown')), 'primary');
+  await until(async () => (await state('shade')) === 'open');
+  test.ok((await openFor('shade')) > 500_000);
+  const seen = shade.count;
+  for (let i = 0; i < 5; i++) test.equal(servedBy(await caller.predict('shown')), 'primary');
+  test.equal(shade.count, seen);
 });
 
 t.test('over REST the HTTP status counts, and a date says when to come back', async (test) => {

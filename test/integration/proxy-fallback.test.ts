@@ -1,5 +1,8 @@
 /** The fallback answers in the same request, for every way in which a primary can fail, and says so. */
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { type Answer, GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
@@ -15,12 +18,17 @@ const silentPort = await new Promise<number>((resolve) =>
 );
 t.teardown(() => silent.close());
 
+const logFile = join(t.testdir(), 'access.log');
 const lite = { cluster: 'lite@7' };
 const clusters = [{ name: 'lite@7', model: 'lite', version: '7', endpoints: [fallback.address] }];
 const off = { breaker: { enabled: false } };
 const proxy = await ProxyProgram.start(t, {
   ready: false,
-  env: { UNDERSTUDY_OUTBOUND_WORKER_ADDRESS: primary.address },
+  env: {
+    UNDERSTUDY_OUTBOUND_WORKER_ADDRESS: primary.address,
+    UNDERSTUDY_ACCESS_LOG: 'json',
+    UNDERSTUDY_ACCESS_LOG_FILE: logFile,
+  },
   document: {
     clusters,
     models: [
@@ -248,6 +256,15 @@ t.test('a request too large to keep is not replayed', async (test) => {
   test.match(answer, { status: 14, message: 'down' });
   const metrics = await proxy.metrics();
   test.equal(metrics.sum('understudy_cluster_unreplayable_requests_total', { cluster: 'small@1' }), 1);
+  let lines: { model: string; replayable: boolean }[] = [];
+  for (let i = 0; i < 100 && !lines.some(({ model }) => model === 'small'); i++) {
+    await delay(20);
+    lines = readFileSync(logFile, 'utf8')
+      .split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line));
+  }
+  test.same(new Set(lines.filter(({ replayable }) => !replayable).map(({ model }) => model)), new Set(['small']));
 });
 
 t.test('a call that pins a version the proxy does not know is not answered by another model', async (test) => {

@@ -55,11 +55,16 @@ t.test('a cluster of one endpoint tries again there only where it is told to', a
   failures = 3;
   test.equal((await told.caller.predict('credit')).status, 14, 'and no more often');
   test.equal(again.count, 6);
-  again.script = (call) => (again.count === 7 ? call.reset() : answers('e0')(call));
+  failures = 1;
+  again.script = (call) =>
+    failures-- > 0 ? call.failInHead(14, 'later', { 'grpc-retry-pushback-ms': '5000' }) : answers('e0')(call);
+  test.equal((await told.caller.predict('credit')).status, 14, 'nor where it asks to be left alone');
+  test.equal(again.count, 7);
+  again.script = (call) => (again.count === 8 ? call.reset() : answers('e0')(call));
   test.equal(servedBy(await told.caller.predict('credit')), 'e0', 'after a reset');
-  again.script = (call) => (again.count === 9 ? undefined : answers('e0')(call));
+  again.script = (call) => (again.count === 10 ? undefined : answers('e0')(call));
   test.equal(servedBy(await told.caller.predict('credit', { 'grpc-timeout': '20S' })), 'e0', 'after a slow try');
-  test.equal(again.count, 10);
+  test.equal(again.count, 11);
   const metrics = await told.proxy.metrics();
   test.equal(metrics.sum('understudy_cluster_retries_total'), 6);
 });

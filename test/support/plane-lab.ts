@@ -145,9 +145,11 @@ export class PlaneLab {
     requestId: 'pass',
   });
 
-  constructor(document: object, random: () => number = () => 0.5) {
+  /** `env` are settings of the process. */
+  constructor(document: object, env: Readonly<Record<string, string>> = {}) {
     const problems = new ProblemList();
-    const environment = parseEnvironment({}, problems);
+    const environment = parseEnvironment(env, problems);
+    const random = () => 0.5;
     const allocator = new NameAllocator({ cluster: { first: PROCESS_SLOTS, stride: CLUSTER_SLOTS, count: PLACES } });
     const parsed = parseDocument(JSON.stringify(document), problems);
     const snapshot = parsed === null ? null : compileMesh(environment, parsed, allocator.allocate, 1, problems);
@@ -209,14 +211,14 @@ export class PlaneLab {
   }
 
   /** A caller asks, and has sent its whole request. */
-  ask(model: string): { readonly exchange: Exchange; readonly caller: Wire } {
+  ask(model: string, bytes = 19): { readonly exchange: Exchange; readonly caller: Wire } {
     const caller = new Wire();
     const stream = caller as unknown as Http1Exchange;
     const path = `/v1/models/${model}:predict`;
     const exchange = this.plane.acceptExchange(stream, this.heads) as Exchange;
     this.callers.push(caller);
     exchange.onHead(stream, HeaderList.of([':method', 'POST'], [':path', path], [':authority', 'm']), false);
-    const body = Buffer.from('{"instances":[[1]]}');
+    const body = Buffer.from('{"instances":[[1]]}'.padEnd(bytes));
     caller.remoteEnded = true;
     exchange.onData(stream, body, 0, body.length, true);
     return { exchange, caller };
