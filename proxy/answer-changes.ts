@@ -57,5 +57,7 @@ function changeOf(config: ModelSnapshot, cluster: MeshCluster, step: FallbackSna
   const { versionOutput } = config;
   const isRequired = mapping !== null || rules.length > 0;
   if (!isRequired && specName === '' && versionOutput === '') return null;
-  return { mapping, rules, specName, versionOutput, versionText: cluster.name, isRequired };
+  // What is not mapped has the model's own schema.
+  const soleOutput = mapping?.soleOutput ?? (config.outputs.length === 1 ? config.outputs[0]!.name : '');
+  return { mapping, rules, soleOutput, specName, versionOutput, versionText: cluster.name, isRequired };
 }

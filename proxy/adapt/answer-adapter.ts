@@ -15,7 +15,7 @@ import { adaptInfer } from './infer-answer.ts';
 import { adaptInferJson, adaptPredictJson } from './json-answers.ts';
 import { adaptDocument } from './json-document.ts';
 import { type AnswerChange, keepsOutputs } from './output-mapping.ts';
-import { adaptPredict, renameModel } from './predict-answer.ts';
+import { adaptPredict, renameModel, renameModels } from './predict-answer.ts';
 
 /** Largest answer that is adapted, bytes; inflated ones have the same bound. */
 export const MAX_ADAPTED_BYTES: number = 16 * 1024 * 1024;
@@ -26,7 +26,7 @@ const sink = new ByteSink();
 
 /** Methods whose answers are tensors; the others have only their model spec adapted. */
 const TENSOR_METHODS: ReadonlySet<string> = new Set(['Predict', 'ModelInfer', 'ModelStreamInfer', 'infer']);
-const SPEC_METHODS: ReadonlySet<string> = new Set(['Classify', 'Regress']);
+const SPEC_METHODS: ReadonlySet<string> = new Set(['Classify', 'Regress', 'MultiInference']);
 
 /** Whether the answers of a gRPC method, or of its equal in REST, are changed by this at all. */
 export function changes(method: string, isRest: boolean, change: AnswerChange): boolean {
@@ -48,6 +48,7 @@ export function adaptGrpc(
     return framedBy((out) => {
       if (method === 'Predict' && !keepsOutputs(change)) adaptPredict(out, buf, start, end, change);
       else if (TENSOR_METHODS.has(method) && method !== 'Predict') adaptInfer(out, buf, start, end, change);
+      else if (method === 'MultiInference') renameModels(out, buf, start, end, change.specName);
       else renameModel(out, buf, start, end, change.specName);
     });
   } catch (error) {

@@ -37,6 +37,8 @@ export interface MappedOutput extends SourceOutput {
 /** What is done to an answer. */
 export interface AnswerChange {
   readonly mapping: OutputMapping | null;
+  /** What the only output is called where an answer does not say; '' for not known. */
+  readonly soleOutput: string;
   /** Model name to write into the answer's model spec, whose version is then left out; '' leaves the spec. */
   readonly specName: string;
   /** Output that says which model answered, and what it says; '' for none. */
@@ -51,13 +53,13 @@ export function keepsOutputs({ mapping, versionOutput }: AnswerChange): boolean 
 
 /** The outputs of the adapted answer, in the mapping's order, then those that are kept. */
 export function mapOutputs(answer: SourceAnswer, change: AnswerChange): MappedOutput[] {
-  const { mapping, versionOutput, versionText } = change;
+  const { mapping, soleOutput, versionOutput, versionText } = change;
   const { outputs } = answer;
   const rows = batchRows(outputs);
   const mapped: MappedOutput[] = [];
   const used = new Set<number>();
   for (const rule of mapping?.outputs ?? []) {
-    const index = find(outputs, rule.from, mapping!.soleOutput);
+    const index = find(outputs, rule.from, soleOutput);
     if (index >= 0) {
       used.add(index);
       mapped.push(convert(answer, index, rule));
@@ -68,7 +70,7 @@ export function mapOutputs(answer: SourceAnswer, change: AnswerChange): MappedOu
   const isNamed = outputs.length !== 1 || outputs[0]!.name !== '';
   for (const [source, output] of outputs.entries()) {
     if (mapping !== null && (!mapping.keepsOthers || used.has(source))) continue;
-    const name = isNamed ? output.name : (mapping?.soleOutput ?? '');
+    const name = isNamed ? output.name : soleOutput;
     if (mapped.some((other) => other.name === name)) continue;
     mapped.push({ ...output, name, source, data: null });
   }

@@ -2,7 +2,7 @@
  * A PredictResponse adapted. Tensors whose elements stay are copied as they lie, with a new key and, where it changes, a new
  * shape; only what is cast is read. Fields that are neither outputs nor model spec go on as they are.
  */
-import type { ByteSink } from '../../proto/tensor/byte-sink.ts';
+import { ByteSink } from '../../proto/tensor/byte-sink.ts';
 import { allocateElements, DataType, dtypeName } from '../../proto/tensor/dtype.ts';
 import {
   copyStringsInto,
@@ -15,7 +15,7 @@ import {
   type TensorView,
   tensorKey,
 } from '../../proto/tensor/tensor-view.ts';
-import { WireReader } from '../../proto/tensor/wire.ts';
+import { WireReader, WireType } from '../../proto/tensor/wire.ts';
 import { putSafeInt, putVarint, safeIntBytes, varintBytes } from '../../proto/tensor/wire-writer.ts';
 import { AdaptError } from './adapt-error.ts';
 import {
@@ -29,11 +29,12 @@ import {
 
 const EMPTY = Buffer.alloc(0);
 const TAG_OUTPUTS = 0x0a;
-const TAG_SPEC = 0x12;
+const TAG_RESULTS = 0x0a;
 const TAG_MAP_VALUE = 0x12;
 const TAG_SHAPE = 0x12;
 const OUTPUTS_FIELD = 1;
 const SPEC_FIELD = 2;
+const RESULT_SPEC_FIELD = 1;
 
 const view = new PredictResponseView();
 const reader = new WireReader();
@@ -49,6 +50,29 @@ export function adaptPredict(sink: ByteSink, buf: Buffer, start: number, end: nu
 /** Only renames the model of an answer whose model spec is field 2: Predict, Classify, Regress. @throws WireError */
 export function renameModel(sink: ByteSink, buf: Buffer, start: number, end: number, name: string): void {
   putSpecAndRest(sink, buf, start, end, name, false);
+}
+
+/** The same of MultiInference, where each result has a model spec of its own, as its field 1. @throws WireError */
+export function renameModels(sink: ByteSink, buf: Buffer, start: number, end: number, name: string): void {
+  const results = new WireReader();
+  const own = new ByteSink();
+  results.reset(buf, start, end, 'MultiInferenceResponse');
+  while (results.pos < end) {
+    const from = results.pos;
+    const tag = results.readTag();
+    if (tag !== TAG_RESULTS) {
+      results.skip(tag);
+      sink.putBytes(buf, from, results.pos);
+      continue;
+    }
+    const resultEnd = results.readPayloadEnd();
+    own.clear();
+    putSpecAndRest(own, buf, results.pos, resultEnd, name, false, RESULT_SPEC_FIELD);
+    sink.putByte(TAG_RESULTS);
+    putLength(sink, own.length);
+    sink.putBytes(own.bytes, 0, own.length);
+    results.pos = resultEnd;
+  }
 }
 
 class PredictAnswer implements SourceAnswer {
@@ -160,6 +184,7 @@ function putSpecAndRest(
   end: number,
   name: string,
   skipsOutputs: boolean,
+  specField: 1 | 2 = SPEC_FIELD,
 ): void {
   let signature = '';
   let hasSpec = false;
@@ -167,7 +192,7 @@ function putSpecAndRest(
   while (reader.pos < end) {
     const from = reader.pos;
     const tag = reader.readTag();
-    const isSpec = tag === TAG_SPEC;
+    const isSpec = tag === specField * 8 + WireType.bytes;
     if (isSpec && name !== '') {
       hasSpec = true;
       const specEnd = reader.readPayloadEnd();
@@ -181,7 +206,7 @@ function putSpecAndRest(
   }
   reader.release();
   if (!hasSpec) return;
-  const spec = modelSpecField(SPEC_FIELD, name, null, signature);
+  const spec = modelSpecField(specField, name, null, signature);
   sink.putBytes(spec, 0, spec.length);
 }
 

@@ -33,12 +33,13 @@ const CHANGE: AnswerChange = {
     keepsOthers: true,
     soleOutput: 'x',
   },
+  soleOutput: 'x',
   specName: 'm',
   versionOutput: 'v',
   versionText: 'lite',
 };
 /** Nothing but the model's name. */
-const RENAME: AnswerChange = { mapping: null, specName: 'm', versionOutput: '', versionText: '' };
+const RENAME: AnswerChange = { mapping: null, soleOutput: '', specName: 'm', versionOutput: '', versionText: '' };
 const shape = (...sizes: number[]) => ({ tensor_shape: { dim: sizes.map((size) => ({ size })) } });
 const WHOLE = [
   encodeMessage('tensorflow.serving.PredictResponse', {
@@ -128,7 +129,7 @@ t.test('whatever bytes an answer has, it is adapted or refused', async () => {
               adaptGrpc('ModelInfer', frame, frame.length, 'deflate', change).subarray(5),
               body,
             );
-          if (way === 2) adaptGrpc('Classify', frame, frame.length, undefined, change);
+          if (way === 2) adaptGrpc(packed ? 'MultiInference' : 'Classify', frame, frame.length, undefined, change);
           if (way === 3) check('inference.ModelInferResponse', adaptInferMessage(body, 0, body.length, change), body);
           if (way === 4) adaptRest('Predict', head, body, body.length, change);
           if (way === 5) adaptRest('infer', head, body, body.length, change);

@@ -319,7 +319,7 @@ const KEEP: Omit<OutputRule, 'name' | 'from'> = {
 };
 
 function changeOf(mapping: OutputMapping | null, more: Partial<AnswerChange> = {}): AnswerChange {
-  return { mapping, specName: '', versionOutput: '', versionText: '', ...more };
+  return { mapping, soleOutput: mapping?.soleOutput ?? '', specName: '', versionOutput: '', versionText: '', ...more };
 }
 
 /** The cast as a person would write it down. */
@@ -473,6 +473,25 @@ t.test('the model spec keeps the name that was asked for, and has no version of 
   const { model_spec, result } = decodeMessage('tensorflow.serving.ClassificationResponse', scored);
   test.match(model_spec, { name: 'credit-risk', version: null });
   test.equal(result.classifications[0].classes[0].label, 'a');
+  const multi = encodeMessage('tensorflow.serving.MultiInferenceResponse', {
+    results: [
+      {
+        model_spec: { name: 'lite', version: { value: 7 }, signature_name: 'a' },
+        regression_result: { regressions: [{ value: 2 }] },
+      },
+      { model_spec: { name: 'lite', version: { value: 7 }, signature_name: 'b' } },
+    ],
+  });
+  test.ok(changes('MultiInference', false, change));
+  const renamed = adaptGrpc('MultiInference', framed(multi), multi.length + 5, undefined, change).subarray(5);
+  const { results } = decodeMessage('tensorflow.serving.MultiInferenceResponse', renamed);
+  test.match(results, [
+    {
+      model_spec: { name: 'credit-risk', version: null, signature_name: 'a' },
+      regression_result: { regressions: [{ value: 2 }] },
+    },
+    { model_spec: { name: 'credit-risk', version: null, signature_name: 'b' } },
+  ]);
 });
 
 t.test('a cast to 16-bit floats makes the whole answer raw, since they have no typed contents', async (test) => {
