@@ -5,6 +5,7 @@
  * in a way that is not read, is passed on and counted as unchecked. The cost is bounded by those sizes: one pass over the
  * bytes for numbers that are not finite, one decoding more where outputs are declared.
  */
+import { methodOf, protocolOf } from './body-form.ts';
 import { answerEncoding } from './captured-answer.ts';
 import { declaredFault, NO_FAULT } from './declared-outputs.ts';
 import type { Attempt, Exchange } from './exchange.ts';
@@ -39,7 +40,8 @@ export function isBadAnswer(exchange: Exchange, attempt: Attempt): boolean {
   if (model === null || !model.config.checkOutputs || !infers) return false;
   let fault = committed ? UNCHECKED : BadOutput.MALFORMED;
   if (held !== null && !committed) {
-    describe(exchange);
+    form.protocol = protocolOf(exchange.traits!);
+    form.method = methodOf(exchange.traits!);
     const head = attempt.responseHead!;
     const body = held.buffer.subarray(0, held.length);
     fault = openedFault(model, body, answerEncoding(head), head.get(JSON_BYTES));
@@ -65,17 +67,6 @@ export function isBadStreamAnswer(
   if (!compressed && start >= 0) fault = messageFault(model, buffer, start, end, undefined);
   release();
   return count(cells, cluster, fault);
-}
-
-function describe(exchange: Exchange): void {
-  const { call, rest } = exchange.traits!;
-  if (call === null) {
-    form.protocol = rest!.api === 'v2' ? PairProtocol.OIP_REST : PairProtocol.TFS_REST;
-    form.method = rest!.method;
-  } else {
-    form.protocol = call.api === 'open-inference' ? PairProtocol.OIP_GRPC : PairProtocol.TFS_GRPC;
-    form.method = call.method;
-  }
 }
 
 /** Opens the body, inflating it within bounds, and looks at the message. */

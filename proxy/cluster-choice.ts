@@ -5,9 +5,9 @@
 import type { DownstreamContext } from './data-plane.ts';
 import type { Exchange } from './exchange.ts';
 import type { Mesh, MeshCluster, MeshModel } from './mesh.ts';
-import { firstElement } from './routing/input-value.ts';
 import { hashHundredths } from './routing/murmur3.ts';
 import { chooseShare } from './routing/version-choice.ts';
+import { stickyInputOf } from './sticky-input.ts';
 
 /**
  * A pinned version goes where that version is served; otherwise the split decides. `mixed`: the request names several
@@ -35,7 +35,8 @@ export function chooseVersion(
   if (model.split.length === 1 || mixed) return model.split[0]!;
   const { stickyHeader, stickyInput, salt } = model.config;
   let key = stickyHeader === '' ? undefined : exchange.head!.get(stickyHeader);
-  if (stickyInput !== '') key = stickyInputOf(exchange, stickyInput);
+  const { body } = exchange;
+  if (stickyInput !== '' && body !== null) key = stickyInputOf(exchange.traits!, body.buffer, body.length, stickyInput);
   const point = key === undefined ? Math.floor(random() * 10_000) : hashHundredths(salt, key);
   return model.split[chooseShare(model.bounds, point)]!;
 }
@@ -49,13 +50,6 @@ function pinnedByHeader(exchange: Exchange, model: MeshModel): MeshCluster | nul
     if (found !== undefined && (value === '' || found === value)) return model.pinned[i]!;
   }
   return null;
-}
-
-/** First element of an input of a Predict as text; undefined where what has come of the request does not hold it. */
-function stickyInputOf(exchange: Exchange, input: string): string | undefined {
-  const { body, traits } = exchange;
-  if (body === null || traits!.call?.method !== 'Predict') return undefined;
-  return firstElement(body.buffer, body.length, traits!.encoding, input);
 }
 
 /** For a model no entry names: the default cluster, else where the caller meant; null when that is nowhere. */

@@ -37,7 +37,7 @@ export type CallerStream = WireStream | StepStream;
 export const Stage = {
   /** Head read; nothing decided. */
   NEW: 0,
-  /** Waiting for the bytes that name the model. */
+  /** Waiting for the bytes that name the model, or decide its version. */
   AWAITING_SPEC: 1,
   /** With a cluster: waiting for a connection, sent, or being answered. */
   FORWARDING: 2,

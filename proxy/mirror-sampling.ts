@@ -6,8 +6,9 @@
 import { PREFIX_BYTES } from '../proto/grpc/message-framing.ts';
 import type { MeshModel } from './mesh.ts';
 import type { Shown } from './mirrored-pair.ts';
-import { firstElement, MAX_KEYED_BYTES } from './routing/input-value.ts';
+import { MAX_KEYED_BYTES } from './routing/input-value.ts';
 import { HASHED_BYTES, hashHundredths, hashMessage } from './routing/murmur3.ts';
+import { stickyInputOf } from './sticky-input.ts';
 
 /** Mixed into the model's salt: a caller's share of the split must not decide whether it is mirrored. */
 const MIRROR_SALT = '/mirror';
@@ -28,8 +29,8 @@ export function pointOfHead(shown: Shown, model: MeshModel): number {
 /** The point of a request whose head does not say it and whose message is complete. */
 export function pointOfMessage(shown: Shown, model: MeshModel, message: Buffer, length: number): number {
   const { stickyInput, salt } = model.config;
-  if (stickyInput !== '' && shown.traits!.call?.method === 'Predict') {
-    const key = firstElement(message, length, shown.traits!.encoding, stickyInput);
+  if (stickyInput !== '') {
+    const key = stickyInputOf(shown.traits!, message, length, stickyInput);
     if (key !== undefined) return hashHundredths(salt + MIRROR_SALT, key);
   }
   const id = shown.head!.get('x-request-id');

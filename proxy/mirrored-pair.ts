@@ -1,6 +1,7 @@
 /** One mirrored request as it is followed: what the mirror knows of it, and both halves of the pair it becomes. */
 import type { HeaderList } from '../proto/http2/header-list.ts';
 import type { BodyBuffer } from './body-buffer.ts';
+import { methodOf, protocolOf } from './body-form.ts';
 import { jsonBytesOf } from './captured-answer.ts';
 import type { MeshCluster, MeshModel, MeshShadow } from './mesh.ts';
 import { PairProtocol } from './mirror/pair-record.ts';
@@ -59,20 +60,9 @@ export class MirroredPair {
 /** What the pair's bodies are of, and its cohort as far as the head says it. */
 export function tellOf(pair: MirroredPair, shown: Shown): void {
   const { source } = pair.model.config.cohort;
-  describe(pair, shown);
+  const traits = shown.traits!;
+  pair.protocol = protocolOf(traits);
+  pair.method = methodOf(traits);
+  if (traits.call === null) pair.requestJsonBytes = jsonBytesOf(shown.head!);
   if (source.kind === 'header') pair.cohort = shown.head!.get(source.name) ?? '';
-}
-
-/** Which API the pair's bodies are of. */
-function describe(pair: MirroredPair, shown: Shown): void {
-  const { call, rest } = shown.traits!;
-  if (call !== null) {
-    const isOpen = call.api === 'open-inference';
-    pair.protocol = isOpen ? PairProtocol.OIP_GRPC : PairProtocol.TFS_GRPC;
-    pair.method = isOpen ? 'infer' : call.method;
-  } else {
-    pair.protocol = rest!.api === 'v2' ? PairProtocol.OIP_REST : PairProtocol.TFS_REST;
-    pair.method = rest!.method;
-    pair.requestJsonBytes = jsonBytesOf(shown.head!);
-  }
 }

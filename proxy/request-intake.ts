@@ -14,7 +14,7 @@ import { Outcome } from './policy/circuit-breaker.ts';
 import { keepBody, showComplete } from './replay-copy.ts';
 import { failRequest, settleAttempt } from './request-ends.ts';
 import { nameRequest, trustHead } from './request-extras.ts';
-import { isLimited, passThrough, probe, relay, routeModelCall, routeRest } from './request-routing.ts';
+import { isLimited, passThrough, probe, relay, restBodyCame, routeModelCall, routeRest } from './request-routing.ts';
 import { withoutInternal } from './routing/head-policy.ts';
 import { RequestTraits } from './routing/request-traits.ts';
 import { SpecVerdict } from './routing/spec-reader.ts';
@@ -80,7 +80,7 @@ export function requestData(
   if (endStream) exchange.bodyEnded = true;
   if (exchange.stage === Stage.AWAITING_SPEC) {
     plane.bodies.append(exchange, exchange.body!, buffer, start, end);
-    readSpec(plane, exchange);
+    readOn(plane, exchange);
     return;
   }
   // No attempt yet: it waits for an injected delay.
@@ -104,7 +104,7 @@ export function requestData(
 export function requestTrailers(plane: DataPlane, exchange: Exchange, trailers: HeaderList): void {
   exchange.bodyEnded = true;
   const stream = exchange.attempt?.stream ?? null;
-  if (exchange.stage === Stage.AWAITING_SPEC) readSpec(plane, exchange);
+  if (exchange.stage === Stage.AWAITING_SPEC) readOn(plane, exchange);
   else if (exchange.reader?.isCut) contradicted(plane, exchange);
   else {
     if (stream !== null) stream.sendHeaders(withoutInternal(trailers), true);
@@ -112,6 +112,12 @@ export function requestTrailers(plane: DataPlane, exchange: Exchange, trailers: 
     if (exchange.mirrored !== null) showComplete(plane, exchange);
     if (exchange.local !== null) localProgress(plane, exchange, 0);
   }
+}
+
+/** More has come of what decides where the request goes. */
+function readOn(plane: DataPlane, exchange: Exchange): void {
+  if (exchange.traits!.call === null) restBodyCame(plane, exchange);
+  else readSpec(plane, exchange);
 }
 
 /** Looks for the model's name in what has arrived of the message. */

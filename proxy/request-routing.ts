@@ -18,6 +18,7 @@ import { ModelStream } from './model-stream.ts';
 import { carryPipeline } from './pipeline-call.ts';
 import { failRequest } from './request-ends.ts';
 import { allowRetries } from './retrying.ts';
+import { MAX_KEYED_BYTES } from './routing/input-value.ts';
 import type { RestCall } from './routing/rest-path.ts';
 import type { SpecReader } from './routing/spec-reader.ts';
 import { AnswerReason } from './stats/slots.ts';
@@ -102,6 +103,32 @@ export function routeRest(plane: DataPlane, exchange: Exchange, rest: RestCall):
   }
   exchange.model = model;
   if (isLimited(plane, 'model', model.config.name, exchange)) return;
+  if (waitsForInput(exchange, model, rest)) exchange.stage = Stage.AWAITING_SPEC;
+  else sendRest(plane, exchange, model, rest);
+}
+
+/** Which version a REST call gets is to be decided by an input that is still to come; the length says it is not too long. */
+function waitsForInput(exchange: Exchange, { config, split }: MeshModel, rest: RestCall): boolean {
+  if (config.stickyInput === '' || split.length === 1 || rest.pinned || !rest.isInference || exchange.bodyEnded)
+    return false;
+  const length = exchange.head!.get('content-length');
+  return length === undefined || Number(length) <= MAX_KEYED_BYTES;
+}
+
+/** More has come of a REST call whose version an input decides. */
+export function restBodyCame(plane: DataPlane, exchange: Exchange): void {
+  if (exchange.bodyEnded || exchange.body!.length > MAX_KEYED_BYTES) {
+    if (exchange.waitingBytes > 0) plane.bodies.stopWaiting(exchange);
+    exchange.stage = Stage.FORWARDING;
+    sendRest(plane, exchange, exchange.model!, exchange.traits!.rest!);
+  } else if (plane.bodies.wait(exchange)) {
+    exchange.down.consume(exchange.down.outstanding);
+  } else {
+    failRequest(plane, exchange, ProxyErrors.memoryOverflow);
+  }
+}
+
+function sendRest(plane: DataPlane, exchange: Exchange, model: MeshModel, rest: RestCall): void {
   const cluster = chooseVersion(plane.mesh, plane.random, exchange, model, rest.pinned, rest.version, false);
   exchange.infers = rest.isInference;
   exchange.keepsBody = model.fallbacks.length > 0 || model.shadows.length > 0;

@@ -92,7 +92,7 @@ export const STICKY_NODE = optionalObject('Keeps a caller on one version: exactl
     default: null,
     unset: 'header is used',
     reason:
-      'The input tensor of a gRPC Predict whose first element is hashed. Requests without it, and those longer than 64 KiB, are split one by one.',
+      'The input tensor whose first element is hashed, in gRPC and REST of both APIs. Requests without it, and those longer than 64 KiB, are split one by one.',
   }),
   salt: scalar({
     kind: 'text',

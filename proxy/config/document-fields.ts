@@ -204,7 +204,7 @@ const model = object('What happens to requests that name one model.', {
   ),
   shadows: list(
     'Clusters that are shown a copy of the traffic and whose answers are only compared.',
-    8,
+    64,
     object('One shadow.', {
       ...target,
       percent: scalar({
