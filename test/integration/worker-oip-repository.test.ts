@@ -1,4 +1,5 @@
 /** Models loaded and unloaded by call, on the worker as a program, and how it ends with REST calls and streams open. */
+import { status } from '@grpc/grpc-js';
 import t from 'tap';
 import { request } from 'undici';
 import { ModelFolder, scaleModel } from '../support/model-folder.ts';
@@ -64,6 +65,22 @@ t.test('a model unloaded by call serves no more until it is loaded by call', asy
   await grpc('RepositoryModelUnload', { model_name: 'scale' });
   t.equal((await post('/v2/repository/models/scale/load')).status, 200);
   t.equal((await infer()).status, 200);
+});
+
+t.test('what a load is asked for and cannot be done is refused, not ignored', async (t) => {
+  const config = { config: '{"max_batch_size": 2}' };
+  const load = await post('/v2/repository/models/scale/load', { parameters: config });
+  t.same([load.status, load.json.error], [501, "load parameter 'config' is not supported"]);
+  const parameters = { 'file:1/model.onnx': { bytes_param: Buffer.from('x') } };
+  const refusal = { code: status.UNIMPLEMENTED, details: "load parameter 'file:1/model.onnx' is not supported" };
+  await t.rejects(grpc('RepositoryModelLoad', { model_name: 'scale', parameters }), refusal);
+  const elsewhere = { code: status.UNIMPLEMENTED, details: "'repository_name' specification is not supported" };
+  await t.rejects(grpc('RepositoryIndex', { repository_name: 'other' }), elsewhere);
+  t.equal((await post('/v2/repository/other/models/scale/unload')).status, 501);
+  t.equal((await infer()).status, 200);
+  await grpc('RepositoryModelUnload', { model_name: 'scale', parameters: { unload_dependents: { bool_param: true } } });
+  t.equal((await infer()).status, 404);
+  t.equal((await post('/v2/repository/models/scale/load', { parameters: null })).status, 200);
 });
 
 t.test('what cannot be loaded is told with its reason', async (t) => {

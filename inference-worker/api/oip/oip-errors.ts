@@ -36,6 +36,16 @@ export function requestExpired(): WorkerError {
   return new WorkerError(GrpcStatus.UNAVAILABLE, 'Request timeout expired');
 }
 
+/** There is one repository, and it has no name. */
+export function repositoryUnsupported(): WorkerError {
+  return new WorkerError(GrpcStatus.UNIMPLEMENTED, "'repository_name' specification is not supported");
+}
+
+/** A model is loaded as its directory has it; to ignore a configuration or files sent along would be to load another. */
+export function loadParameterUnsupported(parameter: string): WorkerError {
+  return new WorkerError(GrpcStatus.UNIMPLEMENTED, `load parameter '${parameter}' is not supported`);
+}
+
 /** How Triton begins what it says about one request. */
 function requestTag(id: string): string {
   return `[request id: ${id === '' ? '<id_unknown>' : id}] `;

@@ -10,6 +10,7 @@ import { EntryPoint } from '../../metrics/entry-points.ts';
 import type { WorkerError } from '../../worker-error.ts';
 import type { GrpcCall, GrpcMethod } from '../grpc-call.ts';
 import type { TaskTiming } from '../task-timing.ts';
+import { repositoryUnsupported } from './oip-errors.ts';
 import { asOipFailure } from './oip-failure.ts';
 import type { OipInference, OipReceiver } from './oip-inference.ts';
 import { modelConfigMessage } from './oip-model-config.ts';
@@ -109,11 +110,12 @@ class PlainMethod implements GrpcMethod {
   }
 }
 
-/** Fields 1 and 2 of these small requests: texts, of which the second may be a flag. */
+/** Fields of these small requests: two texts, of which the second may be a flag, and the names of parameters. */
 interface NameFields {
   readonly first: string;
   readonly second: string;
   readonly flag: boolean;
+  readonly parameters: readonly string[];
 }
 
 function readNameFields(buf: Buffer, start: number, end: number): NameFields {
@@ -121,12 +123,27 @@ function readNameFields(buf: Buffer, start: number, end: number): NameFields {
   let first = '';
   let second = '';
   let flag = false;
+  const parameters: string[] = [];
   while (fields.next()) {
     if (fields.is(1)) first = fields.text();
     else if (fields.is(2)) second = fields.text();
     else if (fields.isInt(2)) flag = fields.int() !== 0n;
+    else if (fields.is(3)) parameters.push(keyOf(fields.message('parameters')));
   }
-  return { first, second, flag };
+  return { first, second, flag, parameters };
+}
+
+/** The key of a map's entry; '' where it has none, as protobuf has it. */
+function keyOf(entry: MessageFields): string {
+  let key = '';
+  while (entry.next()) if (entry.is(1)) key = entry.text();
+  return key;
+}
+
+/** The fields of a call on the repository, which has no name. @throws WorkerError */
+function unnamed(fields: NameFields): NameFields {
+  if (fields.first !== '') throw repositoryUnsupported();
+  return fields;
 }
 
 /** Every call with one answer but ModelInfer. */
@@ -144,9 +161,15 @@ export function oipPlainMethods(oip: OipService): GrpcMethod[] {
   if (!oip.options.managesModels) return methods;
   return [
     ...methods,
-    new PlainMethod('RepositoryIndex', ({ flag }) => indexMessage(oip, flag)),
-    new PlainMethod('RepositoryModelLoad', ({ second }) => oip.load(second).then(empty)),
-    new PlainMethod('RepositoryModelUnload', ({ second }) => oip.unload(second).then(empty)),
+    new PlainMethod('RepositoryIndex', (fields) => indexMessage(oip, unnamed(fields).flag)),
+    new PlainMethod('RepositoryModelLoad', (fields) => {
+      const { second, parameters } = unnamed(fields);
+      return oip.load(second, parameters).then(empty);
+    }),
+    new PlainMethod('RepositoryModelUnload', (fields) => {
+      const { second, parameters } = unnamed(fields);
+      return oip.unload(second, parameters).then(empty);
+    }),
   ];
 }
 

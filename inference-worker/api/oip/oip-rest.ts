@@ -11,7 +11,7 @@ import type { Logger } from '../../../base/logger.ts';
 import { WorkerError } from '../../worker-error.ts';
 import { EMPTY_BODY, type HttpApi, type HttpCall, JSON_TYPE } from '../rest/http-call.ts';
 import { internalError, reasonFields } from '../rest/rest-failure.ts';
-import { modelNotReady, oipHttpStatus, requestExpired } from './oip-errors.ts';
+import { modelNotReady, oipHttpStatus, repositoryUnsupported, requestExpired } from './oip-errors.ts';
 import { asOipFailure } from './oip-failure.ts';
 import type { OipInference } from './oip-inference.ts';
 import { modelConfigObject } from './oip-model-config.ts';
@@ -20,7 +20,7 @@ import type { OipService } from './oip-service.ts';
 import { statisticsObject } from './oip-statistics.ts';
 
 const MODEL_PATH = /^\/v2\/models\/([^/]+)(?:\/versions\/([^/]+))?(?:\/(ready|config|stats|infer))?$/;
-const REPOSITORY_PATH = /^\/v2\/repository(?:\/[^/]+)?\/(?:(index)|models\/([^/]+)\/(load|unload))$/;
+const REPOSITORY_PATH = /^\/v2\/repository(?:\/([^/]+))?\/(?:(index)|models\/([^/]+)\/(load|unload))$/;
 
 export function replyOipFailure(call: HttpCall, error: WorkerError): void {
   const body = Buffer.from(JSON.stringify({ error: error.message }));
@@ -65,8 +65,10 @@ export class OipRestApi implements HttpApi {
     }
     const repository = REPOSITORY_PATH.exec(path);
     if (repository !== null && this.oip.options.managesModels) {
-      if (repository[1] !== undefined) this.index(call);
-      else this.changeModel(call, decoded(repository[2]!), repository[3]!);
+      const [, repositoryName, index, model, action] = repository;
+      if (repositoryName !== undefined) throw repositoryUnsupported();
+      if (index !== undefined) this.index(call);
+      else this.changeModel(call, decoded(model!), action!);
       return;
     }
     this.actOnServer(call, path.length > 3 && path.endsWith('/') ? path.slice(0, -1) : path);
@@ -134,8 +136,9 @@ export class OipRestApi implements HttpApi {
 
   private changeModel(call: HttpCall, name: string, action: string): void {
     this.mustBe(call, 'POST');
-    bodyObject(call);
-    const done = action === 'load' ? this.oip.load(name) : this.oip.unload(name);
+    const { parameters } = bodyObject(call) as { parameters?: object | null };
+    const given = Object.keys(parameters ?? {});
+    const done = action === 'load' ? this.oip.load(name, given) : this.oip.unload(name, given);
     done.then(
       () => call.reply(200, JSON_TYPE, EMPTY_BODY),
       (error) => this.fail(call, error),

@@ -9,7 +9,7 @@ import type { TensorSpec } from '../../session/signature.ts';
 import { WorkerError } from '../../worker-error.ts';
 import type { ServingService } from '../serving-service.ts';
 import type { ServingState } from '../serving-state.ts';
-import { unknownModel } from './oip-errors.ts';
+import { loadParameterUnsupported, unknownModel } from './oip-errors.ts';
 import { findOipServable, hasBatchAxis, mainSignature, oipServable, servingVersions } from './oip-lookup.ts';
 
 export interface OipServiceOptions {
@@ -119,14 +119,18 @@ export class OipService {
     return entries;
   }
 
-  /** Loads a model's wanted versions (again). Rejects with a WorkerError. */
-  async load(name: string): Promise<void> {
+  /** Loads a model's wanted versions (again). Rejects with a WorkerError; every parameter is a reason. */
+  async load(name: string, parameters: readonly string[]): Promise<void> {
+    const [unsupported] = parameters;
+    if (unsupported !== undefined) throw loadParameterUnsupported(unsupported);
     this.mustKnow(name);
     await this.service.admin.resume(name);
   }
 
-  /** Unloads all versions of a model, until `load`. Rejects with a WorkerError. */
-  async unload(name: string): Promise<void> {
+  /** Unloads all versions of a model, until `load`. Rejects with a WorkerError. No model here depends on another. */
+  async unload(name: string, parameters: readonly string[]): Promise<void> {
+    const unsupported = parameters.find((parameter) => parameter !== 'unload_dependents');
+    if (unsupported !== undefined) throw loadParameterUnsupported(unsupported);
     this.mustKnow(name);
     await this.service.admin.suspend(name);
   }
