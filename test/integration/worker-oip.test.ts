@@ -423,6 +423,21 @@ t.test('a request that waited longer than its timeout parameter is told so', asy
   t.same([reply.statusCode, body.error], [503, 'Request timeout expired']);
 });
 
+t.test('a tensor in shared memory is refused, and never looked for in the message', async (t) => {
+  const region = { shared_memory_region: 'r', shared_memory_byte_size: 8 };
+  const details = 'shared memory regions are not supported';
+  const answer = await rest('POST', '/v2/models/scale/infer', {
+    inputs: [{ name: 'x', datatype: 'FP32', shape: [1, 2], parameters: region }],
+  });
+  t.same([answer.status, answer.json().error], [400, details]);
+  const parameters = { shared_memory_region: { string_param: 'r' } };
+  const x = fp32('x', [1, 2], two);
+  const refusal = { code: status.INVALID_ARGUMENT, details };
+  const wanted = { model_name: 'scale', inputs: [x], outputs: [{ name: 'y', parameters }] };
+  await t.rejects(grpc('ModelInfer', wanted), refusal);
+  await t.rejects(grpc('ModelInfer', { model_name: 'scale', inputs: [{ ...x, parameters }] }), refusal);
+});
+
 t.test('statistics count what was executed and refused', async (t) => {
   const before = (await rest('GET', '/v2/models/typed/stats')).json().model_stats[0];
   const input = jsonInput('a', [3, 2], [1, 2, 3, 4, 5, 6], 'INT32');

@@ -46,6 +46,11 @@ export function loadParameterUnsupported(parameter: string): WorkerError {
   return new WorkerError(GrpcStatus.UNIMPLEMENTED, `load parameter '${parameter}' is not supported`);
 }
 
+/** A tensor that lies, or is wanted, in memory this server cannot reach. */
+export function sharedMemoryUnsupported(): WorkerError {
+  return invalid('shared memory regions are not supported');
+}
+
 /** How Triton begins what it says about one request. */
 function requestTag(id: string): string {
   return `[request id: ${id === '' ? '<id_unknown>' : id}] `;

@@ -44,6 +44,9 @@ export interface OipCallOptions {
   readonly entry: number;
 }
 
+/** Parameter of a tensor outside of the message. */
+const SHARED_MEMORY = 'shared_memory_region';
+
 /** Triton's priorities count from 1, the highest; 0 is the default. */
 const HIGHEST_PRIORITY = 1;
 
@@ -110,6 +113,7 @@ function checkInputs(request: OipInferRequest, { inputs }: Signature): void {
     const input = request.inputs[i];
     const spec = inputs[i].name === input.name ? inputs[i] : inputs.find(({ name }) => name === input.name);
     if (spec === undefined) throw errors.unexpectedInput(request, input.name);
+    if (input.parameters?.has(SHARED_MEMORY)) throw errors.sharedMemoryUnsupported();
     if (input.dtype !== spec.dtype) {
       throw errors.inputDatatype(request, input.name, input.datatype, dtypeToOip(spec.dtype));
     }
@@ -155,6 +159,7 @@ function chooseOipOutputs(request: OipInferRequest, target: PredictTarget): Outp
   for (const { name, parameters } of outputs) {
     const position = target.outputNames.indexOf(name);
     if (position < 0) throw errors.unexpectedOutput(request, name);
+    if (parameters?.has(SHARED_MEMORY)) throw errors.sharedMemoryUnsupported();
     if (positions.includes(position)) continue;
     positions.push(position);
     asked.push(parameters);
