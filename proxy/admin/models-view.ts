@@ -1,7 +1,9 @@
 /** What `GET /models` says: each model's split, shadows and fallbacks, each cluster's breaker and figures, as plain data. */
+import type { PipelineSnapshot } from '../config/pipeline-snapshot.ts';
 import type { ClusterSnapshot, MeshSnapshot, ModelSnapshot, ShadowSnapshot } from '../config/snapshot.ts';
 import type { ComparisonFigures } from '../mirror/messages.ts';
 import type { BreakerDescription } from '../policy/breaker-view.ts';
+import { summarisePipeline, summariseStep } from '../stats/pipeline-summary.ts';
 import { summariseCluster, summariseShadow } from '../stats/summary.ts';
 
 export interface ModelsViewInput {
@@ -22,6 +24,7 @@ export function modelsView(input: ModelsViewInput): unknown {
   return {
     revision: snapshot.revision,
     models: snapshot.models.map((model) => modelView(model, input)),
+    pipelines: snapshot.pipelines.map((pipeline) => pipelineView(pipeline, input.sums)),
     clusters: snapshot.clusters.map((cluster) => ({
       name: cluster.name,
       model: cluster.model,
@@ -41,6 +44,24 @@ function modelView(model: ModelSnapshot, input: ModelsViewInput): unknown {
     degradation: input.degradationOf(model.name),
     fallbacks: model.fallbacks.map((step) => name(step.cluster)),
     shadows: model.shadows.map((shadow) => shadowView(model, shadow, name(shadow.cluster), input)),
+  };
+}
+
+function pipelineView({ name, version, steps, statsBase }: PipelineSnapshot, sums: Float64Array): unknown {
+  return {
+    name,
+    version,
+    ...summarisePipeline(sums, statsBase),
+    steps: steps.map((step) => ({
+      name: step.name,
+      model: step.model,
+      waitsFor: [
+        ...new Set(step.inputs.filter(({ from }) => from.step >= 0).map(({ from }) => steps[from.step]!.name)),
+      ],
+      hasDefault: step.defaults !== null,
+      budget: step.budgetFraction,
+      ...summariseStep(sums, step.statsBase),
+    })),
   };
 }
 

@@ -63,6 +63,7 @@ export function summariseLatency(sums: Float64Array, base: number): LatencySumma
   };
 }
 
-function named(names: readonly string[], sums: Float64Array, first: number): Record<string, number> {
+/** Neighbouring slots by the names of their values. */
+export function named(names: readonly string[], sums: Float64Array, first: number): Record<string, number> {
   return Object.fromEntries(names.map((name, i) => [name, sums[first + i]!]));
 }

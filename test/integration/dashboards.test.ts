@@ -79,6 +79,14 @@ async function exposed(): Promise<Map<string, Family>> {
           degradation: { meanOver: '10s' },
         },
       ],
+      pipelines: [
+        {
+          name: 'twice',
+          inputs: [{ name: 'x', dtype: 'FP32', shape: [-1, 2] }],
+          steps: [{ name: 'once', model: 'primary', inputs: { x: 'request.x' }, outputs: ['y'] }],
+          outputs: [{ name: 'y', from: 'once.y', dtype: 'FP32', shape: [-1, 2] }],
+        },
+      ],
     },
   });
   const client = new TfsClient(proxy.address);

@@ -2,6 +2,9 @@
  * What goes wrong in a pipeline, and what bounds it: failing steps, default outputs, deadlines, callers that leave, too many
  * requests, too many bytes; and what it answers when it is only asked about.
  */
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
@@ -438,4 +441,37 @@ t.test('a stream that is cut takes the steps of all its messages along', async (
   await until(() => second.calls.every((call) => call.resetCode === CANCEL), 'all are cancelled');
   const metrics = await proxy.metricsOnce((m) => m.sum('understudy_pipeline_in_flight_requests') === 0);
   test.equal(metrics.sum('understudy_pipeline_held_bytes'), 0);
+});
+
+t.test('a request keeps the pipeline it began with when the configuration changes', async (test) => {
+  const path = join(mkdtempSync(join(tmpdir(), 'understudy-pipeline-')), 'mesh.json');
+  test.teardown(() => rmSync(dirname(path), { recursive: true }));
+  const models = [model('first', first), model('second', second)];
+  const write = (pipelines: readonly object[]) => {
+    writeFileSync(`${path}.new`, JSON.stringify({ models, pipelines }));
+    renameSync(`${path}.new`, path);
+  };
+  write([chain('c')]);
+  const own = await ProxyProgram.start(test, { ready: false, env: { UNDERSTUDY_CONFIG_FILE: path } });
+  const calling = GrpcCaller.to(test, own.address);
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  first.script = async (call) => {
+    if (first.calls.length === 1) await released;
+    await adds(call);
+  };
+  const early = calling.call(predictBody('c'));
+  await until(() => first.calls.length === 1, 'the request is under way');
+  const single = { name: 'one', model: 'first', inputs: { x: 'request.x' }, outputs: ['y'] };
+  write([{ ...chain('c'), version: '2', steps: [single], outputs: [{ from: 'one.y', ...tensor('y') }] }]);
+  await own.until(() => own.logs.filter(({ event }) => event === 'config_applied').length > 0, 'the new configuration');
+  let late = await calling.call(predictBody('c'));
+  for (let i = 0; i < 200 && late.served['model-version'] !== '2'; i++) late = await calling.call(predictBody('c'));
+  test.same(outputsOf(late), { y: [2, 3] });
+  release();
+  const answer = await early;
+  test.same(outputsOf(answer), { y: [3, 4], half: [2, 3] });
+  test.equal(answer.served['model-version'], '1');
 });

@@ -181,6 +181,17 @@ t.test(
     let told = await ASK['TFS gRPC']!();
     while (told.fields['degraded'] !== undefined && performance.now() < end) told = await ASK['TFS gRPC']!();
     await inEveryProtocol(test, false, { steps: /recognise=recogniser@1, / });
+    const { pipelines } = (await (await fetch(`${proxy.adminUrl}/models`)).json()) as { pipelines: object[] };
+    test.match(pipelines, [{ name: 'document', version: '3', inFlight: 0, requests: { failed: 0 } }]);
+    const waits = (name: string, ...waitsFor: string[]) => ({ name, waitsFor, runs: { failed: 0 } });
+    test.match(pipelines[0], {
+      steps: [
+        waits('detect'),
+        waits('recognise', 'detect'),
+        waits('table', 'detect'),
+        waits('extract', 'recognise', 'table'),
+      ],
+    });
     const metrics = await proxy.metrics();
     test.equal(metrics.sum('understudy_pipeline_requests_total', { outcome: 'failed' }), 0);
     test.equal(metrics.sum('understudy_pipeline_in_flight_requests'), 0);
