@@ -4,7 +4,14 @@
  */
 import { HeaderList } from '../proto/http2/header-list.ts';
 import { AdaptError } from './adapt/adapt-error.ts';
-import { adaptGrpc, adaptJson, adaptRest, changes, MAX_ADAPTED_BYTES } from './adapt/answer-adapter.ts';
+import {
+  adaptGrpc,
+  adaptJson,
+  adaptRest,
+  changes,
+  MAX_ADAPTED_BYTES,
+  MAX_ADAPTED_JSON,
+} from './adapt/answer-adapter.ts';
 import type { ClusterChange } from './answer-changes.ts';
 import { clearBody } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
@@ -17,7 +24,8 @@ const MAX_HELD_BYTES = 1024 * 1024;
 
 /** Bytes of this attempt's answer that are held at most. What has to be changed is never let go unchanged. */
 export function heldLimit(exchange: Exchange, attempt: Attempt): number {
-  return mustChange(exchange, attempt) ? MAX_ADAPTED_BYTES : MAX_HELD_BYTES;
+  if (!mustChange(exchange, attempt)) return MAX_HELD_BYTES;
+  return exchange.model!.config.isRoute ? MAX_ADAPTED_JSON : MAX_ADAPTED_BYTES;
 }
 
 /** Whether the answer is of no use unless it is changed. */
@@ -45,7 +53,7 @@ function changeOf(exchange: Exchange, attempt: Attempt): ClusterChange | null {
   if (model === null || !model.changes.any || !governed || !infers) return null;
   const change = model.changes.of(attempt.cluster, attempt.reason);
   if (change === null) return null;
-  if (model.config.isRoute) return isDocument(attempt) ? change : null;
+  if (model.config.isRoute) return isDocument(attempt) && !isHead(exchange) ? change : null;
   return changes(methodOf(exchange), exchange.traits!.call === null, change) ? change : null;
 }
 
@@ -53,6 +61,10 @@ function changeOf(exchange: Exchange, attempt: Attempt): ClusterChange | null {
 function isDocument({ responseHead }: Attempt): boolean {
   const { httpStatus } = ResponseTraits.of(responseHead!);
   return httpStatus >= 200 && httpStatus < 300 && httpStatus !== 204;
+}
+
+function isHead({ head }: Exchange): boolean {
+  return head!.get(':method') === 'HEAD';
 }
 
 function adapt(plane: DataPlane, exchange: Exchange, attempt: Attempt): boolean {

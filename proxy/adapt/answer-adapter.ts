@@ -2,8 +2,9 @@
  * Whole answers adapted, as they travel: framed and maybe compressed in gRPC, with a head in HTTP. The adapted answer is
  * never compressed, and its head says so.
  *
- * Bounds: an answer of more than `MAX_ADAPTED_BYTES`, compressed or inflated, is `too_large`. Whatever the bytes are, the
- * result is a new answer or an `AdaptError`.
+ * Bounds: an answer of more than `MAX_ADAPTED_BYTES`, compressed or inflated, is `too_large`, and so is JSON of more than
+ * `MAX_ADAPTED_JSON`, which takes some tens of milliseconds a megabyte. Whatever the bytes are, the result is a new answer or
+ * an `AdaptError`.
  */
 import { inflateMessageSync, parseEncoding } from '../../proto/grpc/compression.ts';
 import { PREFIX_BYTES, writeMessagePrefix } from '../../proto/grpc/message-framing.ts';
@@ -19,6 +20,8 @@ import { adaptPredict, renameModel, renameModels } from './predict-answer.ts';
 
 /** Largest answer that is adapted, bytes; inflated ones have the same bound. */
 export const MAX_ADAPTED_BYTES: number = 16 * 1024 * 1024;
+/** Most JSON of an answer that is read, bytes; binary tensors behind it do not count. */
+export const MAX_ADAPTED_JSON: number = 2 * 1024 * 1024;
 const BOUNDS = { maxBytes: MAX_ADAPTED_BYTES, maxRatio: 200 } as const;
 const JSON_LENGTH = 'inference-header-content-length';
 
@@ -86,10 +89,12 @@ export function adaptRest(
     const plain = openBody(head, body, length);
     sink.clear();
     if (method !== 'infer') {
+      checkJson(plain.length);
       adaptPredictJson(sink, plain, 0, plain.length, change);
       return { head: headOf(head, sink.length, -1), body: sink.take() };
     }
     const jsonBytes = jsonLength(head, plain.length);
+    checkJson(jsonBytes);
     const written = adaptInferJson(sink, plain, 0, jsonBytes, plain.length, change);
     return { head: headOf(head, sink.length, written), body: sink.take() };
   } catch (error) {
@@ -108,6 +113,7 @@ export function adaptJson(
 ): HttpAnswer {
   try {
     const plain = openBody(head, body, length);
+    checkJson(plain.length);
     const adapted = adaptDocument(plain, 0, plain.length, rules, versionField, versionText);
     return { head: headOf(head, adapted.length, -1), body: adapted };
   } catch (error) {
@@ -186,6 +192,10 @@ function headOf(head: HeaderList, bodyBytes: number, jsonBytes: number): HeaderL
   return new HeaderList(names, values);
 }
 
-function tooLarge(): AdaptError {
-  return new AdaptError('too_large', `more than ${MAX_ADAPTED_BYTES} bytes`);
+function checkJson(bytes: number): void {
+  if (bytes > MAX_ADAPTED_JSON) throw tooLarge(MAX_ADAPTED_JSON);
+}
+
+function tooLarge(most = MAX_ADAPTED_BYTES): AdaptError {
+  return new AdaptError('too_large', `more than ${most} bytes`);
 }

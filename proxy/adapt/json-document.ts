@@ -2,7 +2,7 @@
  * A JSON answer of a configured HTTP route adapted by paths. Numbers that nobody casts keep the text they came in, whatever
  * a double would make of them; members keep their order.
  */
-import { checkDocument, JsonScanner } from '../../proto/tensor/json-scanner.ts';
+import { Char, checkDocument, JsonScanner } from '../../proto/tensor/json-scanner.ts';
 import type { JsonRule, PathStep } from '../config/answer-policy.ts';
 import { AdaptError } from './adapt-error.ts';
 
@@ -36,12 +36,35 @@ export function adaptDocument(
 ): Buffer {
   // Bounds the depth before anything recursive looks at it.
   checkDocument(scanner, buf, start, end);
+  if (rules.length === 0) return withMember(buf, start, end, versionField, versionText);
   scanner.release();
   const root = RawJson.parse(buf.toString('utf8', start, end), keepNumberText);
   for (const rule of rules) visit(root, rule, 0);
   if (versionField !== '') objectAt(root, versionField)[versionField] = versionText;
   return Buffer.from(JSON.stringify(root));
 }
+
+/** The object with one member added at its end, in the place of any of that name; nothing else is read. */
+function withMember(buf: Buffer, start: number, end: number, name: string, value: string): Buffer {
+  const parts: Buffer[] = [];
+  scanner.reset(buf, start, end);
+  if (scanner.peek() !== Char.openObject) throw misfit(`${name}: its parent is no object`);
+  scanner.pos++;
+  while (scanner.peek() !== Char.closeObject) {
+    const from = scanner.pos;
+    scanner.passKey();
+    const isNamed = scanner.stringIs(name);
+    scanner.passValue();
+    if (!isNamed) parts.push(buf.subarray(from, scanner.pos), COMMA);
+    if (scanner.peek() === Char.comma) scanner.pos++;
+  }
+  scanner.release();
+  const member = Buffer.from(`${JSON.stringify(name)}:${JSON.stringify(value)}}`);
+  return Buffer.concat([OPEN, ...parts, member]);
+}
+
+const OPEN = Buffer.from('{');
+const COMMA = Buffer.from(',');
 
 function keepNumberText(_key: string, value: unknown, { source }: { source?: string }): unknown {
   return typeof value === 'number' && source !== undefined && String(value) !== source

@@ -11,6 +11,9 @@ import { AdaptError } from './adapt-error.ts';
 
 /** Elements of one output that are read or made at most. */
 export const MAX_ADAPTED_ELEMENTS: number = 4 * 1024 * 1024;
+/** Most bytes of texts that are added to an answer, and what each takes besides itself. */
+const MAX_TEXT_BYTES = 16 * 1024 * 1024;
+const TEXT_OVERHEAD = 8;
 
 /** An output of the answer as it came. */
 export interface SourceOutput {
@@ -75,7 +78,7 @@ export function mapOutputs(answer: SourceAnswer, change: AnswerChange): MappedOu
     mapped.push({ ...output, name, source, data: null });
   }
   if (versionOutput !== '') {
-    const data = new Array<string>(checkCount(versionOutput, rows)).fill(versionText);
+    const data = new Array<string>(checkTexts(versionOutput, rows, versionText.length)).fill(versionText);
     const own = { name: versionOutput, dtype: DataType.STRING, dims: [rows], count: rows, source: -1, data };
     const at = mapped.findIndex(({ name }) => name === versionOutput);
     if (at < 0) mapped.push(own);
@@ -134,6 +137,7 @@ function filled(rule: OutputRule, rows: number): MappedOutput {
     name,
     dims.reduce((product, size) => product * size, 1),
   );
+  if (dtype === DataType.STRING) checkTexts(name, count, Math.max(...fill.map((text) => text.length)));
   return { name, dtype, dims, count, source: -1, data: repeated(dtype, fill, count) };
 }
 
@@ -150,6 +154,12 @@ export function repeatedData(values: TensorData, count: number): TensorData {
   const out = new Storage(count);
   for (let i = 0; i < count; i++) out[i] = values[i % values.length]!;
   return out;
+}
+
+/** Texts of this length, as many as an answer claims to have rows: they must not cost more than an answer may have. */
+function checkTexts(name: string, count: number, length: number): number {
+  if (count * (length + TEXT_OVERHEAD) <= MAX_TEXT_BYTES) return count;
+  throw new AdaptError('too_large', `${name}: ${count} texts`);
 }
 
 export function checkCount(name: string, count: number): number {

@@ -49,7 +49,7 @@ export const SIGNATURE_NODE = list(
 
 /** How tensors are adapted. */
 export const ADAPT_NODE = optionalObject(
-  "How the fallback's output tensors become the primary's. An answer that does not fit counts as a bad output.",
+  "How the fallback's output tensors become the primary's. An answer that does not fit, of more than 16 MiB or with more than 2 MiB of JSON, counts as a bad output.",
   {
     outputs: list(
       'Outputs of the adapted answer, in this order.',
@@ -208,7 +208,7 @@ export const RULE_NODE = optionalObject(
 
 /** How JSON answers of a route's fallback are adapted. */
 export const ADAPT_JSON_NODE = list(
-  "How the fallback's JSON becomes the primary's, in this order. An answer that does not fit is no answer.",
+  "How the fallback's JSON becomes the primary's, in this order. An answer that does not fit, or of more than 2 MiB, is no answer.",
   64,
   object('One value, or one in each element of a list.', {
     path: scalar({

@@ -261,7 +261,7 @@ const model = object('What happens to requests that name one model.', {
     default: null,
     unset: 'no such output',
     reason:
-      "Name of an output added to every answer of Predict and infer calls, the primary's too: the name of the cluster that answered, for each row. Every answer is then held and written anew.",
+      "Name of an output added to every answer of Predict and infer calls, the primary's too: the name of the cluster that answered, for each row. Every answer is then held and written anew; one of more than 1 MiB, or that cannot be read, goes on without.",
   }),
   fallbackStatuses: optionalList(
     'gRPC statuses of the primary that the fallback answers for; by default UNKNOWN, DEADLINE_EXCEEDED, NOT_FOUND, RESOURCE_EXHAUSTED, INTERNAL, UNAVAILABLE and DATA_LOSS: faults of the server, never of the request.',

@@ -132,6 +132,16 @@ t.test('an answer that does not fit its paths is none: the constant answers', as
   test.equal(metrics.sum('understudy_answer_adaptations_total', { cluster: 'ocr-light', result: 'adapted' }), 1);
 });
 
+t.test('so it does for an answer too large to be adapted', async (test) => {
+  light.script = (_call, response) => response.end(JSON.stringify({ pages: [{ text: 'x'.repeat(2_200_000) }] }));
+  test.match(await post('/gone'), { status: 200, json: { manual: true } });
+  light.script = saysLight;
+  const metrics = await proxy.metricsOnce(
+    (now) => now.sum('understudy_answer_adaptations_total', { result: 'too_large' }) === 1,
+  );
+  test.equal(metrics.sum('understudy_answer_adaptations_total', { cluster: 'ocr-light', result: 'too_large' }), 1);
+});
+
 t.test('over HTTP/2 alike', async (test) => {
   const session = connect(`http://${proxy.address}`);
   const stream: ClientHttp2Stream = session.request({

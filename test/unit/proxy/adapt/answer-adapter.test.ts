@@ -589,3 +589,16 @@ t.test('a shape that claims more than is read is too large, and costs nothing', 
     test.equal((error as AdaptError).reason, 'too_large');
   }
 });
+
+t.test('an answer that claims many rows gets no text for each of them', async (test) => {
+  const rows = encodeMessage('tensorflow.serving.PredictResponse', {
+    outputs: { score: { dtype: 1, tensor_shape: { dim: [{ size: 3_000_000 }] }, float_val: [1] } },
+  });
+  const answer = framed(rows);
+  try {
+    adaptGrpc('Predict', answer, answer.length, undefined, changeOf(null, { versionOutput: 'v', versionText: 'lite' }));
+    test.fail('it was adapted');
+  } catch (error) {
+    test.equal((error as AdaptError).reason, 'too_large');
+  }
+});

@@ -46,6 +46,13 @@ t.test('numbers that nobody casts keep their text', async (test) => {
   test.equal(adapt('{"id":"9007199254740993"}', [rule('id', { cast: 'integer' })]), '{"id":9007199254740993}');
 });
 
+t.test('a member alone is added without reading the rest', async (test) => {
+  test.equal(adapt(' { "a" : 1.0, "b":[1e400] } ', [], 'v', 'x"y'), '{"a" : 1.0,"b":[1e400],"v":"x\\"y"}');
+  test.equal(adapt('{"v":1,"a":2,"v":3}', [], 'v', 'x'), '{"a":2,"v":"x"}', 'in the place of any of its name');
+  test.equal(adapt('{}', [], 'v', 'x'), '{"v":"x"}');
+  test.throws(() => adapt('[]', [], 'v', 'x'), AdaptError);
+});
+
 t.test('casts have one meaning each', async (test) => {
   const cases: [JsonRule['cast'], string, string | null][] = [
     ['integer', '2.5', '2'],
