@@ -477,5 +477,5 @@ function pairStore({ pairStore: path, pairStoreMaxPairs: maxPairs, pairStoreMaxS
 function comparisonPolicies(mesh: MeshSnapshot): ComparisonPolicy[] {
   return mesh.models
     .filter((model) => model.shadows.length > 0)
-    .map(({ name, cohort, comparison }) => ({ model: name, cohort, ...comparison }));
+    .map(({ name, cohort, comparison, outputs }) => ({ model: name, cohort, outputs, ...comparison }));
 }

@@ -7,13 +7,13 @@
  */
 import { methodOf, protocolOf } from './body-form.ts';
 import { answerEncoding } from './captured-answer.ts';
-import { declaredFault, NO_FAULT } from './declared-outputs.ts';
 import type { Attempt, Exchange } from './exchange.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
 import { BodyTensors } from './mirror/body-tensors.ts';
+import { declaredFault, NO_FAULT } from './mirror/declared-outputs.ts';
 import { Fault } from './mirror/fault-kinds.ts';
 import { MessageBytes } from './mirror/message-bytes.ts';
-import { EXAMPLE_METHODS } from './mirror/pair-protocol.ts';
+import { hasElementTypes } from './mirror/pair-protocol.ts';
 import { PairProtocol } from './mirror/pair-record.ts';
 import { isBadJson } from './policy/json-output-check.ts';
 import { isBadInferResponse } from './policy/oip-output-check.ts';
@@ -95,7 +95,7 @@ function messageFault(
   const readable = tensors.readAnswer(buffer, start, end, form) === Fault.NONE;
   if (!readable) return BadOutput.MALFORMED;
   if (isBad) return BadOutput.NOT_FINITE;
-  const typed = form.protocol !== PairProtocol.TFS_REST && !EXAMPLE_METHODS.has(form.method);
+  const typed = hasElementTypes(form);
   return declaredFault(outputs, tensors, typed);
 }
 

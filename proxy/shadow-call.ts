@@ -48,7 +48,7 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler, A
   readonly encoding: string;
   /** The answer came whole, with `status`. */
   answered = false;
-  /** It was given the request and answered nothing: reset, or not in time. */
+  /** It was given the request and answered nothing: reset, not in time, or without an end. */
   failed = false;
   done = false;
   status = NO_ANSWER;
@@ -293,7 +293,8 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler, A
 
   /** No answer worth comparing: counted as a drop of this shadow. */
   private end(reason: number, outcome: number): void {
-    this.failed = reason === MirrorDrop.RESET || reason === MirrorDrop.DEADLINE;
+    const isEndless = this.answerBytes > MAX_ANSWER_BYTES;
+    this.failed = reason === MirrorDrop.RESET || reason === MirrorDrop.DEADLINE || isEndless;
     const { mirroring, stream } = this;
     mirroring.countDrop(this.shadow, reason);
     mirroring.cells[this.shadow.config.statsBase + ShadowSlot.CUT]! += 1;

@@ -27,7 +27,7 @@ const DTYPES = [
 const UNORDERED: ReadonlySet<string> = new Set(['BOOL', 'BYTES']);
 
 export const OUTPUTS_NODE = list(
-  "What the model's answers hold; an answer that contradicts it is a bad output, as NaN and Inf are. Costs one decoding of each answer.",
+  "What the model's answers hold; an answer that contradicts it is a bad output, as NaN and Inf are, and a fault of a shadow. Costs one decoding of each answer.",
   64,
   object(
     'One output tensor. REST of TensorFlow Serving leaves the name of a single output out; it is taken for the declared one.',

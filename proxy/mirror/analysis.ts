@@ -94,6 +94,7 @@ export class Analysis {
         labelOutput: policy.labelOutput ?? DEFAULT_RULES.labelOutput,
         absoluteTolerance: policy.absoluteTolerance ?? DEFAULT_RULES.absoluteTolerance,
         relativeTolerance: policy.relativeTolerance ?? DEFAULT_RULES.relativeTolerance,
+        outputs: policy.outputs ?? DEFAULT_RULES.outputs,
       };
       const redact = new Set(policy.redact ?? []);
       const { source } = policy.cohort;

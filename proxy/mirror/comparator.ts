@@ -6,14 +6,17 @@
  */
 import type { TensorView } from '../../proto/tensor/tensor-view.ts';
 import { WireError } from '../../proto/tensor/wire-error.ts';
+import type { OutputSnapshot } from '../config/snapshot.ts';
 import { type BodyForm, BodyTensors } from './body-tensors.ts';
 import { ClassVectors, topClass } from './class-vector.ts';
 import { type Comparison, MAX_ROWS } from './comparison.ts';
+import { declaredFault, NO_FAULT } from './declared-outputs.ts';
 import { ElementReader, type Floats, isFloat, MAX_READ_ELEMENTS } from './element-reader.ts';
 import { Fault } from './fault-kinds.ts';
 import { isClassScores, LabelChoice } from './label-rule.ts';
 import { faultOf } from './message-bytes.ts';
 import type { OutputRows } from './output-rows.ts';
+import { hasElementTypes } from './pair-protocol.ts';
 import type { PairRecord } from './pair-record.ts';
 
 /** What the comparison needs of the policy. */
@@ -22,10 +25,27 @@ export interface ComparisonRules {
   readonly labelOutput: string;
   readonly absoluteTolerance: number;
   readonly relativeTolerance: number;
+  /** What the model's outputs have to be; a shadow's that are not are at fault, whatever the primary's are. */
+  readonly outputs: readonly OutputSnapshot[];
 }
 
 /** A ten-thousandth relative is what single precision and reordered sums explain; more is a difference. */
-export const DEFAULT_RULES: ComparisonRules = { labelOutput: '', absoluteTolerance: 1e-6, relativeTolerance: 1e-4 };
+export const DEFAULT_RULES: ComparisonRules = {
+  labelOutput: '',
+  absoluteTolerance: 1e-6,
+  relativeTolerance: 1e-4,
+  outputs: [],
+};
+
+/** The fault that a contradiction to what is declared (`BadOutput`) is. */
+const DECLARED_FAULTS: readonly number[] = [
+  Fault.NAN,
+  Fault.RANGE,
+  Fault.SHAPE,
+  Fault.DTYPE,
+  Fault.MISSING_OUTPUT,
+  Fault.MALFORMED,
+];
 
 /** Elements of one answer that are compared at most, over all outputs. */
 export const MAX_ANSWER_ELEMENTS = 4 * MAX_READ_ELEMENTS;
@@ -63,8 +83,13 @@ export class Comparator {
     const form = formOf(pair);
     if (!primaryFailed) out.primaryFaults = this.primary.tensors.openAnswer(pair.primaryBody, form);
     if (!out.shadowFailed) out.shadowFaults = this.shadow.tensors.openAnswer(pair.shadowBody, form);
+    const isReadable = !out.shadowFailed && out.shadowFaults === Fault.NONE;
     out.primaryUsable = !primaryFailed && out.primaryFaults === Fault.NONE;
     if (out.primaryUsable) this.compareOutputs(out);
+    if (isReadable && rules.outputs.length > 0) {
+      const fault = declaredFault(rules.outputs, this.shadow.tensors, hasElementTypes(form));
+      if (fault !== NO_FAULT) out.shadowFaults |= DECLARED_FAULTS[fault]!;
+    }
     this.primary.tensors.release();
     this.shadow.tensors.release();
   }

@@ -10,6 +10,7 @@ export const FAULT_KINDS = [
   'malformed',
   'too_large',
   'no_message',
+  'range',
 ] as const;
 
 export type FaultKind = (typeof FAULT_KINDS)[number];
@@ -30,4 +31,6 @@ export const Fault = {
   TOO_LARGE: 1 << 6,
   /** Status OK, but no message: none was sent, or it was too large to be kept. */
   NO_MESSAGE: 1 << 7,
+  /** An output is outside the range its model declares. */
+  RANGE: 1 << 8,
 } as const;

@@ -10,7 +10,7 @@
  * it had, forgets the buffers that were under way there, and allocates new ones.
  */
 import type { MessagePort } from 'node:worker_threads';
-import type { CohortPolicy } from '../config/snapshot.ts';
+import type { CohortPolicy, OutputSnapshot } from '../config/snapshot.ts';
 import type { ComparisonSums } from './figures.ts';
 import type { PairStoreOptions, StoreCounts } from './store-counts.ts';
 
@@ -39,6 +39,8 @@ export interface ComparisonPolicy {
   /** A model without classes agrees while |shadow - primary| <= absoluteTolerance + relativeTolerance * |primary|. */
   readonly absoluteTolerance?: number;
   readonly relativeTolerance?: number;
+  /** What the model's outputs have to be. */
+  readonly outputs?: readonly OutputSnapshot[];
   /** Limits and error rate of the statistical evidence; left out, the defaults of evidence.ts hold. */
   readonly harmLimit?: number;
   readonly safetyLimit?: number;

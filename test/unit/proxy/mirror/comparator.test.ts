@@ -120,6 +120,23 @@ for (const [what, shadow, fault] of [
   });
 }
 
+t.test(
+  'a shadow that contradicts what the model declares is at fault, however near it is to the primary',
+  async (t) => {
+    const declared = { name: 'y', dtype: 0, shape: null, min: 0, max: 1, required: true };
+    const near = outputs({ y: floats([1, 1], [0.99999]) }, { y: floats([1, 1], [1.00001]) });
+    t.equal(compare(near).shadowFaults, Fault.NONE);
+    const found = compare(near, { outputs: [declared] });
+    t.equal(found.shadowFaults, Fault.RANGE);
+    t.equal(found.distance(0), 1);
+    t.equal(found.primaryFaults, Fault.NONE, "the primary's answers are judged where they are given");
+    const missing = outputs({ z: floats([1, 1], [1]) }, { z: floats([1, 1], [1]) });
+    t.equal(compare(missing, { outputs: [declared] }).shadowFaults, Fault.MISSING_OUTPUT);
+    const good = outputs({ y: floats([1, 1], [0.5]) }, { y: floats([1, 1], [0.5]) });
+    t.equal(compare(good, { outputs: [declared] }).shadowFaults, Fault.NONE);
+  },
+);
+
 t.test('an output that only the shadow has is no fault', async (t) => {
   const y = floats([1, 2], [0.9, 0.1]);
   t.equal(compare(outputs({ y }, { y, extra: y })).shadowFaults, Fault.NONE);

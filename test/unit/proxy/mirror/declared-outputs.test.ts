@@ -1,14 +1,14 @@
 /** Declared outputs in every form an answer can have: the verdict is that of the values, whatever carries them. */
 import fc from 'fast-check';
 import t from 'tap';
-import { DataType, dtypeFromOip, dtypeToOip } from '../../../proto/tensor/dtype.ts';
-import type { OutputSnapshot } from '../../../proxy/config/snapshot.ts';
-import { declaredFault, NO_FAULT } from '../../../proxy/declared-outputs.ts';
-import { BodyTensors } from '../../../proxy/mirror/body-tensors.ts';
-import { PairProtocol } from '../../../proxy/mirror/pair-record.ts';
-import { BadOutput } from '../../../proxy/stats/slots.ts';
-import { runs } from '../../support/fuzz-runs.ts';
-import { encodeMessage } from '../../support/proto-codecs.ts';
+import { DataType, dtypeFromOip, dtypeToOip } from '../../../../proto/tensor/dtype.ts';
+import type { OutputSnapshot } from '../../../../proxy/config/snapshot.ts';
+import { BodyTensors } from '../../../../proxy/mirror/body-tensors.ts';
+import { declaredFault, NO_FAULT } from '../../../../proxy/mirror/declared-outputs.ts';
+import { PairProtocol } from '../../../../proxy/mirror/pair-record.ts';
+import { BadOutput } from '../../../../proxy/stats/slots.ts';
+import { runs } from '../../../support/fuzz-runs.ts';
+import { encodeMessage } from '../../../support/proto-codecs.ts';
 
 const tensors = new BodyTensors();
 

@@ -3,13 +3,13 @@
  * element of an output with a range is looked at, so the cost is that of reading the answer once; outputs that nothing is
  * declared of are passed over.
  */
-import { DataType, dtypeBytes } from '../proto/tensor/dtype.ts';
-import type { TensorView } from '../proto/tensor/tensor-view.ts';
-import { WireError } from '../proto/tensor/wire-error.ts';
-import type { OutputSnapshot } from './config/snapshot.ts';
-import type { BodyTensors } from './mirror/body-tensors.ts';
-import { ElementReader, isFloat } from './mirror/element-reader.ts';
-import { BadOutput } from './stats/slots.ts';
+import { DataType, dtypeBytes } from '../../proto/tensor/dtype.ts';
+import type { TensorView } from '../../proto/tensor/tensor-view.ts';
+import { WireError } from '../../proto/tensor/wire-error.ts';
+import type { OutputSnapshot } from '../config/snapshot.ts';
+import { BadOutput } from '../stats/slots.ts';
+import type { BodyTensors } from './body-tensors.ts';
+import { ElementReader, isFloat } from './element-reader.ts';
 
 /** Nothing is wrong. */
 export const NO_FAULT = -1;
