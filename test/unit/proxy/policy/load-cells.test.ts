@@ -43,7 +43,7 @@ t.test('what a dead thread had is forgotten, in every cluster, and nothing of th
   test.notOk(cells.load(0, 2).tryEnter(2), 'its successor begins at nothing');
 });
 
-t.test('whatever threads do, what is admitted is the bound at most, and nothing is left in the end', async (test) => {
+t.test('whatever threads do, what is admitted is the bound at most, and nothing is left in the end', async () => {
   const step = fc.record({ thread: fc.nat(2), enters: fc.boolean() });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), fc.integer({ min: 1, max: 5 }), (steps, max) => {
@@ -67,7 +67,18 @@ t.test('whatever threads do, what is admitted is the bound at most, and nothing 
     }),
     { numRuns: runs(200) },
   );
-  const alone = ClusterLoad.alone();
-  test.ok(alone.tryEnter(1));
-  test.notOk(alone.tryEnter(1));
+});
+
+t.test('with one data thread the bound is the same, and its successor begins at nothing', async (test) => {
+  const cells = new LoadCells(LoadCells.allocate(1, 1));
+  for (const load of [ClusterLoad.alone(), cells.load(0, 0)]) {
+    test.ok(load.tryEnter(1));
+    test.notOk(load.tryEnter(1));
+    load.leave();
+    test.ok(load.tryEnter(1));
+    test.ok(load.tryWait(1));
+    test.notOk(load.tryWait(1));
+  }
+  cells.forget(0);
+  test.ok(cells.load(0, 0).tryEnter(1));
 });
