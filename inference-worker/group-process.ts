@@ -207,7 +207,7 @@ class GroupProcess {
       maxRecordBytes: maxMessageBytes,
       clock: systemClock,
       log: this.log,
-      load: { execution: this.execution },
+      load: { execution: this.execution, isServing: () => this.state.serving },
       onBroken: (servable, error) => this.broken(servable, error.message),
       onWarmedUp: (ms) => {
         warmedUp = { path: dirname(found.path), ms };

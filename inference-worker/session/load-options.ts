@@ -20,6 +20,8 @@ export interface LoadServableOptions {
   /** Deadlines of calls are on this clock. */
   readonly clock: Clock;
   readonly log: Logger;
+  /** Whether other models are served by this process now, who would wait for what the front thread does. */
+  readonly isServing?: () => boolean;
   /**
    * A thread is stuck in native code past the execution timeout: the servable has left AVAILABLE and refuses calls.
    * The process must be replaced, by SIGKILL: exiting normally while a thread is inside onnxruntime aborts anyway.

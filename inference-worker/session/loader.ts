@@ -26,11 +26,17 @@ const LEAVE_FRONT_MS = 2;
 const ENTER_FRONT_MS = 0.5;
 /** Sizes that do not come up by themselves are tried in threads, in steps this large, while the last was fast. */
 const PROBE_GROWTH = 4;
-/** Loading into the front thread holds up the sockets this long at most. */
+/** Loading into the front thread holds up the sockets this long at most: before anybody is served, and after. */
 const FRONT_LOAD_MS = 50;
+const FRONT_LOAD_WHILE_SERVING_MS = 10;
 
 const EXECUTION_THREAD = new URL('./execution-thread.ts', import.meta.url);
 const turnLoops = new WeakMap<object, TurnLoop>();
+
+/** Whether a model that took `loadMs` to load may be loaded again into the thread that serves. */
+export function mayLoadInFront(loadMs: number, isServing: boolean): boolean {
+  return loadMs <= (isServing ? FRONT_LOAD_WHILE_SERVING_MS : FRONT_LOAD_MS);
+}
 
 type PlacedExecutor = Executor & { sink: ExecutorSink };
 
@@ -124,9 +130,8 @@ class Placement {
     const { batching } = this.options;
     const executor = this.threadExecutor();
     this.info = await executor.addThreads(1);
-    const { loadMs } = this.info;
     const fullMs = fullBatchMs(this.info, batching);
-    if (this.mayEnterFront && fullMs <= FRONT_FULL_BATCH_MS && loadMs <= FRONT_LOAD_MS) {
+    if (this.mayEnterFront && fullMs <= FRONT_FULL_BATCH_MS) {
       await executor.close();
       return this.inFront();
     }
@@ -135,12 +140,15 @@ class Placement {
   }
 
   /**
-   * Only what cannot surprise it runs in the thread that serves: a model whose rows all have the shape that was measured.
+   * Only what cannot surprise it runs in the thread that serves: a model that is loaded quickly and whose rows all have
+   * the shape that was measured.
    * Where a request decides how much there is to do, or the device may be taken by others, it runs in a thread.
    */
   private get mayEnterFront(): boolean {
     const { batchable, signature } = this.info;
-    if (this.options.batching.place !== 'auto' || needsDeviceLock(this.execution)) return false;
+    const { batching, isServing } = this.options;
+    if (batching.place !== 'auto' || needsDeviceLock(this.execution)) return false;
+    if (!mayLoadInFront(this.info.loadMs, isServing?.() ?? false)) return false;
     return batchable && signature.inputs.every(({ shape }) => !shape.includes(-1, 1));
   }
 
@@ -171,7 +179,7 @@ class Placement {
     const { place, fullBatchMs } = servable.stats;
     const { cost } = servable.scheduler;
     const leaves = place === 'front' && cost.worstMs > LEAVE_FRONT_MS;
-    const mayEnter = place === 'thread' && this.mayEnterFront && this.info.loadMs <= FRONT_LOAD_MS;
+    const mayEnter = place === 'thread' && this.mayEnterFront;
     if (mayEnter) this.probe(servable);
     const enters = mayEnter && fullBatchMs < ENTER_FRONT_MS && cost.largestRows >= this.fullRows;
     if (!leaves && !enters) return;

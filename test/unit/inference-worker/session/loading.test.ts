@@ -1,6 +1,7 @@
 /** What loading makes of a model file: signature, batch axis, place, and refusals. */
 import t from 'tap';
 import type { BatchServable } from '../../../../inference-worker/batching/batch-servable.ts';
+import { mayLoadInFront } from '../../../../inference-worker/session/loader.ts';
 import type { WorkerError } from '../../../../inference-worker/worker-error.ts';
 import { OnnxModel } from '../../../support/onnx-writer.ts';
 import { float32, submit } from '../../../support/predict-tasks.ts';
@@ -50,6 +51,17 @@ t.test('a cheap model runs in the front thread, an expensive one in a thread of 
   const expensive = await models.load(heavy(40), { maxBatchSize: 256 });
   t.equal(expensive.stats.place, 'thread');
   t.ok(expensive.stats.fullBatchMs > 1);
+});
+
+/**
+ * Scenario: a cheap model with large tables is loaded while others are served. Mechanism: a load of up to 50 ms was repeated
+ * in the thread that serves. Consequence: every served model's tail held the load.
+ */
+t.test('what takes long to load enters the front only before anybody is served', async (t) => {
+  t.ok(mayLoadInFront(2, true));
+  t.ok(mayLoadInFront(30, false));
+  t.notOk(mayLoadInFront(30, true));
+  t.notOk(mayLoadInFront(80, false));
 });
 
 /** y = table[(1 - x) * 1000], x float32 [batch, 1]: refuses the zeros a model is measured with. */
