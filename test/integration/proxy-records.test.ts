@@ -26,11 +26,16 @@ t.teardown(() => web.closeAllConnections());
 const webAddress = `127.0.0.1:${(web.address() as net.AddressInfo).port}`;
 
 let logs = 0;
-async function start(test: Test, env: Record<string, string>): Promise<{ proxy: ProxyProgram; lines: () => string[] }> {
+async function start(
+  test: Test,
+  env: Record<string, string>,
+  more: object = {},
+): Promise<{ proxy: ProxyProgram; lines: () => string[] }> {
   const path = join(folder, `access-${logs++}.log`);
   const proxy = await ProxyProgram.start(test, {
     env: { UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: webAddress, UNDERSTUDY_ACCESS_LOG_FILE: path, ...env },
     document: {
+      ...more,
       clusters: [{ name: 'web', endpoints: [webAddress] }],
       routes: [{ name: 'gone', path: '/gone', cluster: 'web' }],
       models: [
@@ -139,4 +144,55 @@ t.test('requests are counted by route and status, connections that are refused b
   const name = 'understudy_downstream_connection_refusals_total';
   const full = await proxy.metricsOnce((reading) => reading.sum(name, refused) > 0, 10_000);
   test.ok(full.sum(name, refused) >= 5, `${full.sum(name, refused)} of 8 beside the caller's own`);
+});
+
+t.test(
+  'a log that nobody reads holds nobody up: lines are dropped and counted, and the end comes in time',
+  async (test) => {
+    const proxy = await ProxyProgram.start(test, {
+      stdout: 'pipe',
+      env: {
+        UNDERSTUDY_ACCESS_LOG: 'json',
+        UNDERSTUDY_CONCURRENCY: '1',
+        UNDERSTUDY_SHUTDOWN_DELAY: '0s',
+        UNDERSTUDY_SHUTDOWN_GRACE_PERIOD: '2s',
+      },
+      document: { models: [{ name: 'm', split: [{ model: `m@1 via ${primary.address}` }] }] },
+    });
+    proxy.child.stdout!.pause();
+    const caller = GrpcCaller.to(test, proxy.address);
+    const dropped = async () => (await proxy.metrics()).sum('understudy_access_log_dropped_total');
+    const agent = { 'user-agent': 'a'.repeat(8000) };
+    const took: number[] = [];
+    // The pipe holds 64 KiB, the write under way and what waits for it 1 MiB each: lines of 8 KB fill all soon.
+    for (let i = 0; i < 500; i++) {
+      const answer = await caller.predict('m', agent);
+      if (answer.status !== 0) test.fail(`${answer.status} ${answer.message}`);
+      took.push(answer.tookMs);
+    }
+    took.sort((a, b) => a - b);
+    test.comment(`callers meanwhile: p50 ${took[250]!.toFixed(2)} ms, p99 ${took[495]!.toFixed(2)} ms`);
+    test.ok((await dropped()) > 100, `${await dropped()} lines were dropped`);
+    const startedMs = performance.now();
+    test.equal(await proxy.stop(), 0);
+    test.ok(performance.now() - startedMs < 15_000, 'nobody waits for the reader');
+  },
+);
+
+t.test('what we refuse ourselves has its flag', async (test) => {
+  const { proxy, lines } = await start(
+    test,
+    { UNDERSTUDY_ACCESS_LOG: 'json' },
+    {
+      rateLimits: [{ name: 'one', model: 'm', requests: 1, interval: '1h' }],
+      faults: [{ name: 'drill', model: 'lost', abort: 'UNAVAILABLE' }],
+    },
+  );
+  const caller = GrpcCaller.to(test, proxy.address);
+  await caller.predict('m');
+  await caller.predict('m');
+  await caller.predict('lost');
+  await until(() => lines().length >= 3, 'the lines are written', 10_000);
+  const flags = lines().map((line) => JSON.parse(line).flags);
+  test.same(flags.slice(0, 3), ['-', 'RL', 'FI']);
 });

@@ -16,6 +16,8 @@ export interface ProxyOptions {
   readonly document?: object;
   /** Wait until `/readyz` says so; true unless told otherwise. */
   readonly ready?: boolean;
+  /** A pipe that nobody reads unless the test does; nothing by default. */
+  readonly stdout?: 'pipe';
   /** Arguments of Node itself. */
   readonly nodeArgs?: readonly string[];
 }
@@ -66,7 +68,7 @@ export class ProxyProgram {
         ...inline,
         ...options.env,
       },
-      stdio: ['ignore', 'ignore', 'pipe'],
+      stdio: ['ignore', options.stdout ?? 'ignore', 'pipe'],
     });
     this.exit = new Promise((resolve) => this.child.on('exit', (code) => resolve(code)));
     void this.exit.then(() => this.wake());
