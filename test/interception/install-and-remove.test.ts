@@ -1,4 +1,5 @@
 import { spawnSync } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { InterceptionLab, PEER_V4, PEER_V6 } from '../support/interception-lab.ts';
 import { namespacesUnavailable } from '../support/netns.ts';
@@ -197,4 +198,29 @@ t.test('without the privilege nothing changes and the explicit-port mode is name
     t.match(result.stderr, /explicit-port mode/);
   }
   t.equal(lab.savedRules()['iptables-nft-save'], '');
+});
+
+t.test('without koffi no rule is installed, and the explicit-port mode is named', { skip }, async (t) => {
+  const lab = new InterceptionLab();
+  t.teardown(() => lab.close());
+  // As on a machine for which koffi has no library.
+  const hook = `import { registerHooks } from 'node:module';
+    registerHooks({ resolve: (name, context, next) => {
+      if (name === 'koffi') throw new Error('no library for this machine');
+      return next(name, context);
+    } });`;
+  const cli = fileURLToPath(new URL('../../proxy/cli/main.ts', import.meta.url));
+  const run = (action: string) => {
+    const args = ['--import', `data:text/javascript,${encodeURIComponent(hook)}`, cli, 'intercept', action];
+    return lab.pod.run(process.execPath, args);
+  };
+  for (const action of ['install', 'verify']) {
+    const { status, stderr } = run(action);
+    t.equal(status, 3, stderr);
+    t.match(stderr, /koffi.*no library for this machine[\s\S]*explicit-port mode/);
+  }
+  t.equal(lab.savedRules()['iptables-nft-save'], '');
+  lab.mustIntercept('install');
+  t.equal(run('remove').status, 0, 'rules that are there can be removed without it');
+  t.notMatch(lab.savedRules()['iptables-nft-save'], 'UNDERSTUDY');
 });

@@ -44,11 +44,15 @@ export class Namespace {
     this.must('ip', 'link', 'set', 'lo', 'up');
   }
 
-  /** Gives names to addresses inside: `ip netns exec` shows a namespace its own /etc/hosts when there is one. */
+  /**
+   * Gives names to addresses inside: `ip netns exec` shows a namespace files of its own under /etc where there are some.
+   * What these names leave open is refused at once by a name server that is not there, instead of waited for.
+   */
   setHosts(names: Readonly<Record<string, string>>): void {
     const lines = Object.entries({ localhost: '127.0.0.1', ...names }).map(([name, address]) => `${address} ${name}\n`);
     mkdirSync(`${NAMESPACE_FILES}/${this.name}`, { recursive: true });
     writeFileSync(`${NAMESPACE_FILES}/${this.name}/hosts`, lines.join(''));
+    writeFileSync(`${NAMESPACE_FILES}/${this.name}/resolv.conf`, 'nameserver 127.0.0.1\n');
   }
 
   /** Runs a command inside to its end. */
