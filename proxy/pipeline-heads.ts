@@ -6,7 +6,12 @@ import type { CallAnswer } from './pipeline/call-form.ts';
 import type { PipelinePlan } from './pipeline/plan.ts';
 import type { RunFailure } from './pipeline/run.ts';
 
-const PREDICT_PATH = '/tensorflow.serving.PredictionService/Predict';
+const PATHS = {
+  'tensorflow-serving': '/tensorflow.serving.PredictionService/Predict',
+  'open-inference': '/inference.GRPCInferenceService/ModelInfer',
+} as const;
+
+type StepProtocol = keyof typeof PATHS;
 
 /** Fields that say how the caller's own request and answer are written. */
 const CALLERS_OWN: ReadonlySet<string> = new Set([
@@ -26,22 +31,26 @@ const CALLERS_OWN: ReadonlySet<string> = new Set([
 
 /** Heads of steps by those of their pipelines' calls: equal calls share them, and what is worked out of them. */
 export class StepHeads {
-  private readonly known = new WeakMap<HeaderList, HeaderList>();
+  private readonly known = {
+    'tensorflow-serving': new WeakMap<HeaderList, HeaderList>(),
+    'open-inference': new WeakMap<HeaderList, HeaderList>(),
+  } as const;
 
   /** The head for steps of a call with the head `forward` (without what concerns its connection); `timeoutMs` 0 for none. */
-  of(forward: HeaderList, timeoutMs: number): HeaderList {
-    let head = this.known.get(forward);
+  of(forward: HeaderList, timeoutMs: number, protocol: StepProtocol): HeaderList {
+    const known = this.known[protocol];
+    let head = known.get(forward);
     if (head === undefined) {
-      head = stepHead(forward, timeoutMs);
-      this.known.set(forward, head);
+      head = stepHead(forward, timeoutMs, PATHS[protocol]);
+      known.set(forward, head);
     }
     return head;
   }
 }
 
-function stepHead(forward: HeaderList, timeoutMs: number): HeaderList {
+function stepHead(forward: HeaderList, timeoutMs: number, path: string): HeaderList {
   const names = [':method', ':scheme', ':path', ':authority', 'content-type', 'te'];
-  const values = ['POST', forward.get(':scheme') ?? 'http', PREDICT_PATH, forward.get(':authority') ?? 'pipeline'];
+  const values = ['POST', forward.get(':scheme') ?? 'http', path, forward.get(':authority') ?? 'pipeline'];
   values.push('application/grpc', 'trailers');
   const never = names.map(() => false);
   if (timeoutMs > 0) {

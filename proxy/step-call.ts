@@ -39,7 +39,7 @@ export function callStep(
   receiver: StepReceiver,
 ): StepCall {
   const { forward, timeoutMs } = parent.traits!;
-  const head = pipeline.heads.of(forward, timeoutMs || pipeline.plan.config.timeoutMs);
+  const head = pipeline.heads.of(forward, timeoutMs || pipeline.plan.config.timeoutMs, step.config.protocol);
   const stream = new StepStream(plane, step, receiver);
   stream.begin(head, request, deadlineMs, parent);
   return stream;

@@ -54,10 +54,16 @@ class OutputSlot {
 /** One at a time: `begin`, `add` each output, then `write` exactly `byteLength` bytes while the data is unchanged. */
 export class OipMessageWriter {
   byteLength = 0;
+  private readonly rawTag: number;
   private head: Buffer = Buffer.alloc(0);
   private raw = false;
   private readonly slots: OutputSlot[] = [];
   private count = 0;
+
+  /** `rawField` is the field of raw contents: 6 in answers, 7 in requests, which are otherwise alike. */
+  constructor(rawField = 6) {
+    this.rawTag = rawField * 8 + 2;
+  }
 
   /** `head` is what `inferHead` made. */
   begin(head: Buffer, raw: boolean): void {
@@ -90,7 +96,7 @@ export class OipMessageWriter {
     offset = putBytes(buf, offset, this.head, 0, this.head.length);
     for (let i = 0; i < this.count; i++) offset = this.putOutput(buf, offset, this.slots[i]);
     for (let i = 0; this.raw && i < this.count; i++) {
-      buf[offset] = 6 * 8 + 2;
+      buf[offset] = this.rawTag;
       offset = putRaw(buf, putVarint(buf, offset + 1, this.slots[i].rawBytes), this.slots[i].output);
     }
     assert(offset === end, 'the message is not as long as computed');

@@ -160,6 +160,7 @@ class PipelineCheck {
     return {
       name: step.name,
       model: step.model,
+      protocol: step.protocol,
       inputs: Object.entries(step.inputs).map(([name, from]) => ({
         name,
         from: this.source(from, `${path}.inputs.${name}`),

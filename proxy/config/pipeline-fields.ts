@@ -66,6 +66,13 @@ const step = object('One step: a call of a configured model.', {
     required: true,
     reason: "The name of a model of this configuration: its split, fallbacks, breakers and checks are the step's.",
   }),
+  protocol: scalar({
+    kind: 'choice',
+    choices: ['tensorflow-serving', 'open-inference'],
+    default: 'tensorflow-serving',
+    reason:
+      'The API its model is called in, over gRPC: Predict, which passes tensors on as they are, or ModelInfer, for servers that have no other.',
+  }),
   inputs: map('Inputs of the model, and where each comes from: request.INPUT or STEP.OUTPUT.', 64),
   outputs: list('Outputs of the model that other steps or the answer use.', 64, tensorName),
   budget: scalar({

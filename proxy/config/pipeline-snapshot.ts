@@ -25,6 +25,8 @@ export interface PipelineStepSnapshot {
   readonly name: string;
   /** Name of the configured model that is called. */
   readonly model: string;
+  /** What it is called in. */
+  readonly protocol: 'tensorflow-serving' | 'open-inference';
   readonly inputs: readonly { readonly name: string; readonly from: TensorSource }[];
   /** Outputs that are used. */
   readonly outputs: readonly string[];

@@ -34,6 +34,9 @@ export class PredictForm implements CallForm {
     const { modelSpec, inputs } = view;
     if (modelSpec.versionChoice === VersionChoice.label) refuseLabel(modelSpec.label(body));
     if (modelSpec.versionChoice === VersionChoice.version) checkVersion(plan, String(modelSpec.version()));
+    const name = modelSpec.name(body);
+    // A spec may come twice, and the second time name another model than the one it was routed by.
+    if (name !== plan.config.name) throw invalid(`this call is for model '${plan.config.name}', not for '${name}'`);
     const signature = modelSpec.signatureName(body);
     if (signature !== '' && signature !== SIGNATURE_NAME) {
       throw new CallFault(GrpcStatus.FAILED_PRECONDITION, `Serving signature key "${signature}" not found.`);

@@ -9,15 +9,15 @@
  */
 import type { Clock } from '../../base/clock.ts';
 import { GrpcStatus } from '../../base/grpc-status.ts';
-import { PredictResponseView, parsePredictResponse } from '../../proto/tensor/predict-message.ts';
-import { WireError } from '../../proto/tensor/wire-error.ts';
 import { recordLatency } from '../stats/histogram.ts';
 import { PipelineRefusal, PipelineSlot, StepEnd, StepSlot } from '../stats/slots.ts';
+import { asCallFault } from './call-form.ts';
 import { batchOf } from './default-outputs.ts';
-import { framedRequest, type PassedTensor, tensorInPlace } from './passed-tensor.ts';
+import type { PassedTensor } from './passed-tensor.ts';
 import type { PipelinePlan, StepPlan, TensorPlace } from './plan.ts';
+import { stepOutputs, stepRequest } from './step-wire.ts';
 
-/** A model's answer to a step: a PredictResponse at `[start, end)` of `buf`, good until `release`. */
+/** A model's answer to a step: a PredictResponse or ModelInferResponse at `[start, end)` of `buf`, good until `release`. */
 export interface StepAnswer {
   readonly buf: Buffer;
   readonly start: number;
@@ -52,7 +52,7 @@ export interface StepReceiver {
 }
 
 export interface StepCaller {
-  /** Sends `request` (a framed PredictRequest) to the step's model; `deadlineMs` on the clock, 0 for none. */
+  /** Sends `request` (a framed PredictRequest or ModelInferRequest) to the step's model; `deadlineMs` on the clock, 0 for none. */
   call(step: StepPlan, request: Buffer, deadlineMs: number, receiver: StepReceiver): StepCall;
 }
 
@@ -66,8 +66,6 @@ export interface RunFailure extends Omit<StepFailure, 'replaceable'> {
   /** Name of the step that failed; '' where a bound of the pipeline was reached. */
   readonly step: string;
 }
-
-const view = new PredictResponseView();
 
 export class PipelineRun implements StepReceiver {
   /** Names of steps that somebody else than the primary answered, or nobody, in their order. */
@@ -176,7 +174,7 @@ export class PipelineRun implements StepReceiver {
       return;
     }
     this.answers.push(answer);
-    const outputs = readOutputs(step, answer);
+    const outputs = stepOutputs(step, answer.buf, answer.start, answer.end);
     if (typeof outputs === 'string') {
       this.onFailure(step, badAnswer(outputs));
       return;
@@ -211,7 +209,16 @@ export class PipelineRun implements StepReceiver {
     const { budgetFraction } = step.config;
     const dueMs = deadlineMs === 0 ? 0 : nowMs + Math.max(0, deadlineMs - nowMs) * budgetFraction;
     this.begunMs[step.index] = nowMs;
-    const request = framedRequest(step.specField, step.inputKeys, this.inputsOf(step));
+    let request: Buffer;
+    try {
+      request = stepRequest(step, this.inputsOf(step), this.plan.config.maxBytes);
+    } catch (error) {
+      const fault = asCallFault(error);
+      // What an earlier step answered is not the caller's doing.
+      const grpcStatus = step.waitsFor.length > 0 ? GrpcStatus.INTERNAL : fault.grpcStatus;
+      this.fail({ grpcStatus, message: fault.message, reason: 'bad_request', step: step.config.name });
+      return;
+    }
     const call = this.caller.call(step, request, dueMs, this);
     if (this.ended) call.cancel();
     else if (this.outputs[step.index] === null) this.calls[step.index] = call;
@@ -303,22 +310,4 @@ export class PipelineRun implements StepReceiver {
 
 function badAnswer(message: string): StepFailure {
   return { grpcStatus: GrpcStatus.INTERNAL, message, reason: 'bad_output', replaceable: true };
-}
-
-/** The outputs others use, or what is wrong with the answer. */
-function readOutputs({ config }: StepPlan, { buf, start, end }: StepAnswer): readonly PassedTensor[] | string {
-  try {
-    parsePredictResponse(view, buf, start, end);
-  } catch (error) {
-    if (!(error instanceof WireError)) throw error;
-    return `malformed answer: ${error.message}`;
-  }
-  const outputs: PassedTensor[] = [];
-  for (const name of config.outputs) {
-    const tensor = view.outputs.find(buf, name);
-    if (tensor === null) return `the answer has no output ${name}`;
-    if (tensor.problem !== '') return `output ${name}: ${tensor.problem}`;
-    outputs.push(tensorInPlace(buf, tensor));
-  }
-  return outputs;
 }

@@ -76,6 +76,7 @@ const proxy = await ProxyProgram.start(t, {
       chain('ruled-chain', {}, { model: 'ruled' }),
       chain('mapped-chain', {}, { model: 'mapped' }),
       chain('chain'),
+      chain('infer-chain', {}, { protocol: 'open-inference' }),
       chain('padded', {}, { default: [{ name: 'y', dtype: 'FP32', shape: [-1, 2], values: [7, 8] }] }),
       chain('patient', { timeout: '150ms' }),
       chain('single', { concurrentRequests: 1 }),
@@ -334,6 +335,23 @@ t.test('malformed requests are the caller s mistake', async (test) => {
   const gzipped = { 'content-encoding': 'gzip' };
   test.match(await post('/v1/models/chain:predict', { instances: [[1, 2]] }, gzipped), { status: 415 });
   test.equal(first.calls.length, 0);
+});
+
+t.test('a step may be called by ModelInfer, with what can be written out', async (test) => {
+  second.script = async (call) => {
+    const { model_name: name, inputs, raw_input_contents: raw } = await call.request('inference.ModelInferRequest');
+    const outputs = [{ ...inputs[0], name: 'y' }];
+    call.answer(encodeMessage('inference.ModelInferResponse', { model_name: name, outputs, raw_output_contents: raw }));
+  };
+  test.same(outputsOf(await ask('infer-chain')), { y: [2, 3], half: [2, 3] });
+  test.match(second.calls[0]!.headers, INFER);
+  first.script = async (call) => {
+    await call.body;
+    const y = { dtype: 1, tensor_shape: { dim: [{ size: 1 }, { size: 2 }] }, tensor_content: Buffer.alloc(7) };
+    call.answer(encodeMessage('tensorflow.serving.PredictResponse', { outputs: { y } }));
+  };
+  test.match(await ask('infer-chain'), { status: 13, message: /^step two: .*tensor_content has 7 bytes/ });
+  test.equal(second.calls.length, 1);
 });
 
 t.test('a pipeline answers status and metadata calls as a model would', async (test) => {

@@ -30,6 +30,7 @@ const model = (name: string, socket: string, more: object = {}) => ({
   split: [{ model: `${name}@1 via ${via(socket)}` }],
   ...more,
 });
+const INFER = { protocol: 'open-inference' };
 const proxy = await ProxyProgram.start(t, {
   ready: false,
   env: { UNDERSTUDY_CONCURRENCY: '1' },
@@ -43,7 +44,7 @@ const proxy = await ProxyProgram.start(t, {
       model('tables', 'main.sock'),
       model('extractor', 'main.sock'),
     ],
-    pipelines: [documentPipeline()],
+    pipelines: [documentPipeline({ recognise: INFER, table: INFER })],
   },
 });
 const caller = GrpcCaller.to(t, proxy.address);

@@ -6,17 +6,18 @@ import { PredictRequestView, parsePredictRequest } from '../../../../proto/tenso
 import { tensorKey } from '../../../../proto/tensor/tensor-writer.ts';
 import { asCallFault, type CallForm } from '../../../../proxy/pipeline/call-form.ts';
 import { InferForm } from '../../../../proxy/pipeline/infer-form.ts';
-import { framedRequest, framedResponse } from '../../../../proxy/pipeline/passed-tensor.ts';
+import { framedRequest, framedResponse, type PassedTensor } from '../../../../proxy/pipeline/passed-tensor.ts';
 import { PipelinePlan } from '../../../../proxy/pipeline/plan.ts';
 import { PredictForm } from '../../../../proxy/pipeline/predict-form.ts';
 import { RestInferForm } from '../../../../proxy/pipeline/rest-infer-form.ts';
 import { RestPredictForm } from '../../../../proxy/pipeline/rest-predict-form.ts';
+import { stepOutputs, stepRequest } from '../../../../proxy/pipeline/step-wire.ts';
 import { ANY_TYPES, type AnyTensor, anyTensor, MAX_RANK } from '../../../support/any-tensor.ts';
 import { runs } from '../../../support/fuzz-runs.ts';
 import { decodeMessage, encodeMessage } from '../../../support/proto-codecs.ts';
 import { everyWay, held, type TensorTransport } from '../../../support/tensor-ways.ts';
 
-/** A pipeline of no steps: what comes in as `x` goes out as `y`. */
+/** A pipeline whose one step, called by ModelInfer, is asked by hand: what comes in as `x` goes out as `y`. */
 function echo(type: string, rank: number): PipelinePlan {
   const dtype = dtypeFromOip(ANY_TYPES.find(([name]) => name === type)![2]);
   const shape = new Array<number>(rank).fill(-1);
@@ -25,7 +26,18 @@ function echo(type: string, rank: number): PipelinePlan {
     version: '1',
     timeoutMs: 0,
     inputs: [{ name: 'x', dtype, shape }],
-    steps: [],
+    steps: [
+      {
+        name: 'step',
+        model: 'm',
+        protocol: 'open-inference',
+        inputs: [{ name: 'x', from: { step: -1, name: 'x' } }],
+        outputs: ['y'],
+        budgetFraction: 1,
+        defaults: null,
+        statsBase: 0,
+      },
+    ],
     outputs: [{ name: 'y', dtype, shape, from: { step: -1, name: 'x' } }],
     maxConcurrent: 1,
     maxBytes: 1_000_000,
@@ -39,7 +51,7 @@ for (const [type] of ANY_TYPES)
 const planOf = (name: string): PipelinePlan => plans.get(name)!;
 
 /** Reads with the form, hands the tensor through a step's request and answer, and writes with the form. */
-function through(form: CallForm, body: Buffer, start: number) {
+function through(plan: PipelinePlan, form: CallForm, body: Buffer, start: number) {
   const { inputs } = form.read(body, start, body.length);
   const key = tensorKey('z');
   const sent = framedRequest(Buffer.alloc(0), [key], inputs);
@@ -52,7 +64,23 @@ function through(form: CallForm, body: Buffer, start: number) {
   const tensor = view.inputs.tensors[0]!;
   if (String(tensor.dims.slice(0, tensor.rank)) !== String(dims) || tensor.dtype !== dtype)
     throw new Error('another shape');
-  return form.write(inputs);
+  return form.write(throughInfer(plan, inputs));
+}
+
+/** The tensor as a step called by ModelInfer is sent it, and as it comes back from one. */
+function throughInfer({ steps: [step] }: PipelinePlan, inputs: readonly PassedTensor[]): readonly PassedTensor[] {
+  const request = stepRequest(step!, inputs, 1_000_000);
+  const sent = decodeMessage('inference.ModelInferRequest', request.subarray(PREFIX_BYTES));
+  const answer = encodeMessage('inference.ModelInferResponse', {
+    outputs: [{ ...sent.inputs[0], name: 'y' }],
+    raw_output_contents: sent.raw_input_contents,
+  });
+  return outputsOf(stepOutputs(step!, answer, 0, answer.length));
+}
+
+function outputsOf(outputs: readonly PassedTensor[] | string): readonly PassedTensor[] {
+  if (typeof outputs === 'string') throw new Error(outputs);
+  return outputs;
 }
 
 const transport: TensorTransport = {
@@ -60,12 +88,16 @@ const transport: TensorTransport = {
   predict: async (message) => {
     const { name } = (message as { model_spec: { name: string } }).model_spec;
     const bytes = encodeMessage('tensorflow.serving.PredictRequest', message);
-    const { body } = through(new PredictForm(planOf(name)), bytes, 0);
+    const { body } = through(planOf(name), new PredictForm(planOf(name)), bytes, 0);
     return decodeMessage('tensorflow.serving.PredictResponse', body.subarray(PREFIX_BYTES));
   },
   infer: async (message) => {
     const { model_name: name } = message as { model_name: string };
-    const { body } = through(new InferForm(planOf(name)), encodeMessage('inference.ModelInferRequest', message), 0);
+    const plan = planOf(name);
+    const form = new InferForm(plan);
+    const { body: once } = through(plan, form, encodeMessage('inference.ModelInferRequest', message), 0);
+    // What it answered, typed or raw, is what a step might have answered.
+    const { body } = form.write(outputsOf(stepOutputs(plan.steps[0]!, once, PREFIX_BYTES, once.length)));
     return decodeMessage('inference.ModelInferResponse', body.subarray(PREFIX_BYTES));
   },
   post: async (path, body, headers = {}) => {
@@ -75,7 +107,7 @@ const transport: TensorTransport = {
       api === 'v1'
         ? new RestPredictForm(plan, '', '')
         : new RestInferForm(plan, '', headers['inference-header-content-length']);
-    const answer = through(form, Buffer.from(body as string), 0);
+    const answer = through(plan, form, Buffer.from(body as string), 0);
     return { bytes: answer.body, headers: Object.fromEntries(answer.fields) };
   },
 };
@@ -103,7 +135,7 @@ t.test('whatever comes in instead of a request is a fault of the caller, or is r
   ];
   const x = { dtype: 1, tensor_shape: { dim: [{ size: 1 }, { size: 2 }] }, float_val: [1, 2] };
   const good = [
-    encodeMessage('tensorflow.serving.PredictRequest', { model_spec: { name: 'm' }, inputs: { x } }),
+    encodeMessage('tensorflow.serving.PredictRequest', { model_spec: { name: 'float32-2' }, inputs: { x } }),
     Buffer.from('{"instances": [[1, 2], [3, 4]]}'),
     Buffer.from('{"inputs":[{"name":"x","datatype":"FP32","shape":[1,2],"data":[1,2]}]}'),
   ];
@@ -130,7 +162,10 @@ t.test('whatever comes in instead of a request is a fault of the caller, or is r
 
 t.test('a few bytes that declare a huge tensor are refused where they would be written out', async (test) => {
   const x = { dtype: 1, tensor_shape: { dim: [{ size: 40_000 }, { size: 40_000 }] } };
-  const bytes = encodeMessage('tensorflow.serving.PredictRequest', { inputs: { x } });
+  const bytes = encodeMessage('tensorflow.serving.PredictRequest', {
+    model_spec: { name: 'float32-2' },
+    inputs: { x },
+  });
   const plan = planOf('float32-2');
   const { inputs } = new PredictForm(plan).read(bytes, 0, bytes.length);
   const rest = new RestPredictForm(plan, '', '');
@@ -146,9 +181,24 @@ t.test('a few bytes that declare a huge tensor are refused where they would be w
 t.test('tensors keep their bytes under another name', async (test) => {
   const plan = planOf('float32-2');
   const x = { dtype: 1, tensor_shape: { dim: [{ size: 1, name: 'rows' }, { size: 2 }] }, float_val: [1, 2] };
-  const bytes = encodeMessage('tensorflow.serving.PredictRequest', { inputs: { x } });
+  const bytes = encodeMessage('tensorflow.serving.PredictRequest', {
+    model_spec: { name: 'float32-2' },
+    inputs: { x },
+  });
   const { inputs } = new PredictForm(plan).read(bytes, 0, bytes.length);
   const framed = framedResponse(Buffer.alloc(0), [tensorKey('z')], inputs);
   const { z } = decodeMessage('tensorflow.serving.PredictResponse', framed.subarray(PREFIX_BYTES)).outputs;
   test.match(z, { dtype: 1, float_val: [1, 2], tensor_shape: { dim: [{ size: '1', name: 'rows' }, { size: '2' }] } });
+});
+
+t.test('an answer to ModelInfer that is malformed, lacks an output or has an unknown type is none', async (test) => {
+  const step = planOf('float32-2').steps[0]!;
+  const told = (answer: Buffer) => stepOutputs(step, answer, 0, answer.length);
+  const y = { name: 'y', datatype: 'FP32', shape: [1, 2], contents: { fp32_contents: [1, 2] } };
+  const answer = (outputs: object) => encodeMessage('inference.ModelInferResponse', { outputs });
+  test.match(told(answer([y])), [{ dtype: 1, dims: [1, 2] }]);
+  test.equal(told(answer([{ ...y, name: 'z' }])), 'the answer has no output y');
+  test.equal(told(answer([{ ...y, datatype: 'FP8' }])), 'output y is of the unknown type FP8');
+  test.match(told(answer([{ ...y, shape: [1, 3] }])), /^malformed answer: input byte size mismatch/);
+  test.match(told(Buffer.from([0x2a, 0xff])), /^malformed answer/);
 });

@@ -37,6 +37,7 @@ function planOf(steps: readonly StepShape[], more: Partial<PipelineSnapshot> = {
     steps: steps.map(({ inputs, outputs, budget = 1, defaults = null }, i) => ({
       name: `s${i}`,
       model: `m${i}`,
+      protocol: 'tensorflow-serving',
       inputs: inputs.map((from, at) => ({ name: `i${at}`, from })),
       outputs,
       budgetFraction: budget,
