@@ -59,6 +59,11 @@ const crowded = (name: string, upstream: ScriptedUpstream, degradation: object |
   breaker: { enabled: false },
   ...(degradation === null ? {} : { degradation }),
 });
+let restDelayMs = 0;
+let restProbes = 0;
+/** What the device of `gpu` has in use, and whether its next allocations fail. */
+let usedFraction = 0.9;
+let isOutOfMemory = false;
 const primary = await ScriptedUpstream.start(t, 'primary');
 const lite = await ScriptedUpstream.start(t, 'lite', { forget: true });
 const rest = createServer((request, response) => void answerRest(request, response));
@@ -210,11 +215,6 @@ t.test('thresholds are changed while it runs', async (test) => {
   primary.script = answers('primary');
 });
 
-let restDelayMs = 0;
-let restProbes = 0;
-/** What the device of `gpu` has in use, and whether its next allocations fail. */
-let usedFraction = 0.9;
-let isOutOfMemory = false;
 async function answerRest(request: IncomingMessage, response: ServerResponse): Promise<void> {
   request.resume();
   if (request.url === '/metrics') {
