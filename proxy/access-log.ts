@@ -84,7 +84,7 @@ function requestFields(exchange: Exchange, nowMs: number): Record<string, unknow
     bytesSent: exchange.answerBytes,
     mirrored: exchange.wasMirrored,
     replayable: exchange.replayable,
-    hedged: exchange.hedge?.started === true,
+    hedged: exchange.hedged,
     requestId: exchange.extras?.requestId || (head?.get('x-request-id') ?? ''),
     userAgent: head?.get('user-agent') ?? '',
   };

@@ -30,6 +30,7 @@ import { DEGRADATION_COMMANDS, DEGRADATION_STATES } from './degradation/controll
 import { DegradationDriver } from './degradation-driver.ts';
 import { EndpointControl } from './endpoint-control.ts';
 import { GuardStore } from './guard-store.ts';
+import { HedgeNotices } from './hedge-notices.ts';
 import { AnalysisClient } from './mirror/analysis-client.ts';
 import type { ComparisonPolicy } from './mirror/messages.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
@@ -73,6 +74,7 @@ export class App {
   private readonly breakerPlaces = new Map<string, number>();
   private readonly degradationPlaces = new Map<string, number>();
   private readonly degradation: DegradationDriver;
+  private readonly hedges: HedgeNotices;
   private draining = false;
   private stopping: Promise<void> | null = null;
 
@@ -105,6 +107,8 @@ export class App {
       secure: (tls) => this.endpoints.secure(tls),
     });
     this.degradation.apply(mesh);
+    this.hedges = new HedgeNotices(log);
+    this.hedges.apply(mesh);
     this.exposition = new MetricsExposition({ layout: this.layout, regions });
     this.endpoints = new EndpointControl({
       clock: systemClock,
@@ -209,6 +213,7 @@ export class App {
     this.retainSeries(mesh);
     this.analysis.setPolicies(comparisonPolicies(mesh));
     this.degradation.apply(mesh);
+    this.hedges.apply(mesh);
     this.threads.publish(this.endpoints.locate(mesh));
   }
 

@@ -116,6 +116,8 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler,
   /** How it ended, once it has: counted in `finishRequest`. */
   end: number = RequestEnd.ANSWERED;
   wasMirrored = false;
+  /** It, or a message of it, was sent to two at a time. */
+  hedged = false;
   /** False once the kept copy of the request was given up. */
   replayable = true;
   /** What the primary did wrong, kept while fallbacks are tried: an error of ours, or the trailers it sent. */

@@ -12,7 +12,7 @@ import type { HedgePolicy } from './config/snapshot.ts';
 import type { Attempt, Exchange } from './exchange.ts';
 import type { MeshCluster } from './mesh.ts';
 import type { HedgeTiming } from './policy/hedge-timing.ts';
-import { AnswerReason, ClusterSlot, HedgeEvent, RequestOutcome } from './stats/slots.ts';
+import { AnswerReason, ClusterSlot, HedgeEvent } from './stats/slots.ts';
 
 export class Hedge extends WheelTimer {
   readonly exchange: Exchange;
@@ -48,6 +48,7 @@ export class Hedge extends WheelTimer {
   begin(cells: Float64Array, rival: Attempt): void {
     this.rival = rival;
     this.started = true;
+    this.exchange.hedged = true;
     this.open = true;
     this.count(cells, HedgeEvent.STARTED);
   }
@@ -62,15 +63,6 @@ export class Hedge extends WheelTimer {
   /** Counts a `HedgeEvent`. */
   count(cells: Float64Array, event: number): void {
     cells[this.cluster.config.statsBase + ClusterSlot.HEDGES + event]! += 1;
-  }
-
-  /** The primary is done after `tookMs` with a `RequestOutcome`. */
-  observe(result: number, tookMs: number): void {
-    const { timing } = this;
-    const answered = result === RequestOutcome.OK || result === RequestOutcome.DEADLINE;
-    // One that was cancelled sooner says nothing: its caller left.
-    const outrun = result === RequestOutcome.CANCELLED && timing.afterMs >= 0 && tookMs >= timing.afterMs;
-    if (answered || outrun) timing.record(tookMs);
   }
 }
 

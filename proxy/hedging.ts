@@ -5,7 +5,7 @@
  * failure stands.
  *
  * Not hedged: a request whose body is not complete or not kept, and the one that probes a half-open breaker, whose own
- * outcome has to be known. Streams of messages have no hedges.
+ * outcome has to be known. Streams of messages: `stream-hedging.ts`.
  */
 import { ProxyErrors } from '../base/proxy-error.ts';
 import { ErrorCode } from '../proto/http2/frames.ts';

@@ -29,6 +29,8 @@ import { streamHead, withValue } from './routing/request-traits.ts';
 import { AnswerReason, ClusterSlot, RequestEnd, RequestOutcome } from './stats/slots.ts';
 import { errorAnswer, StreamOutbox } from './stream-answers.ts';
 import { answerError, dispatch, hasNextStep, moveOn, withholdMessage } from './stream-dispatch.ts';
+import { cancelHedge, dropRival, expireRival } from './stream-hedge.ts';
+import { armMessageHedge, startMessageHedge } from './stream-hedging.ts';
 import type { StreamLeg } from './stream-leg.ts';
 import { StreamMessage, setDeadline, settle, settleSuspect } from './stream-message.ts';
 import { releaseShown, selectShown, sendShown } from './stream-mirroring.ts';
@@ -140,12 +142,17 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     const { deadlineMs } = this.exchange;
     if (deadlineMs > 0 && nowMs >= deadlineMs) {
       const waits = this.messages.length > 0;
-      for (const message of this.messages) settle(this.plane, message, RequestOutcome.DEADLINE, Outcome.FAILURE, -1);
+      for (const message of this.messages) {
+        settle(this.plane, message, RequestOutcome.DEADLINE, Outcome.FAILURE, -1);
+        if (message.rival !== null) expireRival(this, message);
+      }
       this.failWith(waits ? ProxyErrors.deadlineUpstream : ProxyErrors.deadlineCaller);
       return;
     }
     for (const message of [...this.messages]) {
-      if (message.stepDueMs === 0 || message.answer !== null || this.ended) continue;
+      if (message.answer !== null || this.ended) continue;
+      this.watchHedge(message, nowMs);
+      if (message.stepDueMs === 0) continue;
       if (nowMs < message.stepDueMs) {
         this.armBy(message.stepDueMs);
         continue;
@@ -155,10 +162,21 @@ export class ModelStream extends WheelTimer implements StreamHandler {
       leg?.abandon(message);
       if (leg?.isIdle) this.dropLeg(leg);
       const late = message.dueMs > 0 && nowMs >= message.dueMs;
+      if (late && message.rival !== null) expireRival(this, message);
       if (late) answerError(this, message, message.failure ?? ProxyErrors.deadlineUpstream);
       else moveOn(this, message, AnswerReason.DEADLINE_BUDGET, ProxyErrors.deadlineBudget);
     }
     if (deadlineMs > 0 && !this.ended) this.armBy(deadlineMs);
+  }
+
+  /** Begins a hedge whose time has come, and ends one that has had its time. */
+  private watchHedge(message: StreamMessage, nowMs: number): void {
+    const { hedgeDueMs } = message;
+    if (hedgeDueMs > 0 && nowMs >= hedgeDueMs) startMessageHedge(this, message, nowMs);
+    else this.armBy(hedgeDueMs);
+    const due = message.rival === null ? 0 : message.rival.stepDueMs;
+    if (due > 0 && nowMs >= due) expireRival(this, message);
+    else this.armBy(due);
   }
 
   private read(buffer: Buffer, start: number, end: number): void {
@@ -209,6 +227,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     setDeadline(message, this.model, this.cluster, deadlineMs, hasNextStep(this, message));
     withholdMessage(this, message);
     this.armBy(message.stepDueMs);
+    armMessageHedge(this, message);
     const shown = this.model.shadows.length === 0 ? null : selectShown(this, message);
     dispatch(this, message);
     if (shown !== null) sendShown(this, message, shown);
@@ -229,7 +248,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
   write(stream: Http2Stream, message: StreamMessage, cluster: MeshCluster): void {
     const { plane, exchange } = this;
     this.pin.write(stream, message.bytes, cluster, exchange.governed);
-    if (plane.bodies.bytes > plane.mesh.snapshot.maxReplayBytesTotal) {
+    if (message.rival === null && plane.bodies.bytes > plane.mesh.snapshot.maxReplayBytesTotal) {
       plane.cells[cluster.config.statsBase + ClusterSlot.NOT_REPLAYABLE]! += 1;
       exchange.replayable = false;
       this.dropBytes(message);
@@ -273,6 +292,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
   /** A message has its answer; it goes out when its turn comes. */
   give(message: StreamMessage, answer: Buffer): void {
     if (this.ended) return;
+    dropRival(this, message);
     this.dropBytes(message);
     releaseShown(this.plane, message);
     this.outbox.give(message, answer);
@@ -343,6 +363,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     for (const message of this.messages) {
       settleSuspect(this.plane, message, false);
       settle(this.plane, message, RequestOutcome.CANCELLED, Outcome.IGNORED, -1);
+      cancelHedge(this, message);
       this.dropBytes(message);
       releaseShown(this.plane, message);
     }

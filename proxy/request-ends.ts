@@ -65,7 +65,7 @@ export function settleAttempt(
   attempt.settled = true;
   const { cluster, stream } = attempt;
   const tookMs = nowMs - attempt.askedMs;
-  if (exchange.hedge !== null && attempt.reason === AnswerReason.PRIMARY) exchange.hedge.observe(result, tookMs);
+  if (exchange.hedge !== null && attempt.reason === AnswerReason.PRIMARY) exchange.hedge.timing.observe(result, tookMs);
   leaveEndpoint(cluster, attempt, result, outcome, nowMs, attempt.askedWaitMs);
   endRequest(plane.cells, cluster, attempt.verdict, attempt.epoch, result, outcome, status, tookMs, nowMs);
   const { model } = exchange;

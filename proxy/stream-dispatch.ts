@@ -12,8 +12,9 @@ import { Verdict } from './policy/circuit-breaker.ts';
 import { beginRequest } from './request-accounts.ts';
 import { AnswerReason, ClusterRefusal, ClusterSlot } from './stats/slots.ts';
 import { errorAnswer } from './stream-answers.ts';
+import { hedgeFailed, hedgeTakesOver } from './stream-hedge.ts';
 import { StreamLeg } from './stream-leg.ts';
-import { type StreamMessage, setStepDeadline, settleSuspect } from './stream-message.ts';
+import { type StreamMessage, type StreamTry, setStepDeadline, settleSuspect } from './stream-message.ts';
 
 /** While the model is degraded a share of the messages begins with the fallback, and some are shown to the primary. */
 export function withholdMessage(stream: ModelStream, message: StreamMessage): void {
@@ -65,13 +66,18 @@ export function dispatch(stream: ModelStream, message: StreamMessage): void {
   message.epoch = cluster.breaker.epoch;
   message.startedMs = nowMs;
   beginRequest(plane.cells, cluster);
-  let leg = stream.legs[message.step] ?? null;
+  sendOn(stream, message, message, cluster);
+}
+
+/** A try of a message goes out on the leg of its step: the one that is open, or a new one. */
+export function sendOn(stream: ModelStream, message: StreamMessage, one: StreamTry, cluster: MeshCluster): void {
+  let leg = stream.legs[one.step] ?? null;
   const isNew = leg === null || leg.ended || leg.stream?.localEnded === true || leg.stream?.endQueued === true;
   if (isNew) {
-    leg = new StreamLeg(stream, cluster, message.step, plane.maxScanBytes);
-    stream.legs[message.step] = leg;
+    leg = new StreamLeg(stream, cluster, one.step, stream.plane.maxScanBytes);
+    stream.legs[one.step] = leg;
   }
-  message.leg = leg;
+  one.leg = leg;
   leg!.send(message);
   if (isNew) cluster.request(leg!, false);
 }
@@ -93,12 +99,15 @@ function dispatchLocally(stream: ModelStream, message: StreamMessage, local: Loc
 
 /** This step gave no answer: the next, or the failure itself. */
 export function moveOn(stream: ModelStream, message: StreamMessage, reason: number, error: ProxyError): void {
+  if (hedgeFailed(stream, message)) return;
   if (message.failure === null && message.failedAnswer === null && message.failedTrailers === null) {
     message.failure = error;
   }
+  if (error.fallback && hedgeTakesOver(stream, message, reason)) return;
   if (error.fallback && hasNextStep(stream, message)) {
-    message.step++;
+    message.step = Math.max(message.step, message.hedgedStep) + 1;
     if (message.reason === AnswerReason.PRIMARY) message.reason = reason;
+    else if (message.reason === AnswerReason.HEDGE) message.reason = message.failedFor;
     setStepDeadline(message, stream.model, stream.plane.clock.nowMs(), hasNextStep(stream, message));
     stream.armBy(message.stepDueMs);
     dispatch(stream, message);
@@ -130,7 +139,7 @@ export function hasNextStep(stream: ModelStream, message: StreamMessage): boolea
     stream.exchange.governed &&
     !message.isLast &&
     message.bytes.length > 0 &&
-    message.step < stream.model.fallbacks.length
+    Math.max(message.step, message.hedgedStep) < stream.model.fallbacks.length
   );
 }
 

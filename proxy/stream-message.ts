@@ -11,11 +11,26 @@ import type { DegradationGate } from './degradation/gate.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
 import type { MirroredPair } from './mirrored-pair.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
+import type { HedgeTiming } from './policy/hedge-timing.ts';
 import { endRequest } from './request-accounts.ts';
 import { AnswerReason, RequestOutcome } from './stats/slots.ts';
 import type { StreamLeg } from './stream-leg.ts';
 
-export class StreamMessage {
+/** One try of a message with one cluster. */
+export interface StreamTry {
+  /** 0: the primary; n: fallback n - 1. */
+  step: number;
+  /** `AnswerReason`. */
+  reason: number;
+  leg: StreamLeg | null;
+  cluster: MeshCluster | null;
+  verdict: number;
+  epoch: number;
+  startedMs: number;
+  stepDueMs: number;
+}
+
+export class StreamMessage implements StreamTry {
   /** With its gRPC prefix, as the caller sent it; empty once nobody can need it. */
   bytes: Buffer;
   readonly id: string;
@@ -46,6 +61,18 @@ export class StreamMessage {
   failure: ProxyError | null = null;
   failedAnswer: Buffer | null = null;
   failedTrailers: HeaderList | null = null;
+  /** When its hedge begins; 0 for never. */
+  hedgeDueMs = 0;
+  /** The other try under way: a hedge beside the primary's. Whichever ends first is put in this message's place. */
+  rival: StreamTry | null = null;
+  /** A hedge was begun whose outcome is not yet counted. */
+  hedgeOpen = false;
+  /** The step its hedge was with: not asked again. */
+  hedgedStep = 0;
+  /** How the primary failed while its hedge was under way. */
+  failedFor: number = AnswerReason.PRIMARY;
+  /** Where the primary's latency is kept for hedging; null where it is not. */
+  timing: HedgeTiming | null = null;
   /** The primary answered an error that does not say whose fault it is: judged by what a fallback makes of the request. */
   suspect: MeshCluster | null = null;
   suspectVerdict = 0;
@@ -74,7 +101,9 @@ export function settle(books: Books, message: StreamMessage, result: number, out
   message.cluster = null;
   const nowMs = books.clock.nowMs();
   endRequest(books.cells, cluster, verdict, epoch, result, outcome, status, nowMs - startedMs, nowMs);
-  if (message.step === 0) message.gate?.record(result, message.outOfMemory, false, nowMs - startedMs, nowMs);
+  if (message.step !== 0) return;
+  message.gate?.record(result, message.outOfMemory, false, nowMs - startedMs, nowMs);
+  message.timing?.observe(result, nowMs - startedMs);
 }
 
 /** The primary's error says nothing about whose fault it was: the books stay open until a fallback has shown it. */

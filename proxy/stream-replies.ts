@@ -7,7 +7,7 @@ import { type ProxyError, ProxyErrors } from '../base/proxy-error.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
 import { StreamAnswerView, withAnswerParameters } from '../proto/tensor/oip-stream-message.ts';
 import { WireError } from '../proto/tensor/wire-error.ts';
-import { ACCESS_FLAG_FALLBACK } from './access-log.ts';
+import { ACCESS_FLAG_FALLBACK, ACCESS_FLAG_HEDGE } from './access-log.ts';
 import { SERVED_BY, servedByValues } from './answer-reasons.ts';
 import { isBadStreamAnswer } from './bad-answer.ts';
 import type { MeshCluster } from './mesh.ts';
@@ -17,10 +17,11 @@ import { breakerOutcome, judgeStatus } from './policy/answer-judgement.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { answerStatus, askedWaitMs, ResponseTraits } from './routing/response-traits.ts';
 import { recordLatency } from './stats/histogram.ts';
-import { AnswerReason, ClusterRefusal, ClusterSlot, RequestOutcome } from './stats/slots.ts';
+import { AnswerReason, ClusterRefusal, ClusterSlot, HedgeEvent, RequestOutcome } from './stats/slots.ts';
 import { adaptStreamAnswer } from './stream-adaptation.ts';
 import { framedCopy, NO_TRAILERS } from './stream-answers.ts';
 import { giveUp, hasNextStep, moveOn } from './stream-dispatch.ts';
+import { closeHedge, faceLeg, hedgeFailed } from './stream-hedge.ts';
 import type { StreamLeg } from './stream-leg.ts';
 import { type StreamMessage, settle, settleSuspect, suspectPrimary } from './stream-message.ts';
 import { answerShown, failShown } from './stream-mirroring.ts';
@@ -58,6 +59,7 @@ export function takeAnswer(
     if (leg.step === 0) stream.outbox.relay(framedCopy(buffer, start, end, compressed));
     return;
   }
+  faceLeg(message, leg);
   if (readable && view.errorMessage !== '') {
     failShown(stream.plane, message, view.status);
     takeErrorAnswer(stream, message, buffer, start, end);
@@ -121,12 +123,14 @@ function takeErrorAnswer(
   const answer = framedCopy(buffer, start, end, false);
   const unknown = status < 0;
   const replaceable = unknown || (stream.model.fallbackStatusBits & (1 << status)) !== 0;
-  if (unknown && message.step === 0 && hasNextStep(stream, message)) {
+  const another = message.rival !== null || hasNextStep(stream, message);
+  if (unknown && message.step === 0 && another) {
     suspectPrimary(message);
   } else {
     const result = unknown ? RequestOutcome.CALLER_ERROR : judgeStatus(status, reason);
     settle(stream.plane, message, result, unknown ? Outcome.IGNORED : breakerOutcome(result), status);
   }
+  if (hedgeFailed(stream, message)) return;
   if (message.step === 0) message.failedAnswer = answer;
   else if (message.failure === null && message.failedAnswer === null) message.failedAnswer = answer;
   if (replaceable) moveOn(stream, message, AnswerReason.STATUS, ProxyErrors.upstreamStatus);
@@ -159,7 +163,8 @@ function answerOf(
   stream.plane.cells[cluster.config.statsBase + ClusterSlot.ANSWERS + reason]! += 1;
   if (!stream.exchange.committed) stream.outbox.sendHead(message.leg?.responseHead ?? null, cluster, reason);
   if (reason === AnswerReason.PRIMARY) return framedCopy(buffer, start, end, compressed);
-  stream.exchange.flag = ACCESS_FLAG_FALLBACK;
+  stream.exchange.flag = reason === AnswerReason.HEDGE ? ACCESS_FLAG_HEDGE : ACCESS_FLAG_FALLBACK;
+  if (reason === AnswerReason.HEDGE) closeHedge(stream, message, HedgeEvent.WON);
   if (compressed) return framedCopy(buffer, start, end, compressed);
   return withAnswerParameters(buffer, start, end, view, SERVED_BY, servedByValues(cluster, reason));
 }
@@ -206,6 +211,7 @@ export function legEnded(stream: ModelStream, leg: StreamLeg, last: HeaderList |
   }
   if (status === GrpcStatus.OK) {
     for (const message of waits) {
+      faceLeg(message, leg);
       settle(stream.plane, message, RequestOutcome.UPSTREAM_RESET, Outcome.FAILURE, status);
       if (!stream.ended) moveOn(stream, message, AnswerReason.RESET, ProxyErrors.upstreamReset);
     }
@@ -214,12 +220,16 @@ export function legEnded(stream: ModelStream, leg: StreamLeg, last: HeaderList |
   const trailers = last ?? NO_TRAILERS;
   const { reason } = ResponseTraits.of(trailers);
   const result = judgeStatus(status, reason);
-  for (const message of waits) message.outOfMemory = reason === OUT_OF_MEMORY;
+  for (const message of waits) {
+    faceLeg(message, leg);
+    if (leg.step === 0) message.outOfMemory = reason === OUT_OF_MEMORY;
+  }
   const replaceable = status < 32 && (stream.model.fallbackStatusBits & (1 << status)) !== 0;
   if (breakerOutcome(result) === Outcome.FAILURE) leg.cluster.breaker.pushBack(waitMs, nowMs);
   for (const message of waits) settle(stream.plane, message, result, breakerOutcome(result), status);
   for (const message of waits) {
     if (stream.ended) return;
+    if (hedgeFailed(stream, message)) continue;
     if (message.failure === null && message.failedAnswer === null) message.failedTrailers ??= trailers;
     if (replaceable) moveOn(stream, message, AnswerReason.STATUS, ProxyErrors.upstreamStatus);
     else giveUp(stream, message);
@@ -237,6 +247,9 @@ function legFailed(
   const waits = leg.takeAll();
   leg.cluster.quit(leg, servedFrom(outcome, result === RequestOutcome.OVERLOADED));
   stream.dropLeg(leg);
-  for (const message of waits) settle(stream.plane, message, result, outcome, -1);
+  for (const message of waits) {
+    faceLeg(message, leg);
+    settle(stream.plane, message, result, outcome, -1);
+  }
   for (const message of waits) if (!stream.ended) moveOn(stream, message, reason, error);
 }

@@ -7,7 +7,7 @@ import type { HedgePolicy } from './snapshot.ts';
 export const HEDGE_TARGETS = ['fallback', 'endpoint'] as const;
 
 export const HEDGE_NODE = optionalObject(
-  'Sends a request elsewhere as well when the primary has not answered after a while; the first good answer is taken and the other one cancelled. Off without it, because it adds load. Streams of messages (ModelStreamInfer) are not hedged.',
+  'Sends a request elsewhere as well when the primary has not answered after a while; the first good answer is taken and the other one cancelled. Off without it, because it adds load. Messages of ModelStreamInfer are hedged one by one, with a fallback only.',
   {
     after: scalar({
       kind: 'hedgeDelay',

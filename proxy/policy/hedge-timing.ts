@@ -7,6 +7,7 @@
  * missing from the figures, the quantile would sink, and more would be hedged from one halving to the next.
  */
 import type { HedgeDelay } from '../config/snapshot.ts';
+import { RequestOutcome } from '../stats/slots.ts';
 
 /** Buckets of an eighth of a doubling, from 50 microseconds to about 50 seconds. */
 const BUCKETS = 160;
@@ -29,6 +30,14 @@ export class HedgeTiming {
     this.quantile = quantile;
     this.afterMs = quantile > 0 ? -1 : ms;
     this.counts = new Uint32Array(quantile > 0 ? BUCKETS : 0);
+  }
+
+  /** The primary is done with a request after `tookMs`, with a `RequestOutcome`. */
+  observe(result: number, tookMs: number): void {
+    const answered = result === RequestOutcome.OK || result === RequestOutcome.DEADLINE;
+    // One that was cancelled sooner says nothing: its caller left.
+    const outrun = result === RequestOutcome.CANCELLED && this.afterMs >= 0 && tookMs >= this.afterMs;
+    if (answered || outrun) this.record(tookMs);
   }
 
   /** The primary answered after `tookMs`, or had not by then. */

@@ -110,7 +110,7 @@ export function streams(name: string, onRequest: (request: StreamRequest) => voi
     let answered = 0;
     let ended = false;
     const write = (message: object): void => {
-      if (stream.destroyed) return;
+      if (stream.destroyed || stream.closed) return;
       if (!headSent) stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
       headSent = true;
       stream.write(framed(encodeMessage('inference.ModelStreamInferResponse', message)));
