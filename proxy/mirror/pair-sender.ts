@@ -1,6 +1,6 @@
 /**
  * The data thread's end of the way to the analysis thread: pairs are gathered in a buffer that is transferred when it is
- * full or a tenth of a second old. A bounded set of buffers goes round; when all are away, pairs are refused, so the
+ * full or a quarter of a second old. A bounded set of buffers goes round; when all are away, pairs are refused, so the
  * analysis can fall behind and cost nothing but comparisons.
  */
 import type { MessagePort } from 'node:worker_threads';
@@ -8,7 +8,7 @@ import { type PairRecord, recordSize, writeRecord } from './pair-record.ts';
 
 const BUFFER_BYTES = 256 * 1024;
 const MAX_BUFFERS = 8;
-const FLUSH_MS = 100;
+const FLUSH_MS = 250;
 
 /** Message to the analysis thread: `length` bytes of records at the start of `buffer`. */
 export interface PairsMessage {
