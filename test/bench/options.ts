@@ -23,7 +23,7 @@ export interface BenchOptions {
 }
 
 export const OPTIONS_HELP = `  --rounds N        measured rounds (5)
-  --seconds S       length of each run (relay 1.5, mirror and worker 2)
+  --seconds S       length of each run (relay and mirror 1.5, worker 2)
   --quick           few short rounds: under 90 seconds, for a first impression
   --json            ends with one line of JSON
   --only A,B        only these workloads

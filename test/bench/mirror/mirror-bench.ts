@@ -20,7 +20,7 @@ import { type MirrorCounts, readMirrorCounts } from './mirror-figures.ts';
 import { printMirrorReport } from './mirror-report.ts';
 import { SHADOW_BEHAVIOURS, SHADOW_OFF, type ShadowBehaviour } from './shadow-behaviours.ts';
 
-const DEFAULTS = { rounds: 5, seconds: 2 };
+const DEFAULTS = { rounds: 5, seconds: 1.5 };
 const SHIPPED_FLAGS = ['--max-semi-space-size=4'];
 const CHECKED_ANSWERS = 200;
 const SETTLE_MS = 500;
