@@ -9,7 +9,8 @@ import { InterceptionLab, PEER_V4, PROXY_ID } from '../../support/interception-l
 import { namespacesUnavailable } from '../../support/netns.ts';
 import { CoreWatch, Patience } from '../measure/patience.ts';
 import { cpuMicroseconds } from '../measure/process-tree.ts';
-import { median, rounded } from '../measure/statistics.ts';
+import { figureOf } from '../measure/quiet-runs.ts';
+import { rounded } from '../measure/statistics.ts';
 import { renderTable } from '../measure/text-table.ts';
 import { type BenchOptions, chosen, readOptions } from '../options.ts';
 import type { LoadAnswer, LoadOrder } from './grpc-load.ts';
@@ -43,6 +44,12 @@ interface Run {
 interface MeasuredRun extends Run {
   readonly seconds: number;
   readonly disturbed: boolean;
+}
+
+/** What many runs come to, and how many of them others disturbed. */
+interface Result extends Run {
+  readonly disturbedRuns: number;
+  readonly runs: number;
 }
 
 class Rig {
@@ -105,7 +112,7 @@ export async function runInterceptBench(args: readonly string[]): Promise<number
   try {
     await rig.open(options);
     const patience = new Patience(options);
-    const results: [Mode, Record<TargetName, Run>][] = [];
+    const results: [Mode, Record<TargetName, Result>][] = [];
     for (const mode of modes) results.push([mode, await measure(rig, mode, options, patience)]);
     report(results, options.json);
     return 0;
@@ -119,7 +126,7 @@ async function measure(
   mode: Mode,
   options: BenchOptions,
   patience: Patience,
-): Promise<Record<TargetName, Run>> {
+): Promise<Record<TargetName, Result>> {
   const order = ({ host, port }: (typeof TARGETS)[number], calls: number): LoadOrder => ({
     host,
     port,
@@ -131,7 +138,7 @@ async function measure(
     const { seconds } = await rig.run(order(target, FIRST_CALLS), options.testedCore);
     calls.set(target.name, Math.max(100, Math.round((FIRST_CALLS / seconds) * options.seconds)));
   }
-  const runs: Record<TargetName, Run[]> = { direct: [], explicit: [], redirected: [] };
+  const runs: Record<TargetName, MeasuredRun[]> = { direct: [], explicit: [], redirected: [] };
   for (let round = 1; round <= options.rounds; round++) {
     // Every other round backwards, so that none always follows the same one.
     const turn = round % 2 === 1 ? TARGETS : TARGETS.toReversed();
@@ -141,23 +148,26 @@ async function measure(
     }
     process.stderr.write(`${mode}: round ${round} of ${options.rounds}\n`);
   }
-  const middle = (name: TargetName): Run => {
-    const of = (pick: (run: Run) => number) => median(runs[name].map(pick));
+  const result = (name: TargetName): Result => {
+    const of = (pick: (run: Run) => number) => figureOf(runs[name], 'lower', pick);
     return {
       p50Us: of((run) => run.p50Us),
       p99Us: of((run) => run.p99Us),
       proxyUs: of((run) => run.proxyUs),
       allUs: of((run) => run.allUs),
+      disturbedRuns: runs[name].filter(({ disturbed }) => disturbed).length,
+      runs: runs[name].length,
     };
   };
-  return { direct: middle('direct'), explicit: middle('explicit'), redirected: middle('redirected') };
+  return { direct: result('direct'), explicit: result('explicit'), redirected: result('redirected') };
 }
 
-function report(results: readonly [Mode, Record<TargetName, Run>][], json: boolean): void {
+function report(results: readonly [Mode, Record<TargetName, Result>][], json: boolean): void {
   const rows = results.flatMap(([mode, byTarget]) =>
     TARGETS.map(({ name }) => {
-      const { p50Us, p99Us, proxyUs, allUs } = byTarget[name];
-      return [mode, name, ...[p50Us, p99Us, proxyUs, allUs].map((value) => value.toFixed(1)), ''];
+      const { p50Us, p99Us, proxyUs, allUs, disturbedRuns, runs } = byTarget[name];
+      const note = disturbedRuns === 0 ? '' : `${disturbedRuns} of ${runs} runs disturbed`;
+      return [mode, name, ...[p50Us, p99Us, proxyUs, allUs].map((value) => value.toFixed(1)), note];
     }),
   );
   const head = ['connection', 'path', 'p50 us', 'p99 us', 'proxy CPU us/call', 'all CPU us/call', ''];
@@ -169,6 +179,7 @@ function report(results: readonly [Mode, Record<TargetName, Run>][], json: boole
     addedCpuUs: rounded(redirected.allUs - explicit.allUs, 1),
     explicitP50Us: rounded(explicit.p50Us, 1),
     explicitProxyCpuUs: rounded(explicit.proxyUs, 1),
+    disturbedRuns: explicit.disturbedRuns + redirected.disturbedRuns,
   }));
   for (const { connection, addedP50Us, addedProxyCpuUs, addedCpuUs } of added) {
     process.stdout.write(
