@@ -6,12 +6,21 @@ import t, { type Test } from 'tap';
 import { GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
 import { InferStream, streams } from '../support/infer-stream.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
-import { answers, answersAfter, hangs, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
+import {
+  answers,
+  answersAfter,
+  hangs,
+  predictResponse,
+  type Script,
+  ScriptedUpstream,
+} from '../support/scripted-upstream.ts';
 
 const OPEN_MS = 600;
 
 const primary = await ScriptedUpstream.start(t, 'primary', { forget: true });
 const lite = await ScriptedUpstream.start(t, 'lite', { forget: true });
+/** There while the proxy looks for it, and then no more. */
+const gone = await ScriptedUpstream.start(t, 'gone');
 const shade = await ScriptedUpstream.start(t, 'shade', { forget: true });
 let restStatus = 200;
 const rest = createServer((request, response) => {
@@ -51,6 +60,14 @@ const proxy = await ProxyProgram.start(t, {
       model('slow', { consecutiveFailures: 3, maxLatency: '150ms' }),
       model('asked', { consecutiveFailures: 1, open: '10ms', maxOpen: '1h' }),
       model('bounded', { consecutiveFailures: 1, maxOpen: '2s' }),
+      ...['head', 'trailers', 'reset', 'cut', 'timeout', 'output'].map((kind) => ({
+        ...model(kind, { consecutiveFailures: 1, open: '1h', maxOpen: '1h' }),
+        checkOutputs: true,
+      })),
+      {
+        ...model('connect', { consecutiveFailures: 1, open: '1h', maxOpen: '1h' }),
+        split: [{ model: `connect@1 via ${gone.address}` }],
+      },
       model('streamed', { consecutiveFailures: 1, open: '10ms', maxOpen: '1h' }),
       { ...model('shown', {}), shadows: [{ cluster: 'shade@1' }] },
       { ...model('full', { consecutiveFailures: 1 }), limits: { concurrentRequests: 1 } },
@@ -107,6 +124,28 @@ t.test('a probe that succeeds closes it for all threads', async (test) => {
   test.equal(await state('row'), 'closed');
   test.same(await askAll('row'), { asked: callers.length, reasons: new Set(['primary']) });
 });
+
+const kinds: Record<string, Script> = {
+  head: fails,
+  trailers: (call) => call.failInTrailers(13, 'bug'),
+  reset: (call) => call.reset(),
+  cut: (call) => void call.answerHalf(),
+  timeout: hangs,
+  output: async (call) => call.answer(predictResponse('primary', await call.body, [Number.NaN])),
+  connect: hangs,
+};
+
+for (const [kind, script] of Object.entries(kinds)) {
+  t.test(`a failure counts by its kind: ${kind}`, async (test) => {
+    primary.script = script;
+    if (kind === 'connect') await gone.close();
+    const answer = await caller.predict(kind, kind === 'timeout' ? { 'grpc-timeout': '300m' } : {});
+    test.equal(servedBy(answer), 'lite');
+    test.equal(await state(kind), 'open');
+    test.equal((await caller.predict(kind)).served['reason'], 'breaker_open');
+    primary.script = answers('primary');
+  });
+}
 
 t.test('a share of failures over all threads opens it', async (test) => {
   let flip = 0;
