@@ -9,6 +9,9 @@ import { WireReader } from '../../proto/tensor/wire.ts';
 import { CallFault } from './call-form.ts';
 import { elementBytes, type PassedTensor } from './passed-tensor.ts';
 
+/** What an element of text costs at the least, however few bytes declare it. */
+const TEXT_BYTES = 32;
+
 const reader = new WireReader();
 const view = new TensorView();
 
@@ -16,7 +19,8 @@ const view = new TensorView();
 export function decodedOutput(name: string, tensor: PassedTensor, maxBytes: number): JsonOutput {
   const { buf, start, end, dtype, dims } = tensor;
   const count = dims.reduce((product, dim) => product * dim, 1);
-  if (Math.max(count, elementBytes(tensor)) > maxBytes) {
+  const bytes = dtype === DataType.STRING ? count * TEXT_BYTES : elementBytes(tensor);
+  if (Math.max(count, bytes) > maxBytes) {
     throw new CallFault(GrpcStatus.RESOURCE_EXHAUSTED, `output ${name} has more than ${maxBytes} bytes of elements`);
   }
   reader.reset(buf, start, end, 'TensorProto');

@@ -313,6 +313,35 @@ t.test('requests may come compressed, in pieces, and with headers for the steps'
   }
 });
 
+t.test('a request that never comes whole ends with its caller, or with its deadline', async (test) => {
+  // So much of it that its model is known before its end.
+  const most = predictBody('chain', new Array<number>(30_000).fill(1)).subarray(0, 100_000);
+  const half = caller.open();
+  const answer = answerOf(half);
+  half.write(most);
+  await proxy.metricsOnce((m) => m.sum('understudy_pipeline_in_flight_requests', { pipeline: 'chain' }) === 1);
+  half.close(CANCEL);
+  await answer;
+  const late = caller.open({ 'grpc-timeout': '100m' });
+  const told = answerOf(late);
+  late.write(most);
+  test.match(await told, { status: 4, message: /before%20the%20request%20had%20arrived/ });
+  const pieces = ['{"insta', 'nces": [[1', ', 2]]}'];
+  const chunked = new ReadableStream({
+    async pull(controller) {
+      await delay(5);
+      const piece = pieces.shift();
+      if (piece === undefined) controller.close();
+      else controller.enqueue(new TextEncoder().encode(piece));
+    },
+  });
+  const url = `http://${proxy.address}/v1/models/chain:predict`;
+  const slow = await fetch(url, { method: 'POST', body: chunked, duplex: 'half' } as RequestInit);
+  test.same(await slow.json(), { predictions: [{ y: [3, 4], half: [2, 3] }] });
+  const metrics = await proxy.metricsOnce((m) => m.sum('understudy_pipeline_in_flight_requests') === 0);
+  test.equal(metrics.sum('understudy_pipeline_in_flight_requests'), 0);
+});
+
 t.test('malformed requests are the caller s mistake', async (test) => {
   test.match(await caller.call(Buffer.concat([predictBody('chain'), predictBody('chain')])), { status: 3 });
   const wrongType = { x: { dtype: 3, tensor_shape: { dim: [{ size: 1 }, { size: 2 }] }, int_val: [1, 2] } };
