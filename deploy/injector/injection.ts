@@ -5,6 +5,7 @@
 import { type AnnotationValues, DOMAIN, readOwnAnnotations } from './annotations.ts';
 import type { Container, Pod, Volume } from './kubernetes.ts';
 import { mountProblems, parseMounts } from './mounts.ts';
+import { probeWarnings } from './probe-warnings.ts';
 import {
   checkInterception,
   checkProxy,
@@ -76,6 +77,7 @@ class Planner {
   private readonly settings: ProgramSettings;
   private readonly parts: SidecarParts;
   private readonly volumes: Volume[] = [];
+  private readonly probed: string[] = [];
   private readonly isModelServer: boolean;
   private readonly hasWorker: boolean;
 
@@ -190,6 +192,8 @@ class Planner {
       env['UNDERSTUDY_INTERCEPT_EXCLUDE_INBOUND_PORTS'] = own === 'none' ? METRICS_PORT : `${own},${METRICS_PORT}`;
     }
     const { XTABLES_LOCKFILE: _, ...ours } = env;
+    const tls = settings.proxy['UNDERSTUDY_INBOUND_TLS'];
+    this.probed.push(...probeWarnings(this.pod.spec.containers, ours, tls));
     this.problems.push(...checkInterception(ours, settings.source));
     return finish({ ...parts.interception, env }, values['interception-image'] || values.image);
   }
@@ -229,8 +233,11 @@ class Planner {
         (id) => (securityContext?.[id] ?? spec.securityContext?.[id]) === PROXY_ID,
       ),
     );
-    return bypassing.map(
-      ({ name }) => `container ${name} runs as user or group ${PROXY_ID}, the proxy's: its calls are not redirected`,
-    );
+    return [
+      ...bypassing.map(
+        ({ name }) => `container ${name} runs as user or group ${PROXY_ID}, the proxy's: its calls are not redirected`,
+      ),
+      ...this.probed,
+    ];
   }
 }

@@ -7,7 +7,9 @@ export interface EnvVar {
 
 export interface Probe {
   readonly exec?: { readonly command: readonly string[] };
-  readonly httpGet?: { readonly path: string; readonly port: number };
+  readonly httpGet?: { readonly path: string; readonly port: number | string; readonly scheme?: string };
+  readonly grpc?: { readonly port: number };
+  readonly tcpSocket?: { readonly port: number | string };
   readonly periodSeconds?: number;
   readonly timeoutSeconds?: number;
   readonly failureThreshold?: number;

@@ -43,6 +43,7 @@ const RULES: Readonly<Record<string, readonly string[]>> = {
     'proxy/config',
     'proxy/cli/intercept-flags.ts',
     'proxy/cli/intercept-options.ts',
+    'proxy/cli/intercept-ports.ts',
     'inference-worker/settings.ts',
     'inference-worker/worker-flags.ts',
   ],

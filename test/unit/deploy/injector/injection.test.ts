@@ -332,6 +332,45 @@ t.test("a container that runs as the proxy's user is warned about", async (t) =>
   t.match(response, { allowed: true, warnings: [/container loans runs as user or group 1717/] });
 });
 
+t.test('probes that a redirected port cannot answer truthfully are warned about', async (t) => {
+  const containers = [
+    {
+      name: 'tfs',
+      ports: [{ name: 'rest', containerPort: 8501 }],
+      startupProbe: { tcpSocket: { port: 8500 } },
+      livenessProbe: { httpGet: { path: '/', port: 'rest' } },
+      readinessProbe: { grpc: { port: 8500 } },
+    },
+    {
+      name: 'other',
+      livenessProbe: { httpGet: { path: '/', port: 9000 } },
+      readinessProbe: { exec: { command: ['x'] } },
+    },
+    { name: 'own-tls', livenessProbe: { httpGet: { path: '/', port: 8500, scheme: 'HTTPS' } } },
+  ];
+  const server = { 'understudy.dev/shape': 'model-server' };
+  const tcp = /^container tfs: a TCP probe of port 8500 reaches the proxy alone and always passes/;
+  const { warnings } = respond(pod(server, { containers }));
+  t.match(warnings, [tcp]);
+  t.equal(warnings?.length, 1, 'HTTP and gRPC probes pass through and tell the truth');
+  const strict = {
+    ...server,
+    'proxy.understudy.dev/inbound-tls': 'strict',
+    'proxy.understudy.dev/tls-cert-file': '/t/crt',
+    'proxy.understudy.dev/tls-key-file': '/t/key',
+  };
+  const refused = respond(pod(strict, { containers })).warnings;
+  t.match(refused, [tcp, /tfs: an HTTP probe of port 8501 is refused/, /tfs: a gRPC probe of port 8500 is refused/]);
+  t.equal(refused?.length, 3);
+  const odd = [
+    { name: 'odd', ports: null, livenessProbe: { httpGet: null, tcpSocket: { port: 'rest' } }, startupProbe: null },
+  ];
+  t.same(respond(pod(strict, { containers: odd })).warnings, undefined, "what is no port is nobody's");
+  const left = { ...strict, 'intercept.understudy.dev/exclude-inbound-ports': '8500-8501' };
+  t.same(respond(pod(left, { containers })).warnings, undefined, 'a port that is left out is probed as ever');
+  t.same(respond(pod({}, { containers })).warnings, undefined, 'beside an application nothing comes in redirected');
+});
+
 t.test('every mistake is named at once, by the annotation that holds it', async (t) => {
   const message = refusal(
     pod({
