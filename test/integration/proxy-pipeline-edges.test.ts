@@ -155,7 +155,7 @@ t.test(
 );
 
 t.test(
-  'what says that a model is not there says nothing about the pipeline; a caller s mistake stays one',
+  "what says that a model is not there says nothing about the pipeline; a caller's mistake stays one",
   async (test) => {
     for (const [status, told] of [
       [5, 14],
@@ -276,7 +276,7 @@ t.test('requests and answers above the bound of bytes are refused, whichever way
   test.match(outputsOf(await ask('small')), { y: [3, 4] });
 });
 
-t.test('at the bound of the thread s memory the heaviest request gives way', async (test) => {
+t.test("at the bound of the thread's memory the heaviest request gives way", async (test) => {
   second.script = hangs;
   const sizes = [300_000, 100_000, 20_000];
   const held = sizes.map((size) => {
@@ -342,7 +342,7 @@ t.test('a request that never comes whole ends with its caller, or with its deadl
   test.equal(metrics.sum('understudy_pipeline_in_flight_requests'), 0);
 });
 
-t.test('malformed requests are the caller s mistake', async (test) => {
+t.test("malformed requests are the caller's mistake", async (test) => {
   test.match(await caller.call(Buffer.concat([predictBody('chain'), predictBody('chain')])), { status: 3 });
   const wrongType = { x: { dtype: 3, tensor_shape: { dim: [{ size: 1 }, { size: 2 }] }, int_val: [1, 2] } };
   const typed = await caller.call(predictBody('chain', [1, 2], { inputs: wrongType }));
@@ -433,7 +433,7 @@ function streamOpen(test: Test): InferStream {
   return new InferStream(test, proxy.address, { deadlineMs: 10_000 });
 }
 
-t.test('a stream s messages run side by side and are answered in their order', async (test) => {
+t.test("a stream's messages run side by side and are answered in their order", async (test) => {
   let release = (): void => {};
   const released = new Promise<void>((resolve) => {
     release = resolve;

@@ -225,7 +225,7 @@ t.test('a collector that fails holds nobody up, and what it takes later is count
   test.equal(reading.sum('understudy_trace_spans_total', { result: 'dropped' }), 0);
 });
 
-t.test('the calls of a pipeline s steps are children of its span, and carry its request s identifier', async (test) => {
+t.test("the calls of a pipeline's steps are children of its span, and carry its request's identifier", async (test) => {
   spans.length = 0;
   upstream.script = answers('upstream');
   const answer = await caller.predict('steps', { traceparent: `00-${TRACE}-${PARENT}-01`, 'x-request-id': 'p1' });

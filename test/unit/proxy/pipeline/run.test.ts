@@ -229,7 +229,7 @@ t.test('each step has its share of what is left of the deadline', async (test) =
   test.equal(unlimited.calls.open.get(0)!.deadlineMs, 0);
 });
 
-t.test('default outputs stand in for a step whose failure is the server s', async (test) => {
+t.test("default outputs stand in for a step whose failure is the server's", async (test) => {
   const defaults = [{ name: 'y', dtype: 9, shape: [], values: ['-1'] }];
   const plan = planOf([
     { inputs: [X], outputs: ['y'], defaults },
