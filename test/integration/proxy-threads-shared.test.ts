@@ -1,4 +1,4 @@
-/** What two data threads share: bounds, sticky splits, sums, and a Unix socket that only one of them can have. */
+/** What two data threads share: bounds, ejections, sticky splits, sums, and a Unix socket that only one of them can have. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
@@ -14,13 +14,25 @@ import { ThreadLab } from '../support/thread-lab.ts';
 const upstream = await ScriptedUpstream.start(t, 'upstream', { forget: true });
 const lite = await ScriptedUpstream.start(t, 'lite', { forget: true });
 const narrow = await ScriptedUpstream.start(t, 'narrow', { forget: true, maxConcurrentStreams: 1 });
+const bad = await ScriptedUpstream.start(t, 'bad', { forget: true, script: (call) => call.failInTrailers(14) });
 const lab = new ThreadLab(t);
 const document = {
-  clusters: [{ name: 'queued', model: 'queued', endpoints: [narrow.address], limits: { pendingRequests: 4 } }],
+  clusters: [
+    { name: 'queued', model: 'queued', endpoints: [narrow.address], limits: { pendingRequests: 4 } },
+    {
+      name: 'pair',
+      model: 'pair',
+      endpoints: [bad.address, lite.address],
+      outlier: { consecutiveFailures: 5, ejection: '1h', maxEjection: '1h' },
+      retries: { budgetFloor: 1000 },
+      breaker: { enabled: false },
+    },
+  ],
   models: [
     { name: 'm', split: [{ model: `m@1 via ${upstream.address}` }] },
     { name: 'bounded', split: [{ model: `bounded@1 via ${upstream.address}` }], limits: { concurrentRequests: 5 } },
     { name: 'queued', split: [{ cluster: 'queued' }] },
+    { name: 'pair', split: [{ cluster: 'pair' }] },
     {
       name: 'split',
       split: [
@@ -52,6 +64,22 @@ t.test('both threads send one customer to one version, and what they count is on
     reading.sum('understudy_cluster_requests_total', { cluster, ...labels });
   const reading = await proxy.metricsOnce((r) => sum('split@1')(r) + sum('split@2')(r) === 6 * 16);
   test.equal(sum('split@1')(reading) + sum('split@2')(reading), 6 * 16);
+  test.equal(await proxy.stop(), 0);
+});
+
+t.test('an endpoint that one thread ejects gets nothing from the other either', async (test) => {
+  const proxy = await lab.start(test, 2, document);
+  const callers = Array.from({ length: 16 }, () => GrpcCaller.to(test, proxy.address));
+  const askAll = () => Promise.all(callers.map((caller) => caller.predict('pair')));
+  const ejected = async () => (await proxy.metrics()).sum('understudy_endpoint_state', { state: 'ejected' });
+  for (let i = 0; i < 100 && (await ejected()) === 0; i++) {
+    for (const answer of await askAll()) test.equal(servedBy(answer), 'lite', 'a retry hides the failure');
+  }
+  test.equal(await ejected(), 1);
+  const { count } = bad;
+  for (let i = 0; i < 5; i++) await askAll();
+  test.equal(bad.count, count, 'from neither thread');
+  test.equal((await proxy.metrics()).sum('understudy_endpoint_ejections_total'), 1, 'counted once');
   test.equal(await proxy.stop(), 0);
 });
 

@@ -213,6 +213,23 @@ t.test('with mTLS callers whose certificate is good are served, all others not, 
   test.equal(upstream.count, calls, 'not one request went on');
 });
 
+t.test('where certificates of callers are optional, one that is shown is judged all the same', async (test) => {
+  const lenient = await proxyWith(good, {
+    UNDERSTUDY_TLS_CA_FILE: caFile,
+    UNDERSTUDY_TLS_CLIENT_CERTIFICATE: 'optional',
+  });
+  const cases: [string, Issued | null, boolean][] = [
+    ['none', null, true],
+    ['good', authority.issue({ names: [SPIFFE] }), true],
+    ['expired', authority.issue({ names: [SPIFFE], ...PAST }), false],
+    ['unknown', new TestAuthority('stranger').issue({ names: [SPIFFE] }), false],
+  ];
+  for (const [what, client, served] of cases) {
+    const caller = GrpcCaller.to(test, lenient.address, { ca: authority.cert, ...client });
+    test.equal((await caller.predict('m')).status, served ? 0 : -1, what);
+  }
+});
+
 t.test('a rotated certificate is shown to everybody who comes, and those who are there stay', async (test) => {
   const caller = identity('caller-stays', { names: [SPIFFE] });
   const callers = Array.from({ length: 6 }, () =>
