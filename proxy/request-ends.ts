@@ -67,7 +67,9 @@ export function settleAttempt(
   const tookMs = nowMs - attempt.askedMs;
   if (exchange.hedge !== null && attempt.reason === AnswerReason.PRIMARY) exchange.hedge.timing.observe(result, tookMs);
   leaveEndpoint(cluster, attempt, result, outcome, nowMs, attempt.askedWaitMs);
-  endRequest(plane.cells, cluster, attempt.verdict, attempt.epoch, result, outcome, status, tookMs, nowMs);
+  // What is tried again has not failed the cluster yet, only its endpoint: the last try says how the cluster did.
+  const judged = attempt.retried ? Outcome.IGNORED : outcome;
+  endRequest(plane.cells, cluster, attempt.verdict, attempt.epoch, result, judged, status, tookMs, nowMs);
   const { model } = exchange;
   const gate = model === null ? null : model.gate;
   if (gate !== null && attempt.reason === AnswerReason.PRIMARY && exchange.infers && model!.split.includes(cluster)) {

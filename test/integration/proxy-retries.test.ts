@@ -78,3 +78,23 @@ t.test('nothing is tried again once a byte of an answer went to the caller', asy
   test.equal(upstreams[0]!.count + upstreams[1]!.count, 1);
   test.equal((await proxy.metrics()).sum('understudy_cluster_retries_total'), 0);
 });
+
+/*
+ * Scenario: one of two endpoints fails every call, and each failure is sent again to the other.
+ * Mechanism: the failed tries come in bursts, several in a row before the first good answer.
+ * Consequence: counted against the cluster they opened its breaker, and calls failed that the other endpoint would take.
+ */
+t.test('a failure that another try made good is the endpoint’s and opens no breaker', async (test) => {
+  const { upstreams, caller, proxy } = await lab(test, 2, {
+    breaker: { consecutiveFailures: 2, minimumRequests: 4, errorPercent: '5%' },
+    outlier: { enabled: false },
+    retries: { attempts: 1, budgetFloor: 10_000 },
+  });
+  upstreams[0]!.script = fails;
+  test.same([...(await statuses(caller, 60))], [[0, 60]]);
+  test.ok(upstreams[0]!.count > 0);
+  upstreams[1]!.script = fails;
+  await statuses(caller, 10);
+  const open = (await proxy.metrics()).sum('understudy_breaker_state', { state: 'open' });
+  test.equal(open, 1, 'when no try is good the cluster has failed');
+});

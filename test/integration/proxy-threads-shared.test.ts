@@ -25,7 +25,6 @@ const document = {
       endpoints: [bad.address, lite.address],
       outlier: { consecutiveFailures: 5, ejection: '1h', maxEjection: '1h' },
       retries: { budgetFloor: 1000 },
-      breaker: { enabled: false },
     },
   ],
   models: [
