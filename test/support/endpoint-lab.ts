@@ -47,3 +47,16 @@ export async function statuses(caller: GrpcCaller, count: number): Promise<Map<n
   }
   return seen;
 }
+
+/** Waits until the admin address shows an endpoint in a state. */
+export async function untilState(proxy: ProxyProgram, address: string, state: string): Promise<void> {
+  for (let i = 0; i < 400; i++) {
+    const { clusters } = (await (await fetch(`${proxy.adminUrl}/models`)).json()) as {
+      clusters: { endpoints: { address: string; state: string }[] }[];
+    };
+    const endpoints = clusters.flatMap((cluster) => cluster.endpoints);
+    if (endpoints.find((endpoint) => endpoint.address === address)?.state === state) return;
+    await new Promise((done) => setTimeout(done, 25));
+  }
+  throw new Error(`${address} never was ${state}`);
+}
