@@ -15,6 +15,7 @@ import type { MeshCluster } from './mesh.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
 import { boundCopy } from './replay-copy.ts';
 import { beginRequest } from './request-accounts.ts';
+import { editedRequest } from './request-edits.ts';
 import { failRequest, settleAttempt } from './request-ends.ts';
 import { attemptsAfterFirst, MAX_REFUSALS, tryAgain } from './retrying.ts';
 import { type SpecReader, SpecVerdict } from './routing/spec-reader.ts';
@@ -89,14 +90,19 @@ export function forward(
   const spec = exchange.reader ?? plane.readers.shared;
   const empty = body === null || body.length === 0;
   const ended = exchange.bodyEnded && empty;
-  const rewrites =
-    exchange.governed && body !== null && traits!.call !== null && needsRewrite(plane, exchange, attempt.cluster, spec);
   const { id, config } = attempt.cluster;
   const asks = exchange.governed && traits!.rest !== null;
   const plain = asks ? traits!.restHead(id, config.model, config.version) : traits!.forward;
+  const edited = attempt.reason === AnswerReason.PRIMARY ? null : editedRequest(exchange, attempt, plain);
+  const rewrites =
+    edited === null &&
+    exchange.governed &&
+    body !== null &&
+    traits!.call !== null &&
+    needsRewrite(plane, exchange, attempt.cluster, spec);
   let stream: WireStream | null;
   if (connection instanceof Http2Connection) {
-    let head = rewrites ? traits!.rewritten : plain;
+    let head = edited !== null ? edited.head : rewrites ? traits!.rewritten : plain;
     if (traits!.timeoutMs > 0) head = withTimeLeft(plane, exchange, head);
     if (exchange.extras !== null) head = exchange.extras.on(head);
     if (head.listSize > connection.peer.maxHeaderListSize) {
@@ -107,7 +113,7 @@ export function forward(
     }
     stream = connection.openStream(attempt, head, ended);
   } else {
-    const head = exchange.tunnel ?? plain;
+    const head = edited !== null ? edited.head : (exchange.tunnel ?? plain);
     stream = connection.open(attempt, exchange.extras === null ? head : exchange.extras.on(head), ended);
   }
   if (stream === null) {
@@ -118,7 +124,9 @@ export function forward(
   }
   attempt.stream = stream;
   attempt.connection = connection;
-  if (rewrites) {
+  if (edited !== null) {
+    stream.sendData(edited.body, 0, edited.body.length, true);
+  } else if (rewrites) {
     stream.sendData(spec.prefix, 0, spec.prefixLength, false);
     stream.sendData(spec.tail, spec.tailStart, spec.tailEnd, exchange.bodyEnded);
   } else if (!empty) {

@@ -98,5 +98,5 @@ function hedgeLate(plane: DataPlane, exchange: Exchange, hedge: Hedge): void {
 function callerHolds(exchange: Exchange): boolean {
   if (exchange.bodyEnded) return false;
   const { attempt } = exchange;
-  return attempt === null || exchange.local !== null || (attempt.stream !== null && attempt.stream.queuedBytes === 0);
+  return attempt === null || exchange.waitsForBody || (attempt.stream !== null && attempt.stream.queuedBytes === 0);
 }

@@ -80,7 +80,9 @@ export class Exchange extends WheelTimer implements StreamHandler, Http1Handler,
   body: BodyBuffer | null = null;
   /** The body is kept after it was forwarded, for another attempt or a shadow. */
   keepsBody = false;
-  /** The step whose answer is made here, as soon as the whole request has come; null when none is due. */
+  /** The step waits until the whole request has come: its answer is made here, or it gets the request edited. */
+  waitsForBody = false;
+  /** The step's answer, where it is made here. */
   local: LocalAnswer | null = null;
   /** The primary that a degraded model's request was withheld from; asked when nobody else answers. */
   withheldFrom: MeshCluster | null = null;

@@ -9,9 +9,10 @@ import { clearBody } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import type { Attempt, Exchange } from './exchange.ts';
 import { changePlaces, type Hedge, isHedgeBeforePrimary } from './hedge.ts';
-import { askLocally } from './local-answers.ts';
+import { editsRequests } from './request-edits.ts';
 import { failRequest, finishRequest } from './request-ends.ts';
 import { AnswerReason, HedgeEvent } from './stats/slots.ts';
+import { waitForWhole } from './whole-requests.ts';
 
 /** Head of an answer of which only the trailers were kept. */
 const GRPC_HEAD = HeaderList.of([':status', '200'], ['content-type', 'application/grpc']);
@@ -77,6 +78,7 @@ export function fallBack(plane: DataPlane, exchange: Exchange, reason: number): 
   if (exchange.held !== null) clearBody(exchange.held);
   exchange.retries = 0;
   exchange.local = null;
+  exchange.waitsForBody = false;
   if (exchange.deadlineMs > 0) {
     const nowMs = plane.clock.nowMs();
     const last = exchange.nextFallback >= model.fallbacks.length;
@@ -98,8 +100,10 @@ export function fallBack(plane: DataPlane, exchange: Exchange, reason: number): 
   if (attempt !== null && attempt.reason === AnswerReason.HEDGE) answersFor = exchange.hedge!.failedFor;
   else if (attempt !== null && attempt.reason !== AnswerReason.PRIMARY) answersFor = attempt.reason;
   const local = model.locals[step]!;
-  if (local !== null) askLocally(plane, exchange, local, model.fallbacks[step]!, answersFor);
-  else plane.attemptWith(exchange, model.fallbacks[step]!, answersFor);
+  const cluster = model.fallbacks[step]!;
+  const waits = local !== null || (!exchange.bodyEnded && editsRequests(model, cluster, answersFor));
+  if (waits) waitForWhole(plane, exchange, cluster, local, answersFor);
+  else plane.attemptWith(exchange, cluster, answersFor);
 }
 
 /**

@@ -12,9 +12,8 @@ import type { LocalAnswer } from './adapt/local-answer.ts';
 import { type LocalSource, replyToGrpc, replyToRest, replyWithDocument } from './adapt/local-reply.ts';
 import { SERVED_BY, servedByValues, withServedBy } from './answer-reasons.ts';
 import type { DataPlane } from './data-plane.ts';
-import { Attempt, type Exchange, Stage } from './exchange.ts';
+import type { Exchange } from './exchange.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
-import { Verdict } from './policy/circuit-breaker.ts';
 import { finishRequest } from './request-ends.ts';
 import { ClusterSlot, LocalResult, RequestOutcome } from './stats/slots.ts';
 import type { StreamMessage } from './stream-message.ts';
@@ -24,39 +23,8 @@ const GRPC_OK = HeaderList.of(['grpc-status', '0']);
 const NO_BYTES = Buffer.alloc(0);
 const PREFIX_BYTES = 5;
 
-/** The request is with this step now: answered at once if all of it is here, else when it is. */
-export function askLocally(
-  plane: DataPlane,
-  exchange: Exchange,
-  local: LocalAnswer,
-  cluster: MeshCluster,
-  reason: number,
-): void {
-  const attempt = new Attempt(exchange, cluster, reason, Verdict.ADMIT, 0, plane.clock.nowMs());
-  attempt.settled = true;
-  exchange.attempt = attempt;
-  exchange.local = local;
-  if (exchange.bodyEnded) answerSoon(plane, exchange);
-  else exchange.down.consume(exchange.down.outstanding);
-}
-
-/** More of the request has come, `bytes` of it just now. */
-export function localProgress(plane: DataPlane, exchange: Exchange, bytes: number): void {
-  exchange.down.consume(bytes);
-  if (exchange.body === null) giveUp(plane, exchange, LocalResult.TOO_LARGE);
-  else if (exchange.bodyEnded) answerSoon(plane, exchange);
-}
-
-/** Whoever else is to see the request (a shadow, a probe) has it before its end. */
-export function answerSoon(plane: DataPlane, exchange: Exchange): void {
-  const { attempt } = exchange;
-  queueMicrotask(() => {
-    if (exchange.stage !== Stage.DONE && exchange.attempt === attempt && exchange.local !== null)
-      answer(plane, exchange);
-  });
-}
-
-function answer(plane: DataPlane, exchange: Exchange): void {
+/** Computes the answer of the step that the request is with. */
+export function answerLocally(plane: DataPlane, exchange: Exchange): void {
   const { attempt, traits, model } = exchange;
   const { cluster, reason } = attempt!;
   const source = sourceOf(model!, exchange.local!, cluster);
@@ -95,7 +63,8 @@ function answer(plane: DataPlane, exchange: Exchange): void {
   finishRequest(plane, exchange);
 }
 
-function giveUp(plane: DataPlane, exchange: Exchange, result: number): void {
+/** The step has no answer, for a `LocalResult`: the next one. */
+export function giveUp(plane: DataPlane, exchange: Exchange, result: number): void {
   const { cluster, reason } = exchange.attempt!;
   plane.cells[cluster.config.statsBase + ClusterSlot.LOCAL_ANSWERS + result]! += 1;
   exchange.local = null;

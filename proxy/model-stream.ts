@@ -25,6 +25,7 @@ import type { DataPlane } from './data-plane.ts';
 import { Attempt, type Exchange } from './exchange.ts';
 import type { MeshCluster, MeshModel } from './mesh.ts';
 import { Outcome, Verdict } from './policy/circuit-breaker.ts';
+import { editedMessage } from './request-edits.ts';
 import { streamHead, withValue } from './routing/request-traits.ts';
 import { AnswerReason, ClusterSlot, RequestEnd, RequestOutcome } from './stats/slots.ts';
 import { errorAnswer, StreamOutbox } from './stream-answers.ts';
@@ -247,7 +248,12 @@ export class ModelStream extends WheelTimer implements StreamHandler {
   /** Writes a message as the cluster of its leg is to see it. */
   write(stream: Http2Stream, message: StreamMessage, cluster: MeshCluster): void {
     const { plane, exchange } = this;
-    this.pin.write(stream, message.bytes, cluster, exchange.governed);
+    const { bytes } = message;
+    // A hedge is written while the message is with its primary, so its own reason says nothing.
+    const reason = cluster === this.cluster ? AnswerReason.PRIMARY : AnswerReason.HEDGE;
+    const edited = editedMessage(this.model, cluster, reason, bytes, exchange.traits!.encoding);
+    if (edited !== null) stream.sendData(edited, 0, edited.length, false);
+    else this.pin.write(stream, bytes, cluster, exchange.governed);
     if (message.rival === null && plane.bodies.bytes > plane.mesh.snapshot.maxReplayBytesTotal) {
       plane.cells[cluster.config.statsBase + ClusterSlot.NOT_REPLAYABLE]! += 1;
       exchange.replayable = false;

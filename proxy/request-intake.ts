@@ -9,7 +9,6 @@ import type { HeaderList } from '../proto/http2/header-list.ts';
 import { acquireBody } from './body-buffer.ts';
 import type { DataPlane } from './data-plane.ts';
 import { type Exchange, Stage } from './exchange.ts';
-import { localProgress } from './local-answers.ts';
 import { Outcome } from './policy/circuit-breaker.ts';
 import { keepBody, showComplete } from './replay-copy.ts';
 import { failRequest, settleAttempt } from './request-ends.ts';
@@ -19,6 +18,7 @@ import { withoutInternal } from './routing/head-policy.ts';
 import { RequestTraits } from './routing/request-traits.ts';
 import { SpecVerdict } from './routing/spec-reader.ts';
 import { RequestOutcome } from './stats/slots.ts';
+import { progress } from './whole-requests.ts';
 
 /** The head of a request: a route takes it, a REST path names its model, or its message is waited for. */
 export function requestHead(plane: DataPlane, exchange: Exchange, read: HeaderList, endStream: boolean): void {
@@ -91,13 +91,13 @@ export function requestData(
     return;
   }
   const { copy } = exchange;
-  if (exchange.body !== null) keepBody(plane, exchange, buffer, start, end, stream === null && exchange.local === null);
+  if (exchange.body !== null) keepBody(plane, exchange, buffer, start, end, stream === null && !exchange.waitsForBody);
   if (stream !== null) down.consume(stream.sendData(buffer, start, end, endStream));
   if (copy !== null) copy.add(buffer, start, end, false);
   if (endStream && attempt !== null) attempt.askedMs = plane.clock.nowMs();
   if (endStream && exchange.mirrored !== null) showComplete(plane, exchange);
   if (endStream && exchange.probes) probe(plane, exchange);
-  if (exchange.local !== null) localProgress(plane, exchange, end - start);
+  if (exchange.waitsForBody) progress(plane, exchange, end - start);
 }
 
 /** Its trailers, and with them its end. */
@@ -110,7 +110,7 @@ export function requestTrailers(plane: DataPlane, exchange: Exchange, trailers: 
     if (stream !== null) stream.sendHeaders(withoutInternal(trailers), true);
     if (exchange.probes) probe(plane, exchange);
     if (exchange.mirrored !== null) showComplete(plane, exchange);
-    if (exchange.local !== null) localProgress(plane, exchange, 0);
+    if (exchange.waitsForBody) progress(plane, exchange, 0);
   }
 }
 

@@ -212,7 +212,8 @@ function putSpecAndRest(
 
 const specReader = new WireReader();
 
-function signatureOf(buf: Buffer, start: number, end: number): string | null {
+/** The signature name of the ModelSpec at `[start, end)`; null where it has none. */
+export function signatureOf(buf: Buffer, start: number, end: number): string | null {
   let signature: string | null = null;
   specReader.reset(buf, start, end, 'ModelSpec');
   while (specReader.pos < end) {

@@ -41,6 +41,11 @@ export function checkMapping(
   problems: ProblemList,
 ): OutputMapping {
   checkUnique(adapt.outputs, `${path}.outputs`, problems);
+  checkUnique(adapt.inputs, `${path}.inputs`, problems);
+  for (const [i, { from }] of adapt.inputs.entries()) {
+    const first = adapt.inputs.findIndex((other) => other.from === from);
+    if (first < i && from !== '') problems.add(`${path}.inputs[${i}].from`, from, 'each input once');
+  }
   const keepsOthers = adapt.others === 'keep';
   const outputs = adapt.outputs.map((entry, i) =>
     checkOutput(entry, primary, fallback, `${path}.outputs[${i}]`, problems),
@@ -66,7 +71,7 @@ export function checkMapping(
   }
   const sources = new Set(outputs.filter(({ fill }) => fill === null).map(({ from }) => from));
   const only = fallback.length === 1 ? fallback[0]!.name : sources.size === 1 ? [...sources][0]! : '';
-  return { outputs, keepsOthers, soleOutput: only };
+  return { inputs: adapt.inputs, outputs, keepsOthers, soleOutput: only };
 }
 
 function checkOutput(

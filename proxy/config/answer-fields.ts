@@ -51,8 +51,16 @@ export const SIGNATURE_NODE = list(
 export const ADAPT_NODE = optionalObject(
   "How the fallback's output tensors become the primary's. An answer that does not fit, of more than 16 MiB or with more than 2 MiB of JSON, counts as a bad output.",
   {
+    inputs: list(
+      'Inputs that the fallback calls otherwise; the others keep their names.',
+      64,
+      object('One input.', {
+        name: scalar({ kind: 'text', default: null, required: true, reason: "The fallback's name for it. Unique." }),
+        from: scalar({ kind: 'text', default: null, required: true, reason: 'What callers call it. Unique.' }),
+      }),
+    ),
     outputs: list(
-      'Outputs of the adapted answer, in this order.',
+      'Outputs of the adapted answer, in this order. Callers who list the outputs they want get all of these.',
       64,
       object('One output.', {
         name: scalar({ kind: 'text', default: null, required: true, reason: 'What the caller knows it by. Unique.' }),

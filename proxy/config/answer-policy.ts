@@ -19,8 +19,16 @@ export interface OutputRule {
   readonly fill: readonly string[] | null;
 }
 
+/** An input's name with the fallback, and the one its caller uses. */
+export interface InputRename {
+  readonly name: string;
+  readonly from: string;
+}
+
 /** How tensors are adapted. */
 export interface OutputMapping {
+  /** Inputs that the fallback calls otherwise. */
+  readonly inputs: readonly InputRename[];
   readonly outputs: readonly OutputRule[];
   /** Whether outputs that no rule takes go on as they are. */
   readonly keepsOthers: boolean;

@@ -3,6 +3,14 @@ import fc from 'fast-check';
 import t from 'tap';
 import { HeaderList } from '../../proto/http2/header-list.ts';
 import { DataType } from '../../proto/tensor/dtype.ts';
+import { checkDocument, JsonScanner } from '../../proto/tensor/json-scanner.ts';
+import { OipInferRequest, parseInferRequest, parseInferResponse } from '../../proto/tensor/oip-infer-request.ts';
+import {
+  PredictRequestView,
+  PredictResponseView,
+  parsePredictRequest,
+  parsePredictResponse,
+} from '../../proto/tensor/tensor-view.ts';
 import { AdaptError } from '../../proxy/adapt/adapt-error.ts';
 import {
   adaptGrpc,
@@ -12,6 +20,7 @@ import {
   MAX_ADAPTED_BYTES,
 } from '../../proxy/adapt/answer-adapter.ts';
 import type { AnswerChange } from '../../proxy/adapt/output-mapping.ts';
+import { editGrpc, editRest } from '../../proxy/adapt/request-edit.ts';
 import type { OutputRule } from '../../proxy/config/answer-policy.ts';
 import { parseJsonPath } from '../../proxy/config/json-path.ts';
 import { decodeMessage, encodeMessage } from '../support/proto-codecs.ts';
@@ -26,6 +35,7 @@ const rule: Omit<OutputRule, 'name' | 'from'> = {
 };
 const CHANGE: AnswerChange = {
   mapping: {
+    inputs: [],
     outputs: [
       { ...rule, name: 'y', from: 'x', dtype: DataType.INT32, shape: [-1] },
       { ...rule, name: 'z', from: 'z', dtype: DataType.FLOAT, shape: [-1, 2], fill: ['1'] },
@@ -91,19 +101,25 @@ const bytes = fc.oneof(
   fc.uint8Array({ maxLength: 300 }).map((any) => Buffer.from(any)),
 );
 
-/** Decodes what was made of an answer; what an independent codec cannot read it could not read before either. */
-function check(type: string, adapted: Buffer, original: Buffer): void {
+const predict = new PredictRequestView();
+const infer = new OipInferRequest();
+const response = new PredictResponseView();
+
+/** What could be read before can be read afterwards; protobufjs minds wire types too little to say so of spoilt bytes. */
+function checkParsed(parse: (bytes: Buffer) => void, edited: Buffer, original: Buffer): void {
   try {
-    decodeMessage(type, adapted);
-  } catch (error) {
-    try {
-      decodeMessage(type, original);
-    } catch {
-      return;
-    }
-    throw error;
+    parse(original);
+  } catch {
+    return;
   }
+  parse(edited);
 }
+
+/** By message type. */
+const PARSERS: Record<string, (bytes: Buffer) => void> = {
+  PredictResponse: (bytes) => parsePredictResponse(response, bytes, 0, bytes.length),
+  ModelInferResponse: (bytes) => parseInferResponse(infer, bytes, 0, bytes.length),
+};
 
 t.test('whatever bytes an answer has, it is adapted or refused', async () => {
   fc.assert(
@@ -118,19 +134,20 @@ t.test('whatever bytes an answer has, it is adapted or refused', async () => {
           const frame = framed(body);
           if (packed) frame[0] = 1;
           if (way === 0)
-            check(
-              'tensorflow.serving.PredictResponse',
+            checkParsed(
+              PARSERS['PredictResponse']!,
               adaptGrpc('Predict', frame, frame.length, 'gzip', change).subarray(5),
               body,
             );
           if (way === 1)
-            check(
-              'inference.ModelInferResponse',
+            checkParsed(
+              PARSERS['ModelInferResponse']!,
               adaptGrpc('ModelInfer', frame, frame.length, 'deflate', change).subarray(5),
               body,
             );
           if (way === 2) adaptGrpc(packed ? 'MultiInference' : 'Classify', frame, frame.length, undefined, change);
-          if (way === 3) check('inference.ModelInferResponse', adaptInferMessage(body, 0, body.length, change), body);
+          if (way === 3)
+            checkParsed(PARSERS['ModelInferResponse']!, adaptInferMessage(body, 0, body.length, change), body);
           if (way === 4) adaptRest('Predict', head, body, body.length, change);
           if (way === 5) adaptRest('infer', head, body, body.length, change);
           if (way === 6) JSON.parse(adaptJson(head, body, body.length, PATHS, 'v', 'lite').body.toString());
@@ -143,6 +160,86 @@ t.test('whatever bytes an answer has, it is adapted or refused', async () => {
     ),
     RUNS,
   );
+});
+
+const EDIT = { inputs: [{ name: 'features', from: 'x' }], model: 'lite', version: '7' };
+const REQUESTS = [
+  encodeMessage('tensorflow.serving.PredictRequest', {
+    model_spec: { name: 'm', version: { value: 3 }, signature_name: 's' },
+    inputs: { x: { dtype: 1, ...shape(1), float_val: [1] }, z: { dtype: 1, ...shape(1), float_val: [2] } },
+    output_filter: ['y'],
+  }),
+  encodeMessage('inference.ModelInferRequest', {
+    model_name: 'm',
+    id: 'q',
+    inputs: [{ name: 'x', datatype: 'FP32', shape: ['1'] }],
+    outputs: [{ name: 'y' }],
+    raw_input_contents: [Buffer.alloc(4)],
+  }),
+  Buffer.from('{"signature_name":"s","instances":[{"x":[1],"z":2},3]}'),
+  Buffer.from('{"inputs":[{"name":"x","datatype":"FP32","shape":[1],"data":[1]}],"outputs":[{"name":"y"}]}'),
+];
+const requests = fc.oneof(
+  fc
+    .tuple(fc.constantFrom(...REQUESTS), fc.array(fc.tuple(fc.nat(300), fc.nat(255)), { maxLength: 3 }))
+    .map(([whole, changes]) => {
+      const copy = Buffer.from(whole);
+      for (const [at, byte] of changes) copy[at % copy.length] = byte;
+      return copy;
+    }),
+  fc.uint8Array({ maxLength: 200 }).map((any) => Buffer.from(any)),
+);
+
+t.test('whatever bytes a request has, it is edited, left alone or refused', async () => {
+  fc.assert(
+    fc.property(requests, fc.nat(3), fc.constantFrom(...HEADS), (body, way, head) => {
+      const frame = framed(body);
+      try {
+        if (way === 0) {
+          const edited = editGrpc('Predict', frame, frame.length, '', EDIT);
+          if (edited !== null)
+            checkParsed((bytes) => parsePredictRequest(predict, bytes, 0, bytes.length), edited.subarray(5), body);
+        } else if (way === 1) {
+          const edited = editGrpc('ModelInfer', frame, frame.length, '', EDIT);
+          if (edited !== null)
+            checkParsed((bytes) => parseInferRequest(infer, bytes, 0, bytes.length), edited.subarray(5), body);
+        } else {
+          const edited = editRest(way === 2 ? 'Predict' : 'infer', head, body, body.length, EDIT);
+          if (edited !== null) checkDocument(new JsonScanner(), edited.body, 0, edited.jsonBytes);
+        }
+        return true;
+      } catch (error) {
+        if (error instanceof AdaptError) return true;
+        throw error;
+      }
+    }),
+    RUNS,
+  );
+});
+
+t.test('an edited request differs by what was asked for and nothing else', async (test) => {
+  const edit = (method: string, bytes: Buffer) =>
+    editGrpc(method, framed(bytes), bytes.length + 5, '', EDIT)!.subarray(5);
+  test.match(decodeMessage('tensorflow.serving.PredictRequest', edit('Predict', REQUESTS[0]!)), {
+    model_spec: { name: 'lite', version: { value: '7' }, signature_name: 's' },
+    inputs: { features: { dtype: 1, float_val: [1] }, z: { float_val: [2] } },
+    output_filter: [],
+  });
+  const infer = decodeMessage('inference.ModelInferRequest', edit('ModelInfer', REQUESTS[1]!));
+  test.match(infer, {
+    model_name: 'lite',
+    model_version: '7',
+    id: 'q',
+    outputs: [],
+    inputs: [{ name: 'features', datatype: 'FP32' }],
+  });
+  test.equal(infer.raw_input_contents.length, 1);
+  const rest = (method: string, bytes: Buffer) =>
+    editRest(method, HEADS[0]!, bytes, bytes.length, EDIT)!.body.toString();
+  test.equal(rest('Predict', REQUESTS[2]!), '{"signature_name":"s","instances":[{"features":[1],"z":2},3]}');
+  test.equal(rest('infer', REQUESTS[3]!), '{"inputs":[{"name":"features","datatype":"FP32","shape":[1],"data":[1]}]}');
+  const plain = Buffer.from('{"instances":[{"z":1.0}]}');
+  test.equal(editRest('Predict', HEADS[0]!, plain, plain.length, EDIT), null, 'what has no such input goes as it came');
 });
 
 t.test('an answer of more bytes than are adapted is refused unread', async (test) => {

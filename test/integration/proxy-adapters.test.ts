@@ -7,6 +7,7 @@
 import { readFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { gzipSync } from 'node:zlib';
 import t, { type Test } from 'tap';
 import { request } from 'undici';
@@ -132,6 +133,14 @@ const models = [
   {
     name: 'alone',
     fallback: [{ cluster: 'lite@7', adapt: { outputs: [{ name: 'scores', from: 'nothing' }] } }],
+  },
+  {
+    name: 'renamed',
+    fallback: [{ cluster: 'lite@7', adapt: { ...ADAPT, inputs: [{ name: 'features', from: 'x' }] } }],
+  },
+  {
+    name: 'renamedrest',
+    fallback: [{ cluster: 'lite-rest@7', adapt: { ...ADAPT, inputs: [{ name: 'features', from: 'x' }] } }],
   },
   { name: 'plain', fallback: [{ cluster: 'lite@7' }] },
   { name: 'ruled', fallback: [RULE], modelVersionOutput: 'answered_by' },
@@ -271,6 +280,76 @@ t.test('so does REST infer, its binary tensors cast in place', async (test) => {
     json.outputs.map(({ name, datatype }: Message) => `${name} ${datatype}`),
     ['scores FP32', 'label BYTES'],
   );
+});
+
+t.test('a fallback gets the inputs by its own names, and no list of outputs that are not its', async (test) => {
+  const { status, response } = await predict('renamed', { output_filter: ['scores'] });
+  test.equal(status, 0);
+  test.strictSame(response.outputs.scores.float_val, SCORES);
+  const asked = await fallback.calls.at(-1)!.request();
+  test.strictSame(Object.keys(asked.inputs), ['features']);
+  test.strictSame(asked.inputs.features.float_val, [1, 2, 3, 4]);
+  test.strictSame(asked.output_filter, []);
+  test.match(asked.model_spec, { name: 'lite', version: { value: '7' } });
+  const message = { model_name: 'renamed', id: 'q', inputs: [OIP_INPUT], outputs: [{ name: 'scores' }] };
+  const answer = await caller.call(framed(encodeMessage('inference.ModelInferRequest', message)), {
+    ':path': MODEL_INFER,
+  });
+  test.equal(answer.status, 0);
+  const infers = await fallback.calls.at(-1)!.request('inference.ModelInferRequest');
+  test.match(infers, { model_name: 'lite', model_version: '7', id: 'q', outputs: [] });
+  test.strictSame(
+    infers.inputs.map(({ name }: Message) => name),
+    ['features'],
+  );
+  test.strictSame(infers.inputs[0].contents.fp32_contents, [1, 2, 3, 4]);
+  const stream = new InferStream(test, proxy.address);
+  stream.call.write({ ...message, id: 's' });
+  test.equal((await stream.finish()).answers[0]!.infer_response.id, 's');
+  await fallback.calls.at(-1)!.body.then((body) => {
+    const streamed = decodeMessage('inference.ModelInferRequest', body.subarray(5));
+    test.match(streamed, { model_name: 'lite', outputs: [], inputs: [{ name: 'features' }] });
+  });
+});
+
+t.test('so it does over REST, also while its request is still on its way', async (test) => {
+  const rows = await post('/v1/models/renamedrest:predict', { instances: [{ x: [1, 2] }, { x: [3, 4] }] });
+  test.equal(rows.json.predictions.length, 2);
+  test.strictSame(JSON.parse(restFallback.calls.at(-1)!.body.toString()), {
+    instances: [{ features: [1, 2] }, { features: [3, 4] }],
+  });
+  const input = { name: 'x', datatype: 'FP32', shape: [ROWS, 2], data: [1, 2, 3, 4] };
+  const infers = await post('/v2/models/renamedrest/infer', {
+    id: 'z',
+    inputs: [input],
+    outputs: [{ name: 'scores' }],
+  });
+  test.equal(infers.status, 200);
+  test.strictSame(JSON.parse(restFallback.calls.at(-1)!.body.toString()), {
+    id: 'z',
+    inputs: [{ ...input, name: 'features' }],
+  });
+  async function* slowly(): AsyncGenerator<Buffer> {
+    yield Buffer.from('{"inputs": {"x": [[1, 2], ');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    yield Buffer.from('[3, 4]]}}');
+  }
+  const answer = await request(`http://${proxy.address}/v1/models/renamedrest:predict`, {
+    method: 'POST',
+    body: Readable.from(slowly()),
+  });
+  test.equal(answer.statusCode, 200);
+  test.strictSame(Object.keys(((await answer.body.json()) as Message).outputs), ['scores', 'label']);
+  const seen = restFallback.calls.at(-1)!;
+  test.strictSame(JSON.parse(seen.body.toString()), {
+    inputs: {
+      features: [
+        [1, 2],
+        [3, 4],
+      ],
+    },
+  });
+  test.equal(seen.headers['content-length'], String(seen.body.length));
 });
 
 t.test('a fallback without a mapping keeps its outputs, but not its name', async (test) => {

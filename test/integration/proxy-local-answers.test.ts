@@ -7,12 +7,28 @@ import { type Answer, GrpcCaller, predictRequest, servedBy } from '../support/gr
 import { InferStream, STREAM_INFER, streams } from '../support/infer-stream.ts';
 import { decodeMessage, encodeMessage, type Message } from '../support/proto-codecs.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
-import { answers, hangs, predictResponse, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
+import {
+  answers,
+  framed,
+  hangs,
+  predictResponse,
+  type Script,
+  ScriptedUpstream,
+} from '../support/scripted-upstream.ts';
 
 const primary = await ScriptedUpstream.start(t, 'primary');
 const shadow = await ScriptedUpstream.start(t, 'shadow');
 const lite = await ScriptedUpstream.start(t, 'lite', {
   script: async (call) => {
+    if (String(call.headers[':path']) === STREAM_INFER) {
+      call.stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+      streams('lite', ({ request: { id } }) => {
+        const output = { name: 'y', datatype: 'FP64', shape: ['1'], contents: { fp64_contents: [0.5] } };
+        const infer_response = { model_name: 'lite', id, outputs: [output] };
+        call.stream.write(framed(encodeMessage('inference.ModelStreamInferResponse', { infer_response })));
+      })(call);
+      return;
+    }
     await call.body;
     const outputs = { y: { dtype: 2, tensor_shape: { dim: [{ size: 1 }] }, double_val: [0.5] } };
     call.answer(encodeMessage('tensorflow.serving.PredictResponse', { model_spec: { name: 'lite' }, outputs }));
@@ -165,6 +181,20 @@ t.test('a hedge is adapted like any fallback, and nobody is hedged with a consta
   test.strictSame(outputs.scores.float_val, [0.5]);
   test.equal(model_spec.name, 'hedged');
   test.equal(answer.served['reason'], 'hedge');
+  primary.script = hangs;
+  const stream = new InferStream(test, proxy.address);
+  stream.send('hedged', 'h', [1], { outputs: [{ name: 'scores' }] });
+  const { infer_response } = await stream.until(1);
+  primary.script = answers('primary');
+  test.match(infer_response, { model_name: 'hedged', id: 'h', outputs: [{ name: 'scores', datatype: 'FP32' }] });
+  test.equal(infer_response.parameters['x-understudy-reason'].string_param, 'hedge');
+  stream.call.cancel();
+  const asked = lite.calls.at(-1)!;
+  test.strictSame(
+    decodeMessage('inference.ModelInferRequest', (await asked.body).subarray(5)).outputs,
+    [],
+    'in its own terms',
+  );
   const late: Script = async (call) => {
     const body = await call.body;
     await new Promise((resolve) => setTimeout(resolve, 150));

@@ -412,6 +412,7 @@ t.test('random answers come out of every protocol as a computation without wires
       const forms = FORMS.filter(({ name }) => name !== 'REST rows' || dims[0] === x.dims[0]);
       const values = isCast ? x.values.map((value) => reference(value, to)) : x.values;
       const mapping: OutputMapping = {
+        inputs: [],
         outputs: [
           { ...KEEP, name: 'y', from: 'x', dtype: isCast ? dtypeFromOip(to) : 0, shape },
           {
@@ -496,6 +497,7 @@ t.test('the model spec keeps the name that was asked for, and has no version of 
 
 t.test('a cast to 16-bit floats makes the whole answer raw, since they have no typed contents', async (test) => {
   const mapping = {
+    inputs: [],
     outputs: [{ ...KEEP, name: 'score', from: 'score', dtype: DataType.HALF }],
     keepsOthers: true,
     soleOutput: '',
@@ -510,6 +512,7 @@ t.test('a cast to 16-bit floats makes the whole answer raw, since they have no t
 });
 
 const RENAME: OutputMapping = {
+  inputs: [],
   outputs: [{ ...KEEP, name: 'risk', from: 'score' }],
   keepsOthers: false,
   soleOutput: 'score',

@@ -48,6 +48,7 @@ t.test('a mapping that fits both signatures compiles to what it says', async (te
   test.strictSame(mistakes, []);
   const rule = { rounding: 'nearest', overflow: 'refuse', fill: null };
   test.strictSame(mesh!.models[0]!.fallbacks[0]!.adapt, {
+    inputs: [],
     outputs: [
       { name: 'scores', from: 'p', dtype: DataType.FLOAT, shape: [-1, 2], ...rule },
       { name: 'label', from: 'text', dtype: 0, shape: null, ...rule },
@@ -119,6 +120,18 @@ t.test('what is kept under its own name has to be what the primary has', async (
   );
   test.strictSame(mistakesOf([GOOD[0]!], { others: 'keep' }, [SCORES, { name: 'text' }]), []);
   test.match(mistakesOf([], {}).join('\n'), /at least one output, since others are dropped/);
+});
+
+t.test('each input is renamed once, and from one', async (test) => {
+  const inputs = [
+    { name: 'a', from: 'x' },
+    { name: 'a', from: 'y' },
+    { name: 'b', from: 'x' },
+  ];
+  test.strictSame(mistakesOf(GOOD, { inputs }), [
+    '~.inputs[1].name = "a": expected a name that models[0].fallback[0].adapt.inputs[0] does not have',
+    '~.inputs[2].from = "x": expected each input once',
+  ]);
 });
 
 t.test('an empty text is a value', async (test) => {
