@@ -254,7 +254,11 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     const edited = editedMessage(this.model, cluster, reason, bytes, exchange.traits!.encoding);
     if (edited !== null) stream.sendData(edited, 0, edited.length, false);
     else this.pin.write(stream, bytes, cluster, exchange.governed);
-    if (message.rival === null && plane.bodies.bytes > plane.mesh.snapshot.maxReplayBytesTotal) {
+    const { fallbacks, config } = this.model;
+    const isLarge = fallbacks.length > 0 && bytes.length - PREFIX_BYTES > config.maxReplayBytes;
+    const isShort = plane.bodies.bytes > plane.mesh.snapshot.maxReplayBytesTotal;
+    // With two tries under way either may still have to be written.
+    if (message.rival === null && bytes.length > 0 && (isLarge || isShort)) {
       plane.cells[cluster.config.statsBase + ClusterSlot.NOT_REPLAYABLE]! += 1;
       exchange.replayable = false;
       this.dropBytes(message);

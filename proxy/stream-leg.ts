@@ -58,6 +58,12 @@ export class StreamLeg extends Waiter implements StreamHandler {
     return true;
   }
 
+  /** All that was sent could be sent again. */
+  private get isKept(): boolean {
+    for (const { message } of this.entries) if (message !== null && message.bytes.length === 0) return false;
+    return true;
+  }
+
   send(message: StreamMessage): void {
     this.entries.push({ id: message.id, message });
     this.flush();
@@ -178,7 +184,8 @@ export class StreamLeg extends Waiter implements StreamHandler {
 
   onReset(stream: Http2Stream): void {
     if (this.ended) return;
-    if (stream.refused && stream.connection.established && this.refusals < MAX_REFUSALS && this.responseHead === null) {
+    const isUnseen = stream.refused && stream.connection.established && this.responseHead === null;
+    if (isUnseen && this.refusals < MAX_REFUSALS && this.isKept) {
       // The upstream promises that it did not look at it (GOAWAY, REFUSED_STREAM): the same requests, elsewhere.
       this.refusals++;
       this.stream = null;

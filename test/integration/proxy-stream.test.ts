@@ -5,7 +5,7 @@
 import t from 'tap';
 import { InferStream, inferRequest, inferResponse, streamServedBy, streams } from '../support/infer-stream.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
-import { hangs, ScriptedUpstream } from '../support/scripted-upstream.ts';
+import { hangs, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
 const primary = await ScriptedUpstream.start(t, 'primary', { script: streams('primary') });
 const fallback = await ScriptedUpstream.start(t, 'lite', { script: streams('lite') });
@@ -44,9 +44,26 @@ const proxy = await ProxyProgram.start(t, {
         maxReplaySize: '4KiB',
         ...off,
       },
+      {
+        name: 'tiny',
+        split: [{ model: `tiny@1 via ${primary.address}` }],
+        fallback: lite,
+        maxReplaySize: '1KiB',
+        ...off,
+      },
     ],
   },
 });
+
+/** Reads a message, then says that it has looked at nothing; answers the stream after that. */
+function refusesOnce(): Script {
+  let first = true;
+  return (call) => {
+    if (!first) return streams('primary')(call);
+    first = false;
+    call.stream.once('data', () => call.refuse());
+  };
+}
 
 t.beforeEach(() => {
   primary.script = streams('primary');
@@ -299,6 +316,31 @@ t.test('a caller that does not read its answers stops being read, and gets all o
   const { status, answers } = await stream.finish();
   test.equal(status, 0);
   test.equal(answers.length, 400);
+});
+
+/*
+ * Scenario: a message whose copy was given up is on a stream that the upstream then refuses unprocessed.
+ * Mechanism: the stream is opened again only when all that was on it was kept.
+ * Consequence: without that an empty message would be sent in its place, and its caller told whatever came of that.
+ */
+t.test('a message above the bound of copies is not sent again, and that is counted', async (test) => {
+  const large = Array.from({ length: 5000 }, (_, i) => i);
+  for (const script of [streams('primary', (r) => r.error('no', { grpc_status: '14' })), refusesOnce()]) {
+    primary.script = script;
+    const before = fallback.count;
+    const stream = new InferStream(test, proxy.address);
+    stream.send('tiny', 'a', large);
+    const { status, answers } = await stream.finish();
+    test.ok(status === 14 || answers[0]!.error_message === 'no', `${status}`);
+    test.equal(fallback.count, before);
+  }
+  const small = new InferStream(test, proxy.address);
+  primary.script = streams('primary', (r) => r.error('no', { grpc_status: '14' }));
+  small.send('tiny', 'b');
+  test.equal(streamServedBy(await small.until(1)), 'lite', 'a small one is answered by the fallback');
+  await small.finish();
+  const metrics = await proxy.metrics();
+  test.equal(metrics.sum('understudy_cluster_unreplayable_requests_total', { cluster: 'tiny@1' }), 2);
 });
 
 t.test('a stream of a model that no entry names is relayed as it is', async (test) => {
