@@ -80,6 +80,7 @@ t.test('a storm of failures leaves every answer right and nothing behind', async
           shadows: [{ model: `m@3 via ${shadow.address}`, percent: '70%', maxConcurrent: 20 }],
           fallback: [{ model: `lite@9 via ${lite.address}` }],
           maxReplaySize: '64KiB',
+          hedge: { after: '20ms', budget: '50%', budgetFloor: 1000 },
         },
       ],
     };
@@ -172,6 +173,10 @@ t.test('a storm of failures leaves every answer right and nothing behind', async
   const shown = metrics.sum('understudy_mirror_requests_total');
   const results = metrics.sum('understudy_comparison_results_total');
   test.equal(results, shown, 'what was shown became a pair, or is counted as none');
+  const hedges = (event: string) => metrics.sum('understudy_cluster_hedges_total', { event });
+  const ended = hedges('won') + hedges('lost') + hedges('failed') + hedges('cancelled');
+  test.equal(hedges('started'), ended, 'every hedge is accounted for');
+  test.ok(ended > 50, `${ended} hedges`);
   test.equal(proxy.logged('data_thread_died').length, 0);
   test.equal(await proxy.stop(), 0);
 });
