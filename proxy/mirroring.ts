@@ -233,7 +233,6 @@ export class Mirroring {
   callDone(call: ShadowCall): void {
     const { shadow, pair } = call;
     shadow.inFlight--;
-    this.cells[shadow.config.statsBase + ShadowSlot.IN_FLIGHT]! -= 1;
     if (shadow.isSecondary) {
       this.completeAll(pair);
       this.letGo(pair);
@@ -242,6 +241,8 @@ export class Mirroring {
     } else if (!pair.captured) {
       this.count(shadow, ComparisonResult.NOT_SAMPLED, call);
     }
+    // Last, because another thread may read at any moment: nothing in flight means that everything is accounted for.
+    this.cells[shadow.config.statsBase + ShadowSlot.IN_FLIGHT]! -= 1;
   }
 
   private count(shadow: MeshShadow, result: number, call: ShadowCall): void {

@@ -143,7 +143,8 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler, A
       this.body!.append(buffer, start, end);
       return;
     }
-    this.hold(end - start - stream.sendData(buffer, start, end, ended));
+    const left = stream.sendData(buffer, start, end, ended);
+    if (!this.done) this.hold(end - start - left);
   }
 
   /** It has been written whole: it leaves when `onLeft` says so. */
@@ -186,7 +187,7 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler, A
       stream.sendData(spec.prefix, 0, spec.prefixLength, false);
       stream.sendData(spec.tail, spec.tailStart, spec.tailEnd, !isComing);
     }
-    if (this.streamed) this.hold(stream.queuedBytes - this.held);
+    if (this.streamed && !this.done) this.hold(stream.queuedBytes - this.held);
     if (this.ownsBody) this.dropBody();
   }
 
