@@ -29,9 +29,10 @@ import { editedMessage } from './request-edits.ts';
 import { streamHead, withValue } from './routing/request-traits.ts';
 import { AnswerReason, ClusterSlot, RequestEnd, RequestOutcome } from './stats/slots.ts';
 import { errorAnswer, StreamOutbox } from './stream-answers.ts';
-import { answerError, dispatch, hasNextStep, moveOn, withholdMessage } from './stream-dispatch.ts';
-import { cancelHedge, dropRival, expireRival } from './stream-hedge.ts';
-import { armMessageHedge, startMessageHedge } from './stream-hedging.ts';
+import { streamDue } from './stream-deadlines.ts';
+import { dispatch, hasNextStep, withholdMessage } from './stream-dispatch.ts';
+import { cancelHedge, dropRival } from './stream-hedge.ts';
+import { armMessageHedge } from './stream-hedging.ts';
 import type { StreamLeg } from './stream-leg.ts';
 import { StreamMessage, setDeadline, settle, settleSuspect } from './stream-message.ts';
 import { releaseShown, selectShown, sendShown } from './stream-mirroring.ts';
@@ -70,7 +71,8 @@ export class ModelStream extends WheelTimer implements StreamHandler {
   readonly legs: (StreamLeg | null)[] = [];
   private keptBytes = 0;
   private unconsumed = 0;
-  private armedForMs = Number.POSITIVE_INFINITY;
+  /** When its timer runs. */
+  armedForMs = Number.POSITIVE_INFINITY;
   ended = false;
 
   /** Takes over a stream whose first message names `model`; `exchange.body` is what has come of it. */
@@ -133,51 +135,9 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     this.end();
   }
 
-  /** Deadlines: of messages with their cluster, then of the stream. */
   onExpire(nowMs: number): void {
-    if (this.ended) {
-      for (const leg of this.legs) leg?.end();
-      return;
-    }
-    this.armedForMs = Number.POSITIVE_INFINITY;
-    const { deadlineMs } = this.exchange;
-    if (deadlineMs > 0 && nowMs >= deadlineMs) {
-      const waits = this.messages.length > 0;
-      for (const message of this.messages) {
-        settle(this.plane, message, RequestOutcome.DEADLINE, Outcome.FAILURE, -1);
-        if (message.rival !== null) expireRival(this, message);
-      }
-      this.failWith(waits ? ProxyErrors.deadlineUpstream : ProxyErrors.deadlineCaller);
-      return;
-    }
-    for (const message of [...this.messages]) {
-      if (message.answer !== null || this.ended) continue;
-      this.watchHedge(message, nowMs);
-      if (message.stepDueMs === 0) continue;
-      if (nowMs < message.stepDueMs) {
-        this.armBy(message.stepDueMs);
-        continue;
-      }
-      const { leg } = message;
-      settle(this.plane, message, RequestOutcome.DEADLINE, Outcome.FAILURE, -1);
-      leg?.abandon(message);
-      if (leg?.isIdle) this.dropLeg(leg);
-      const late = message.dueMs > 0 && nowMs >= message.dueMs;
-      if (late && message.rival !== null) expireRival(this, message);
-      if (late) answerError(this, message, message.failure ?? ProxyErrors.deadlineUpstream);
-      else moveOn(this, message, AnswerReason.DEADLINE_BUDGET, ProxyErrors.deadlineBudget);
-    }
-    if (deadlineMs > 0 && !this.ended) this.armBy(deadlineMs);
-  }
-
-  /** Begins a hedge whose time has come, and ends one that has had its time. */
-  private watchHedge(message: StreamMessage, nowMs: number): void {
-    const { hedgeDueMs } = message;
-    if (hedgeDueMs > 0 && nowMs >= hedgeDueMs) startMessageHedge(this, message, nowMs);
-    else this.armBy(hedgeDueMs);
-    const due = message.rival === null ? 0 : message.rival.stepDueMs;
-    if (due > 0 && nowMs >= due) expireRival(this, message);
-    else this.armBy(due);
+    if (this.ended) for (const leg of this.legs) leg?.end();
+    else streamDue(this, nowMs);
   }
 
   private read(buffer: Buffer, start: number, end: number): void {
