@@ -123,13 +123,17 @@ export class Mirroring {
     if (pair.captured && pair.selected.length > 0) this.keepRequest(pair, shown, body);
     this.read = read;
     this.outbox.open();
-    if (pair.captured) this.sendAgain(shown, pair, body);
-    for (let i = 0; i < pair.selected.length; i++) {
-      const call = this.sendTo(shown, pair, pair.selected[i]!, body);
-      if (call?.isWritten) this.outbox.add(call);
+    try {
+      if (pair.captured) this.sendAgain(shown, pair, body);
+      for (let i = 0; i < pair.selected.length; i++) {
+        const call = this.sendTo(shown, pair, pair.selected[i]!, body);
+        if (call?.isWritten) this.outbox.add(call);
+      }
+    } finally {
+      // Whatever happens to a copy, nobody else's writes may wait.
+      this.outbox.close();
+      this.read = null;
     }
-    this.outbox.close();
-    this.read = null;
   }
 
   /**

@@ -6,7 +6,7 @@ import { MemoryBudget } from '../../../proto/io/memory-budget.ts';
 import type { Exchange } from '../../../proxy/exchange.ts';
 import type { MeshModel } from '../../../proxy/mesh.ts';
 import { MirrorPressure } from '../../../proxy/mirror-pressure.ts';
-import { pointOfHead, pointOfMessage, WHEN_COMPLETE } from '../../../proxy/mirror-sampling.ts';
+import { pointOfHead, pointOfLarge, pointOfMessage, WHEN_COMPLETE } from '../../../proxy/mirror-sampling.ts';
 import { murmur3, murmur3Bytes } from '../../../proxy/routing/murmur3.ts';
 import { PROCESS_SLOTS, ProcessSlot } from '../../../proxy/stats/slots.ts';
 import { integers, request, seeded } from './mirror/pairs.ts';
@@ -85,6 +85,28 @@ if (process.argv[2] === 'child') {
     );
     test.equal(point(model, of(['x-request-id', '1']), message), point(model, of(['x-request-id', '1']), other));
     test.not(point(model, of(), message), point(model, of(), other));
+  });
+
+  t.test('a request that has only begun is known by what it will be known by, or not at all', async (test) => {
+    const random = seeded(5);
+    for (let i = 0; i < 40; i++) {
+      const values = Array.from({ length: 30_000 }, () => Math.floor(random() * 1e6));
+      const message = request({ x: integers([values.length], values) });
+      const exchange = exchangeWith(HeaderList.of());
+      const whole = pointOfMessage(exchange, MODELS['message']!, message, message.length);
+      for (const length of [65_536, 70_000, message.length]) {
+        test.equal(pointOfLarge(exchange, MODELS['message']!, message, length), whole);
+      }
+      test.equal(pointOfLarge(exchange, MODELS['message']!, message, 65_535), WHEN_COMPLETE);
+    }
+    const named = exchangeWith(HeaderList.of(['x-request-id', 'r']));
+    const large = request({
+      x: integers(
+        [30_000],
+        Array.from({ length: 30_000 }, () => 1),
+      ),
+    });
+    test.equal(pointOfLarge(named, MODELS['id']!, large, 10), pointOfHead(named, MODELS['id']!));
   });
 
   t.test('another salt selects other requests', async (test) => {
