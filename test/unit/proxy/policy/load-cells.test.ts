@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { ClusterLoad, LoadCells } from '../../../../proxy/policy/load-cells.ts';
+import { RetryBudget } from '../../../../proxy/policy/retry-budget.ts';
 import { runs } from '../../../support/fuzz-runs.ts';
 
 t.test('a bound holds over all threads, exactly, and for each cluster by itself', async (test) => {
@@ -81,4 +82,20 @@ t.test('with one data thread the bound is the same, and its successor begins at 
   }
   cells.forget(0);
   test.ok(cells.load(0, 0).tryEnter(1));
+});
+
+t.test('retries and hedges of a cluster have budgets of their own, alike for all threads', async (test) => {
+  const buffer = LoadCells.allocate(3, 2);
+  const [first, second] = [new LoadCells(buffer), new LoadCells(buffer)];
+  const hedges = new RetryBudget(first.hedges(1));
+  for (let i = 0; i < 20; i++) hedges.request(5000);
+  const elsewhere = new RetryBudget(second.hedges(1));
+  test.ok(elsewhere.take(5000, 0.1, 0), 'a tenth of what the other thread sent');
+  test.ok(hedges.take(5000, 0.1, 0));
+  test.notOk(elsewhere.take(5000, 0.1, 0), 'and no more over both');
+  for (const other of [first.retries(1), first.hedges(0), first.hedges(2), first.retries(2)]) {
+    test.notOk(new RetryBudget(other).take(5000, 0.1, 0), 'nobody else has any of it');
+  }
+  const load = first.load(1, 0);
+  test.ok(load.tryEnter(1) && load.tryWait(1), 'nor is anything in flight or waiting');
 });
