@@ -8,8 +8,8 @@
  */
 import type { BoundedWriter } from '../base/bounded-writer.ts';
 import { LogTemplate, shownValue } from './config/log-template.ts';
-import type { Exchange } from './exchange.ts';
 import type { ClosedRelay } from './listener/listener.ts';
+import type { Exchange } from './request/exchange.ts';
 import { AnswerReason } from './stats/slots.ts';
 
 export type AccessLogFormat = 'json' | 'text';

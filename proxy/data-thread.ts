@@ -17,22 +17,23 @@ import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from '../proto/http2/limits.ts
 import { threadMemory } from '../proto/io/memory-budget.ts';
 import { TLS_RESULT_SLOTS } from '../proto/io/tls-result.ts';
 import { AccessLog } from './access-log.ts';
-import { DataPlane } from './data-plane.ts';
 import { DegradationCells } from './degradation/cells.ts';
 import { Listener } from './listener/listener.ts';
 import { originalDestinationSupport } from './listener/original-destination.ts';
 import type { TlsTerminationOptions } from './listener/tls-termination.ts';
 import { Mesh } from './mesh.ts';
 import { PairSender } from './mirror/pair-sender.ts';
-import { MirrorPressure } from './mirror-pressure.ts';
-import { Mirroring } from './mirroring.ts';
 import { NativeMemory } from './native-memory.ts';
 import { BreakerCells } from './policy/breaker-cells.ts';
 import { GuardCells } from './policy/guard-cells.ts';
 import { LoadCells } from './policy/load-cells.ts';
-import { PrimaryProbing } from './primary-probe.ts';
-import { RequestGuards } from './request-guards.ts';
+import { DataPlane } from './request/data-plane.ts';
+import { PrimaryProbing } from './request/primary-probe.ts';
+import { RequestGuards } from './request/request-guards.ts';
+import { Tunnels } from './request/tunnels.ts';
 import { HeadPolicy } from './routing/head-policy.ts';
+import { MirrorPressure } from './shadowing/mirror-pressure.ts';
+import { Mirroring } from './shadowing/mirroring.ts';
 import { HealthCells } from './stats/health-cells.ts';
 import { LoopWatch } from './stats/loop-watch.ts';
 import { StatsRegion } from './stats/region.ts';
@@ -40,7 +41,6 @@ import { ProcessSlot } from './stats/slots.ts';
 import type { DataThreadData, FromData, ListenRequest, ToData } from './thread-messages.ts';
 import { TlsContexts } from './tls-contexts.ts';
 import { Tracer } from './tracing.ts';
-import { Tunnels } from './tunnels.ts';
 
 /** Longest wait for an opaque connection's upstream, milliseconds. */
 const OPAQUE_CONNECT_TIMEOUT_MS = 10_000;

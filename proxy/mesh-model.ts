@@ -1,6 +1,5 @@
 /** What a snapshot says of models and pipelines, with its references resolved: what requests of them go by. */
 import { LocalAnswer } from './adapt/local-answer.ts';
-import { AnswerChanges } from './answer-changes.ts';
 import type { PipelineSnapshot } from './config/pipeline-snapshot.ts';
 import type { ModelSnapshot, ShadowSnapshot } from './config/snapshot.ts';
 import type { DegradationCells } from './degradation/cells.ts';
@@ -8,8 +7,9 @@ import { DegradationGate } from './degradation/gate.ts';
 import type { MeshCluster } from './mesh.ts';
 import { ComparisonPace } from './mirror/comparison-pace.ts';
 import { PipelinePlan } from './pipeline/plan.ts';
-import { StepHeads } from './pipeline-heads.ts';
+import { StepHeads } from './pipeline-request/pipeline-heads.ts';
 import { HedgeTiming } from './policy/hedge-timing.ts';
+import { AnswerChanges } from './request/answer-changes.ts';
 import { cumulativeWeights } from './routing/version-choice.ts';
 
 /** A shadow with what this thread holds for it now. */

@@ -1,7 +1,7 @@
 /** The proxy as a process: environment in, exit code out. What it is made of is put together in `app.ts`. */
 import { Logger } from '../base/logger.ts';
-import { App } from './app.ts';
 import { ConfigError, formatProblem } from './config/problem.ts';
+import { App } from './control/app.ts';
 
 /** Starts the proxy; resolves once it listens. Ends the process when it cannot, and on SIGTERM and SIGINT once drained. */
 export async function runProxy(): Promise<void> {

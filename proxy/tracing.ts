@@ -8,9 +8,9 @@
  */
 import { GrpcStatus } from '../base/grpc-status.ts';
 import type { HeaderList } from '../proto/http2/header-list.ts';
-import { reasonCode } from './answer-reasons.ts';
-import type { Exchange } from './exchange.ts';
-import { RequestExtras } from './request-extras.ts';
+import { reasonCode } from './request/answer-reasons.ts';
+import type { Exchange } from './request/exchange.ts';
+import { RequestExtras } from './request/request-extras.ts';
 
 /** One finished request, as it crosses to the control thread. Times in milliseconds since 1970. */
 export interface Span {

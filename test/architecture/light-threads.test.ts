@@ -64,6 +64,6 @@ for (const entry of THREADS) {
 t.test('the walk tells imports of values from those of types', async (test) => {
   const thread = loadedWith('proxy/data-thread.ts');
   test.ok(thread.has('node:net'));
-  test.ok(thread.has('proxy/data-plane.ts'));
+  test.ok(thread.has('proxy/request/data-plane.ts'));
   test.notOk(thread.has('proxy/config/document.ts'));
 });

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import fc from 'fast-check';
 import t, { type Test } from 'tap';
 import { Logger } from '../../../base/logger.ts';
-import { TraceExporter, tracesOf } from '../../../proxy/trace-exporter.ts';
+import { TraceExporter, tracesOf } from '../../../proxy/control/trace-exporter.ts';
 import { isTraceparent, type Span } from '../../../proxy/tracing.ts';
 
 const GOOD = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';

@@ -1,0 +1,486 @@
+/**
+ * The proxy put together, on the control thread: configuration in, snapshots out to the data threads, figures back, the
+ * admin address, and the order in which everything starts and drains.
+ *
+ * Start: configuration (all mistakes at once) ▸ statistics and breaker memory ▸ analysis ▸ data threads ▸ admin.
+ * Drain: `shutdownDelay` in which everything still works ▸ data threads finish what is open ▸ analysis and admin end.
+ * One deadline holds for all of it, counted from the signal.
+ */
+import { MessageChannel } from 'node:worker_threads';
+import { systemClock } from '../../base/clock.ts';
+import { type Logger, setLogFormat } from '../../base/logger.ts';
+import { collectStartGarbage } from '../../base/start-garbage.ts';
+import { AdminServer, jsonAnswer, textAnswer } from '../admin/admin-server.ts';
+import { modelsView } from '../admin/models-view.ts';
+import { answerPairs } from '../admin/pairs-route.ts';
+import { TransitionLog } from '../admin/transition-log.ts';
+import { formatAddress } from '../config/address.ts';
+import type { AllocationKind } from '../config/allocation.ts';
+import { roleAddresses, secondaryName, UNROUTED } from '../config/compile.ts';
+import type { EnvironmentVariables } from '../config/env.ts';
+import type { ProcessSettings } from '../config/process-fields.ts';
+import { describeConfiguration } from '../config/redact.ts';
+import type { ClusterSnapshot, EndpointAddress, MeshSnapshot } from '../config/snapshot.ts';
+import { ConfigSource, type Configuration } from '../config/source.ts';
+import { tlsContext, tlsFilesOf } from '../config/tls-material.ts';
+import { DegradationCells } from '../degradation/cells.ts';
+import { DEGRADATION_COMMANDS, DEGRADATION_STATES } from '../degradation/controller.ts';
+import { AnalysisClient } from '../mirror/analysis-client.ts';
+import type { ComparisonPolicy } from '../mirror/messages.ts';
+import { BreakerCells } from '../policy/breaker-cells.ts';
+import { BREAKER_COMMANDS } from '../policy/breaker-verdict.ts';
+import { describeBreaker } from '../policy/breaker-view.ts';
+import { LoadCells } from '../policy/load-cells.ts';
+import { gaugeSlots } from '../stats/catalogue.ts';
+import { MetricsExposition } from '../stats/exposition.ts';
+import { StatsLayout } from '../stats/layout.ts';
+import { StatsRegions } from '../stats/region.ts';
+import { observeAnalysis } from './analysis-metrics.ts';
+import { DataThreads } from './data-threads.ts';
+import { DegradationDriver } from './degradation-driver.ts';
+import { EndpointControl } from './endpoint-control.ts';
+import { GuardStore } from './guard-store.ts';
+import { HedgeNotices } from './hedge-notices.ts';
+import { ReadinessProbe } from './readiness.ts';
+import { TlsStore } from './tls-store.ts';
+import { TraceExporter } from './trace-exporter.ts';
+
+/** Breakers one run can hand out; names are never forgotten within a run. */
+const MAX_BREAKERS = 1024;
+/** Models with degradation, likewise. */
+const MAX_DEGRADATIONS = 256;
+
+/** How long a collector may take for what is left at the end. */
+const LAST_SPANS_MS = 1000;
+
+export class App {
+  private readonly log: Logger;
+  private readonly source: ConfigSource;
+  private readonly layout: StatsLayout;
+  private readonly regions: StatsRegions;
+  private readonly breakerCells: BreakerCells;
+  private readonly exposition: MetricsExposition;
+  private readonly analysis: AnalysisClient;
+  private readonly endpoints: EndpointControl;
+  private readonly threads: DataThreads;
+  private readonly guards = new GuardStore();
+  private readonly tls: TlsStore;
+  private readonly spans: TraceExporter | null;
+  private readonly admin: AdminServer;
+  /** Metrics and probes only, for those outside the pod. */
+  private readonly metrics: AdminServer;
+  private readonly readiness: ReadinessProbe;
+  private readonly transitions = new TransitionLog();
+  private readonly breakerPlaces = new Map<string, number>();
+  private readonly degradationPlaces = new Map<string, number>();
+  private readonly degradation: DegradationDriver;
+  private readonly hedges: HedgeNotices;
+  private draining = false;
+  private stopping: Promise<void> | null = null;
+
+  /** Reads the configuration; throws a `ConfigError` with every mistake. Starts nothing. */
+  constructor(env: EnvironmentVariables, log: Logger) {
+    this.log = log;
+    const slots = StatsLayout.slotsFor();
+    // The number of threads is a setting, and settings are read with the allocator: memory is made for the most.
+    let regions: StatsRegions | null = null;
+    this.layout = new StatsLayout({ clearBlock: (first, count) => regions?.clear(first, count) });
+    this.source = ConfigSource.open({
+      env,
+      allocate: (kind, name, labels) => this.allocate(kind, name, labels),
+      log,
+      onChange: (configuration) => this.publish(configuration),
+    });
+    const { settings, mesh } = this.source.current;
+    log.level = settings.logLevel;
+    setLogFormat(settings.logFormat);
+    regions = new StatsRegions(settings.concurrency, slots);
+    this.regions = regions;
+    const breakerBuffer = BreakerCells.allocate(MAX_BREAKERS, settings.concurrency);
+    this.breakerCells = new BreakerCells(breakerBuffer);
+    const loadBuffer = LoadCells.allocate(MAX_BREAKERS, settings.concurrency);
+    const degradationBuffer = DegradationCells.allocate(MAX_DEGRADATIONS, settings.concurrency);
+    this.degradation = new DegradationDriver({
+      cells: new DegradationCells(degradationBuffer),
+      clock: systemClock,
+      log,
+      secure: (tls) => this.endpoints.secure(tls),
+    });
+    this.degradation.apply(mesh);
+    this.hedges = new HedgeNotices(log);
+    this.hedges.apply(mesh);
+    this.exposition = new MetricsExposition({ layout: this.layout, regions });
+    this.endpoints = new EndpointControl({
+      clock: systemClock,
+      log,
+      threads: settings.concurrency,
+      tlsRole: (tls) => ({
+        context: tlsContext(this.tls.materialOf(tls.files)!, settings.tlsMinVersion),
+        serverName: tls.serverName,
+        peerNames: tls.peerNames,
+        onHandshake: () => {},
+      }),
+      onChange: (located) => this.threads.publish(located),
+    });
+    this.observe();
+    this.analysis = new AnalysisClient({
+      policies: comparisonPolicies(mesh),
+      log,
+      store: pairStore(settings),
+      onRestart: () => this.connectAnalysis(),
+    });
+    observeAnalysis(this.exposition, this.analysis, () => this.source.current.mesh);
+    this.tls = new TlsStore({ log, onChange: (material) => this.threads?.sendTls(material) });
+    this.tls.follow(tlsFilesOf(settings, mesh));
+    const { tracingEndpoint: endpoint, tracingServiceName: serviceName } = settings;
+    this.spans = endpoint === null ? null : new TraceExporter({ endpoint, serviceName, log });
+    this.threads = new DataThreads({
+      onSpans: (batch) => this.spans?.add(batch),
+      tlsMaterials: () => this.tls.materials,
+      settings,
+      snapshot: this.endpoints.locate(mesh),
+      statsBuffers: regions.buffers,
+      breakerBuffer,
+      loadBuffer,
+      guardBuffer: this.guards.buffer,
+      degradationBuffer,
+      endpointBuffers: this.endpoints.buffers,
+      log,
+      onStarted: (thread) => this.threads.sendAnalysisPort(thread, this.analysisPort()),
+      onBreaker: (cluster, { from, to, reason }) => this.transitions.add(cluster, from, to, reason),
+      onDied: (thread) => {
+        this.regions.clearSlots(thread, gaugeSlots(this.layout));
+        new LoadCells(loadBuffer).forget(thread);
+      },
+    });
+    const { worker, fallbackWorker } = roleAddresses(settings);
+    this.readiness = new ReadinessProbe([worker, fallbackWorker]);
+    this.admin = new AdminServer([...this.readingRoutes(), ...this.adminRoutes()]);
+    this.metrics = new AdminServer(this.readingRoutes());
+  }
+
+  /** Starts everything; resolves when the proxy listens. */
+  async start(): Promise<void> {
+    const started = this.threads.start();
+    collectStartGarbage();
+    await started;
+    this.degradation.start();
+    this.endpoints.start();
+    this.source.start();
+    this.tls.start();
+    const { adminListen, metricsListen } = this.source.current.settings;
+    for (const address of adminListen) this.announce('admin', await this.admin.listen(address));
+    for (const address of metricsListen) this.announce('metrics', await this.metrics.listen(address));
+  }
+
+  /** Drains and ends everything within the configured deadline. Asked again, it is the same drain. */
+  stop(): Promise<void> {
+    this.stopping ??= this.drainAll();
+    return this.stopping;
+  }
+
+  private async drainAll(): Promise<void> {
+    this.draining = true;
+    const { shutdownDelayMs, shutdownGracePeriodMs } = this.source.current.settings;
+    const deadlineMs = systemClock.nowMs() + shutdownGracePeriodMs;
+    this.log.info('draining', { delayMs: shutdownDelayMs, graceMs: shutdownGracePeriodMs });
+    await new Promise((resolve) => setTimeout(resolve, Math.min(shutdownDelayMs, shutdownGracePeriodMs)));
+    const cut = await this.threads.drain(Math.max(0, deadlineMs - systemClock.nowMs()));
+    this.endpoints.stop();
+    this.source.close();
+    this.tls.close();
+    this.degradation.stop();
+    await this.spans?.close(LAST_SPANS_MS);
+    await this.analysis.stop();
+    this.admin.close();
+    this.metrics.close();
+    this.log.info('stopped', { requestsCut: cut });
+  }
+
+  private announce(role: 'admin' | 'metrics', address: EndpointAddress): void {
+    this.log.info('listening', { role, address: formatAddress(address) });
+  }
+
+  private publish(configuration: Configuration): void {
+    const { mesh, settings } = configuration;
+    try {
+      this.tls.follow(tlsFilesOf(settings, mesh));
+    } catch (error) {
+      // Good when the edit was read and broken since: the data threads keep the snapshot they have.
+      this.log.error('certificates_unreadable', { error, revision: mesh.revision });
+      return;
+    }
+    this.retainSeries(mesh);
+    this.analysis.setPolicies(comparisonPolicies(mesh));
+    this.degradation.apply(mesh);
+    this.hedges.apply(mesh);
+    this.threads.publish(this.endpoints.locate(mesh));
+  }
+
+  private allocate(kind: AllocationKind, name: string, labels: readonly string[]): number {
+    if (kind === 'degradation') return placeOf(this.degradationPlaces, name, MAX_DEGRADATIONS, 'degraded models');
+    if (kind === 'guard') return this.guards.place(name);
+    if (kind !== 'breaker') return this.layout.allocate(kind, labels, systemClock.nowMs()).base;
+    return placeOf(this.breakerPlaces, name, MAX_BREAKERS, 'clusters');
+  }
+
+  private retainSeries(mesh: MeshSnapshot): void {
+    const nowMs = systemClock.nowMs();
+    const clusters = [...mesh.clusters, mesh.originalDestination].map(({ name, model, version }) => [
+      name,
+      model,
+      version,
+    ]);
+    const shadows = mesh.models.flatMap((model) =>
+      [...model.shadows, ...model.secondaries].map((shadow, i) => {
+        const { name, version } = mesh.clusters[shadow.cluster]!;
+        return [model.name, i < model.shadows.length ? name : secondaryName(name), version];
+      }),
+    );
+    this.layout.retain('cluster', clusters, nowMs);
+    this.layout.retain('shadow', shadows, nowMs);
+    this.layout.retain('route', [...mesh.routes.map(({ name }) => [name]), [UNROUTED]], nowMs);
+    const steps = mesh.pipelines.flatMap(({ name, steps }) => steps.map((step) => [name, step.name]));
+    this.layout.retain(
+      'pipeline',
+      mesh.pipelines.map(({ name }) => [name]),
+      nowMs,
+    );
+    this.layout.retain('step', steps, nowMs);
+  }
+
+  // ---- what is shown -------------------------------------------------------------------------------------------
+
+  /** What shows no configuration and changes nothing, so that it may be reached from outside the pod. */
+  private readingRoutes() {
+    return [
+      { method: 'GET', path: '/livez', help: 'the process is alive', handle: () => textAnswer('ok\n') },
+      { method: 'GET', path: '/readyz', help: 'the proxy should get traffic', handle: () => this.answerReady() },
+      { method: 'GET', path: '/metrics', help: 'Prometheus metrics', handle: () => this.answerMetrics() },
+    ] as const;
+  }
+
+  private adminRoutes() {
+    return [
+      {
+        method: 'GET',
+        path: '/models',
+        help: 'models, weights, breakers, comparisons',
+        handle: () => this.answerModels(),
+      },
+      {
+        method: 'GET',
+        path: '/pairs',
+        help: '?model=NAME&kind=divergent|sample&limit=N: pairs kept, as JSON lines',
+        handle: (query: URLSearchParams) => answerPairs(this.source.current.settings.pairStore, query),
+      },
+      { method: 'GET', path: '/config', help: 'what is running, secrets hidden', handle: () => this.answerConfig() },
+      { method: 'GET', path: '/tls', help: 'certificates in force', handle: () => jsonAnswer(this.tls.describe()) },
+      {
+        method: 'GET',
+        path: '/degradation',
+        help: 'degradation of each model that has it',
+        handle: () => jsonAnswer(this.degradation.describeAll()),
+      },
+      {
+        method: 'POST',
+        path: '/degradation',
+        help: `?model=NAME&action=${DEGRADATION_COMMANDS.join('|')}`,
+        handle: (query: URLSearchParams) => this.commandDegradation(query),
+      },
+      {
+        method: 'GET',
+        path: '/breakers',
+        help: 'breakers and their last changes',
+        handle: () => this.answerBreakers(),
+      },
+      {
+        method: 'POST',
+        path: '/breaker',
+        help: `?cluster=NAME&action=${BREAKER_COMMANDS.join('|')}`,
+        handle: (query: URLSearchParams) => this.commandBreaker(query),
+      },
+    ] as const;
+  }
+
+  private async answerReady() {
+    const missing = this.draining ? ['draining'] : this.threads.missing();
+    const readiness = await this.readiness.check(this.source.current.mesh, missing, systemClock.nowMs());
+    return jsonAnswer(readiness, readiness.ready ? 200 : 503);
+  }
+
+  private async answerMetrics() {
+    return textAnswer(await this.exposition.render(), 200, this.exposition.registry.contentType);
+  }
+
+  private answerModels() {
+    const sums = new Float64Array(this.layout.slots);
+    this.regions.sumInto(sums);
+    return jsonAnswer(
+      modelsView({
+        snapshot: this.source.current.mesh,
+        sums,
+        breakerOf: (cluster) => this.describe(cluster),
+        degradationOf: (model) => this.degradation.describe(model),
+        endpointsOf: (cluster) => this.endpoints.endpointsOf(cluster.name),
+        comparisons: this.analysis.figures(),
+      }),
+    );
+  }
+
+  private answerConfig() {
+    return jsonAnswer(describeConfiguration(this.source));
+  }
+
+  private answerBreakers() {
+    return jsonAnswer(
+      this.source.current.mesh.clusters.map((cluster) => ({
+        cluster: cluster.name,
+        ...this.describe(cluster),
+        transitions: this.transitions.of(cluster.name),
+      })),
+    );
+  }
+
+  private commandBreaker(query: URLSearchParams) {
+    const cluster = query.get('cluster') ?? '';
+    const action = BREAKER_COMMANDS.find((command) => command === query.get('action'));
+    const known = this.source.current.mesh.clusters.some((candidate) => candidate.name === cluster);
+    if (!known) return jsonAnswer({ error: `no cluster ${JSON.stringify(cluster)}` }, 404);
+    if (action === undefined) return jsonAnswer({ error: `action must be one of ${BREAKER_COMMANDS.join(', ')}` }, 400);
+    this.log.info('breaker_command', { cluster, action });
+    this.threads.command(cluster, action);
+    return jsonAnswer({ cluster, action });
+  }
+
+  private commandDegradation(query: URLSearchParams) {
+    const model = query.get('model') ?? '';
+    const action = DEGRADATION_COMMANDS.find((command) => command === query.get('action'));
+    if (this.degradation.describe(model) === null) {
+      return jsonAnswer({ error: `no model ${JSON.stringify(model)} that has a degradation policy` }, 404);
+    }
+    if (action === undefined) {
+      return jsonAnswer({ error: `action must be one of ${DEGRADATION_COMMANDS.join(', ')}` }, 400);
+    }
+    this.log.info('degradation_command', { model, action });
+    this.degradation.obey(model, action);
+    return jsonAnswer(this.degradation.describe(model));
+  }
+
+  private describe(cluster: ClusterSnapshot) {
+    return describeBreaker(this.breakerCells, cluster.breakerIndex, cluster.breaker, systemClock.nowMs());
+  }
+
+  private observe(): void {
+    const mesh = () => this.source.current.mesh;
+    this.exposition.observe('configRevision', () => [{ labels: [], value: mesh().revision }]);
+    this.exposition.observe('configLoads', () =>
+      Object.entries(this.source.loads).map(([result, value]) => ({ labels: [result], value })),
+    );
+    this.exposition.observe('certificateExpiry', () =>
+      this.tls.expiries().map(({ file, seconds }) => ({ labels: [file], value: seconds })),
+    );
+    this.exposition.observe('rateLimits', () => this.guards.limitRows(mesh()));
+    this.exposition.observe('faults', () => this.guards.faultRows(mesh()));
+    this.exposition.observe('traceSpans', () => {
+      if (this.spans === null) return [];
+      const { exported, dropped, rejected } = this.spans;
+      return Object.entries({ exported, dropped, rejected }).map(([result, value]) => ({ labels: [result], value }));
+    });
+    this.exposition.observe('certificateReloads', () => [
+      { labels: ['applied'], value: this.tls.reloads },
+      { labels: ['refused'], value: this.tls.failedReloads },
+    ]);
+    this.exposition.observe('breakerState', () =>
+      mesh().clusters.flatMap((cluster) => {
+        const { state } = this.describe(cluster);
+        return BREAKER_STATES.map((name) => ({
+          labels: [cluster.name, cluster.model, cluster.version, name],
+          value: name === state ? 1 : 0,
+        }));
+      }),
+    );
+    const degradations = () => this.degradation.describeAll();
+    this.exposition.observe('degradationState', () =>
+      degradations().flatMap(({ model, state }) =>
+        DEGRADATION_STATES.map((name) => ({ labels: [model, name], value: name === state ? 1 : 0 })),
+      ),
+    );
+    this.exposition.observe('degradationShare', () =>
+      degradations().map(({ model, primaryPercent }) => ({ labels: [model], value: primaryPercent / 100 })),
+    );
+    this.exposition.observe('degradationTransitions', () => this.degradation.counted());
+    this.exposition.observe('degradationProbes', () =>
+      degradations().map(({ model, probes }) => ({ labels: [model], value: probes.judged })),
+    );
+    this.exposition.observe('degradationMissed', () =>
+      degradations().map(({ model, missed }) => ({ labels: [model], value: missed })),
+    );
+    this.exposition.observe('degradationMemory', () =>
+      degradations().flatMap(({ model, deviceMemory }) =>
+        typeof deviceMemory === 'number' ? [{ labels: [model], value: deviceMemory }] : [],
+      ),
+    );
+    this.exposition.observe('splitFraction', () =>
+      mesh().models.flatMap((model) =>
+        model.split.map((share) => {
+          const { name, version } = mesh().clusters[share.cluster]!;
+          return { labels: [model.name, name, version], value: share.weightHundredths / 10_000 };
+        }),
+      ),
+    );
+    this.exposition.observe('endpointState', () =>
+      mesh().clusters.flatMap(({ name }) =>
+        this.endpoints
+          .endpointsOf(name)
+          .flatMap(({ address, state }) =>
+            ENDPOINT_STATES.map((label) => ({ labels: [name, address, label], value: label === state ? 1 : 0 })),
+          ),
+      ),
+    );
+    this.exposition.observe('healthChecks', () =>
+      [...this.endpoints.checker.counts].flatMap(([cluster, { passed, failed }]) => [
+        { labels: [cluster, 'passed'], value: passed },
+        { labels: [cluster, 'failed'], value: failed },
+      ]),
+    );
+    this.exposition.observe('nameLookups', () => [
+      { labels: ['ok'], value: this.endpoints.resolver.succeeded },
+      { labels: ['failed'], value: this.endpoints.resolver.failed },
+    ]);
+    this.exposition.observe('endpointsUnjudged', () => [{ labels: [], value: this.endpoints.places.refused }]);
+  }
+
+  // ---- threads -------------------------------------------------------------------------------------------------
+
+  private analysisPort() {
+    const { port1, port2 } = new MessageChannel();
+    this.analysis.addPort(port1);
+    return port2;
+  }
+
+  private connectAnalysis(): void {
+    for (const thread of this.threads.running()) this.threads.sendAnalysisPort(thread, this.analysisPort());
+  }
+}
+
+/** The place of a name, given now if it has none. */
+function placeOf(places: Map<string, number>, name: string, most: number, what: string): number {
+  const place = places.get(name) ?? places.size;
+  if (place >= most) throw new RangeError(`at most ${most} ${what} in one run`);
+  places.set(name, place);
+  return place;
+}
+
+const ENDPOINT_STATES = ['healthy', 'unhealthy', 'ejected'] as const;
+const BREAKER_STATES = ['closed', 'open', 'half_open', 'held_open', 'held_closed'] as const;
+
+function pairStore({ pairStore: path, pairStoreMaxPairs: maxPairs, pairStoreMaxSize: maxBytes }: ProcessSettings) {
+  return path === null ? null : { path, maxPairs, maxBytes };
+}
+
+function comparisonPolicies(mesh: MeshSnapshot): ComparisonPolicy[] {
+  return mesh.models
+    .filter((model) => model.shadows.length > 0)
+    .map(({ name, cohort, comparison, outputs }) => ({ model: name, cohort, outputs, ...comparison }));
+}

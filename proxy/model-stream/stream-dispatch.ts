@@ -1,0 +1,160 @@
+/**
+ * Where a message of ModelStreamInfer goes: to the primary or, while its model is degraded, past it; to the next fallback
+ * when a cluster gave no answer; and what its caller hears when none did.
+ */
+import { type ProxyError, ProxyErrors } from '../../base/proxy-error.ts';
+import { ACCESS_FLAG_FALLBACK } from '../access-log.ts';
+import type { LocalAnswer } from '../adapt/local-answer.ts';
+import type { MeshCluster } from '../mesh.ts';
+import { Verdict } from '../policy/circuit-breaker.ts';
+import { answerMessage } from '../request/local-answers.ts';
+import { beginRequest } from '../request/request-accounts.ts';
+import { AnswerReason, ClusterRefusal, ClusterSlot } from '../stats/slots.ts';
+import type { ModelStream } from './model-stream.ts';
+import { errorAnswer } from './stream-answers.ts';
+import { hedgeFailed, hedgeTakesOver } from './stream-hedge.ts';
+import { StreamLeg } from './stream-leg.ts';
+import { type StreamMessage, type StreamTry, setStepDeadline, settleSuspect } from './stream-message.ts';
+
+/** While the model is degraded a share of the messages begins with the fallback, and some are shown to the primary. */
+export function withholdMessage(stream: ModelStream, message: StreamMessage): void {
+  const { plane, model, cluster, exchange } = stream;
+  const { gate } = model;
+  if (gate === null || !exchange.governed || !model.split.includes(cluster)) return;
+  message.gate = gate;
+  if (gate.admits(plane.random)) return;
+  const nowMs = plane.clock.nowMs();
+  message.withheld = true;
+  message.step = 1;
+  message.reason = AnswerReason.DEGRADED;
+  setStepDeadline(message, model, nowMs, hasNextStep(stream, message));
+  if (gate.takesProbe(nowMs)) plane.probing.sendMessage(exchange.head!, message.bytes, cluster, gate);
+}
+
+/** Admission, breaker, leg: for this step, or the next that takes it. */
+export function dispatch(stream: ModelStream, message: StreamMessage): void {
+  const { plane } = stream;
+  const cluster = message.step === 0 ? stream.cluster : stream.model.fallbacks[message.step - 1]!;
+  const local = message.step === 0 ? null : stream.model.locals[message.step - 1]!;
+  if (local !== null) {
+    dispatchLocally(stream, message, local, cluster);
+    return;
+  }
+  const { statsBase } = cluster.config;
+  const refusals = statsBase + ClusterSlot.REFUSALS;
+  if (!cluster.load.tryEnter(cluster.config.maxConcurrentRequests)) {
+    plane.cells[refusals + ClusterRefusal.CONCURRENCY]! += 1;
+    moveOn(stream, message, AnswerReason.OVERFLOW, ProxyErrors.admissionOverflow);
+    return;
+  }
+  if (cluster.endpoints.length === 0) {
+    cluster.load.leave();
+    plane.cells[refusals + ClusterRefusal.NO_ENDPOINT]! += 1;
+    moveOn(stream, message, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
+    return;
+  }
+  const nowMs = plane.clock.nowMs();
+  const verdict = cluster.breaker.tryAcquire(nowMs, message.stepDueMs);
+  if (verdict === Verdict.REJECT) {
+    cluster.load.leave();
+    plane.cells[refusals + ClusterRefusal.BREAKER_OPEN]! += 1;
+    moveOn(stream, message, AnswerReason.BREAKER_OPEN, ProxyErrors.breakerOpen);
+    return;
+  }
+  message.cluster = cluster;
+  message.verdict = verdict;
+  message.epoch = cluster.breaker.epoch;
+  message.startedMs = nowMs;
+  beginRequest(plane.cells, cluster);
+  sendOn(stream, message, message, cluster);
+}
+
+/** A try of a message goes out on the leg of its step: the one that is open, or a new one. */
+export function sendOn(stream: ModelStream, message: StreamMessage, one: StreamTry, cluster: MeshCluster): void {
+  let leg = stream.legs[one.step] ?? null;
+  const isNew = leg === null || leg.ended || leg.stream?.localEnded === true || leg.stream?.endQueued === true;
+  if (isNew) {
+    leg = new StreamLeg(stream, cluster, one.step, stream.plane.maxScanBytes);
+    stream.legs[one.step] = leg;
+  }
+  one.leg = leg;
+  leg!.send(message);
+  if (isNew) cluster.request(leg!, false);
+}
+
+/** A step that asks nobody: the answer, or the next step. */
+function dispatchLocally(stream: ModelStream, message: StreamMessage, local: LocalAnswer, cluster: MeshCluster): void {
+  const { plane, model, exchange, outbox } = stream;
+  const answer = answerMessage(plane.cells, model, local, cluster, message, exchange.traits!.encoding);
+  if (answer === null) {
+    moveOn(stream, message, message.reason, ProxyErrors.badOutput);
+    return;
+  }
+  // It says nothing about whose fault the primary's failure was.
+  settleSuspect(plane, message, false);
+  if (!exchange.committed) outbox.sendHead(null, cluster, message.reason);
+  exchange.flag = ACCESS_FLAG_FALLBACK;
+  stream.give(message, answer);
+}
+
+/** This step gave no answer: the next, or the failure itself. */
+export function moveOn(stream: ModelStream, message: StreamMessage, reason: number, error: ProxyError): void {
+  if (hedgeFailed(stream, message)) return;
+  if (message.failure === null && message.failedAnswer === null && message.failedTrailers === null) {
+    message.failure = error;
+  }
+  if (error.fallback && hedgeTakesOver(stream, message, reason)) return;
+  if (error.fallback && hasNextStep(stream, message)) {
+    message.step = Math.max(message.step, message.hedgedStep) + 1;
+    if (message.reason === AnswerReason.PRIMARY) message.reason = reason;
+    else if (message.reason === AnswerReason.HEDGE) message.reason = message.failedFor;
+    setStepDeadline(message, stream.model, stream.plane.clock.nowMs(), hasNextStep(stream, message));
+    stream.armBy(message.stepDueMs);
+    dispatch(stream, message);
+    return;
+  }
+  if (error.fallback && message.withheld && !message.isLast && message.bytes.length > 0) {
+    askPrimaryAfterAll(stream, message);
+    return;
+  }
+  giveUp(stream, message);
+}
+
+/** Nobody answers for a degraded primary: what it says itself goes to the caller. */
+function askPrimaryAfterAll(stream: ModelStream, message: StreamMessage): void {
+  message.isLast = true;
+  message.step = 0;
+  message.reason = AnswerReason.PRIMARY;
+  message.failure = null;
+  message.failedAnswer = null;
+  message.failedTrailers = null;
+  message.stepDueMs = message.dueMs;
+  stream.armBy(message.stepDueMs);
+  dispatch(stream, message);
+}
+
+/** Another cluster may be asked: one is left, and the message was kept. */
+export function hasNextStep(stream: ModelStream, message: StreamMessage): boolean {
+  return (
+    stream.exchange.governed &&
+    !message.isLast &&
+    message.bytes.length > 0 &&
+    Math.max(message.step, message.hedgedStep) < stream.model.fallbacks.length
+  );
+}
+
+/** Nobody answered: the primary's failure, in the way it failed. */
+export function giveUp(stream: ModelStream, message: StreamMessage): void {
+  settleSuspect(stream.plane, message, false);
+  if (message.failedAnswer !== null) stream.give(message, message.failedAnswer);
+  else if (message.failedTrailers !== null) stream.failWithTrailers(message.failedTrailers);
+  else if (message.failure === ProxyErrors.connectFailed || message.failure === ProxyErrors.upstreamReset)
+    stream.failWith(message.failure!);
+  else answerError(stream, message, message.failure!);
+}
+
+/** A failure of ours is the message's answer. */
+export function answerError(stream: ModelStream, message: StreamMessage, error: ProxyError): void {
+  settleSuspect(stream.plane, message, false);
+  stream.give(message, errorAnswer(error, error.message, message.id));
+}
