@@ -2,8 +2,9 @@
  * The analysis thread's entry: ports in, reports out. What is decided is decided in analysis.ts.
  *
  * A batch's buffer goes back to its sender as soon as its records are read, whatever they held. The thread ends when it is
- * told to, after a last report; it never ends the process.
+ * told to, after a last report; it never ends the process. Where it shares a core with data threads it gives way to them.
  */
+import { getPriority, setPriority } from 'node:os';
 import { type MessagePort, parentPort, workerData } from 'node:worker_threads';
 import { assert } from '../../base/assert.ts';
 import { collectStartGarbage } from '../../base/start-garbage.ts';
@@ -12,7 +13,13 @@ import type { AnalysisWorkerData, FreeBuffer, FromAnalysis, PairBatch, ToAnalysi
 import type { PairKeeper } from './pair-keeper.ts';
 import { NO_STORE_COUNTS, type PairStoreOptions } from './store-counts.ts';
 
+/** Linux takes 0 for the calling thread. Elsewhere it is the process, whose priority is left alone. */
+const THIS_THREAD = 0;
+/** A third of a data thread's share of a core that both want: enough to keep up, on a busy machine too. */
+const ANALYSIS_PRIORITY = 5;
+
 assert(parentPort !== null, 'the analysis runs in a worker thread');
+if (process.platform === 'linux') setPriority(THIS_THREAD, Math.max(getPriority(THIS_THREAD), ANALYSIS_PRIORITY));
 const control: MessagePort = parentPort;
 const start = workerData as AnalysisWorkerData;
 const keeper = start.store === null ? null : await openKeeper(start.store);
