@@ -140,8 +140,10 @@ async function predict(
     } else if (servedBy === '') {
       tally.wrong('gRPC: an answer that does not say who served it');
     } else {
-      const { name, version } = specOf(echoed.second);
-      if (servedBy !== `${name}@${version}`) tally.wrong(`gRPC: ${name}@${version} answered, not ${servedBy}`);
+      const spec = specOf(echoed.second);
+      // Another model's answer keeps the name that was asked for, and has no version of it.
+      const expected = servedBy.startsWith('m@') ? servedBy : 'm@-1';
+      if (spec !== expected) tally.wrong(`gRPC: ${spec} in the answer of ${servedBy}, not ${expected}`);
     }
     return 'ok';
   }
@@ -155,11 +157,10 @@ async function predict(
   return 'failed';
 }
 
-/** Name and version of an encoded ModelSpec as the proxy writes it. */
-function specOf(spec: Buffer): { name: string; version: number } {
+/** Name and version (-1: none) of an encoded ModelSpec as the proxy writes it. */
+function specOf(spec: Buffer): string {
   const length = spec[1]!;
-  const name = spec.toString('latin1', 2, 2 + length);
-  return { name, version: spec[2 + length + 3] ?? -1 };
+  return `${spec.toString('latin1', 2, 2 + length)}@${spec[2 + length + 3] ?? -1}`;
 }
 
 async function talk(
