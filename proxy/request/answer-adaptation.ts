@@ -24,8 +24,10 @@ const MAX_HELD_BYTES = 1024 * 1024;
 
 /** Bytes of this attempt's answer that are held at most. What has to be changed is never let go unchanged. */
 export function heldLimit(exchange: Exchange, attempt: Attempt): number {
-  if (!mustChange(exchange, attempt)) return MAX_HELD_BYTES;
-  return exchange.model!.config.isRoute ? MAX_ADAPTED_JSON : MAX_ADAPTED_BYTES;
+  const change = changeOf(exchange, attempt);
+  if (change === null) return MAX_HELD_BYTES;
+  const isJson = exchange.model!.config.isRoute || (!change.isRequired && exchange.traits!.call === null);
+  return isJson ? MAX_ADAPTED_JSON : MAX_ADAPTED_BYTES;
 }
 
 /** Whether the answer is of no use unless it is changed. */
