@@ -4,6 +4,7 @@
  */
 import { GrpcStatus } from '../../base/grpc-status.ts';
 import { ProxyErrors } from '../../base/proxy-error.ts';
+import { PREFIX_BYTES } from '../../proto/grpc/message-framing.ts';
 import type { Http1Exchange } from '../../proto/http1/exchange.ts';
 import { withoutHopByHop } from '../../proto/http1/hop-by-hop.ts';
 import { ErrorCode } from '../../proto/http2/frames.ts';
@@ -25,6 +26,9 @@ import { canFallBack, failAsPrimary, fallBack, hedgeFailed, keepFailure, refused
 import { changePlaces } from './hedge.ts';
 import { failRequest, finishRequest, settleAttempt } from './request-ends.ts';
 import { canResend, tryAgain } from './retrying.ts';
+
+/** Most room made for an answer whose prefix promises more, bytes. */
+const MAX_RESERVED_BYTES = 4 * 1024 * 1024;
 
 /** An answer's head, informational ones included. */
 export function answerHead(
@@ -82,6 +86,7 @@ export function answerData(
     stream.consume(exchange.down.sendData(buffer, start, end, endStream));
   } else {
     const held = heldOf(exchange, attempt);
+    if (held.length === 0) reserveFor(exchange, attempt, held, buffer, start, end);
     plane.bodies.appendAnswer(exchange, held, buffer, start, end);
     stream.consume(end - start);
     if (held.length > heldLimit(exchange, attempt)) {
@@ -90,6 +95,20 @@ export function answerData(
     }
   }
   if (endStream) answerEnd(plane, exchange, attempt, null);
+}
+
+/** Room for a gRPC message as long as its prefix says, so that a large answer leaves no outgrown buffers behind. */
+function reserveFor(
+  exchange: Exchange,
+  attempt: Attempt,
+  held: BodyBuffer,
+  buffer: Buffer,
+  start: number,
+  end: number,
+): void {
+  if (!exchange.traits!.grpc || end - start < PREFIX_BYTES) return;
+  const bytes = buffer.readUInt32BE(start + 1) + PREFIX_BYTES;
+  if (bytes > end - start) held.reserve(Math.min(bytes, heldLimit(exchange, attempt), MAX_RESERVED_BYTES));
 }
 
 /** More of an answer has come than is held: it goes on as it is, unless that may not be; false where it does not. */

@@ -35,7 +35,7 @@ const MISBEHAVIOURS: readonly Misbehaviour[] = [
     name: 'hangs',
     grpc: () => undefined,
     rest: () => undefined,
-    drops: ['queue_full'],
+    drops: ['queue_full', 'pressure'],
   },
   {
     name: 'answers garbage',
@@ -67,7 +67,7 @@ const MISBEHAVIOURS: readonly Misbehaviour[] = [
       response.on('drain', more);
       more();
     },
-    drops: ['bytes_full', 'unhealthy'],
+    drops: ['bytes_full', 'unhealthy', 'queue_full', 'pressure'],
   },
   {
     name: 'dies',
@@ -85,7 +85,7 @@ const MISBEHAVIOURS: readonly Misbehaviour[] = [
       return grpcAnswers(0)(call);
     },
     rest: (call, response) => void setTimeout(() => restAnswers(0)(call, response), SLOW_MS),
-    drops: ['queue_full'],
+    drops: ['queue_full', 'pressure'],
   },
 ];
 

@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import { chmodSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { InterceptionLab, POD_V4 } from '../support/interception-lab.ts';
@@ -63,6 +64,8 @@ t.test('a pod with a model server of its own', { skip }, async (t) => {
 
   server.kill('SIGKILL');
   await once(server, 'exit');
+  // Its process that answers sees a moment later that its supervisor is gone; until then it goes on answering.
+  for (let waited = 0; ask().tfsRest.by !== 'triples' && waited < 50; waited++) await sleep(100);
   const tripled = { y: [3, 6] };
   t.match(
     ask(),
