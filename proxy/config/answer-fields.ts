@@ -1,24 +1,7 @@
 /** Fields of the document that say how a fallback's answers are adapted, and what answers without a model. */
 
 import { list, object, optionalList, optionalObject, scalar } from './document-schema.ts';
-
-/** Element types, as the Open Inference Protocol names them. */
-const DTYPES = [
-  'BOOL',
-  'UINT8',
-  'UINT16',
-  'UINT32',
-  'UINT64',
-  'INT8',
-  'INT16',
-  'INT32',
-  'INT64',
-  'FP16',
-  'BF16',
-  'FP32',
-  'FP64',
-  'BYTES',
-] as const;
+import { ELEMENT_TYPES } from './element-types.ts';
 
 const dimension = scalar({
   kind: 'integer',
@@ -42,7 +25,13 @@ export const SIGNATURE_NODE = list(
   64,
   object('One output of the fallback.', {
     name: scalar({ kind: 'text', default: null, required: true, reason: 'Its name. Unique.' }),
-    dtype: scalar({ kind: 'choice', choices: DTYPES, default: null, unset: 'not known', reason: 'Its element type.' }),
+    dtype: scalar({
+      kind: 'choice',
+      choices: ELEMENT_TYPES,
+      default: null,
+      unset: 'not known',
+      reason: 'Its element type.',
+    }),
     shape: optionalList('Its dimensions, -1 for any size; not known where it is absent.', 32, dimension),
   }),
 );
@@ -72,7 +61,7 @@ export const ADAPT_NODE = optionalObject(
         }),
         dtype: scalar({
           kind: 'choice',
-          choices: DTYPES,
+          choices: ELEMENT_TYPES,
           default: null,
           unset: 'as it is',
           reason:
@@ -122,7 +111,7 @@ const column = scalar({
 });
 const outputBase = {
   name: scalar({ kind: 'text', default: null, required: true, reason: 'Its name. Unique.' }),
-  dtype: scalar({ kind: 'choice', choices: DTYPES, default: null, required: true, reason: 'Its element type.' }),
+  dtype: scalar({ kind: 'choice', choices: ELEMENT_TYPES, default: null, required: true, reason: 'Its element type.' }),
   shape: list('Its dimensions; -1 in front is the rows of the request.', 32, dimension),
 };
 

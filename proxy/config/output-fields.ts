@@ -2,27 +2,11 @@
 
 import { dtypeFromOip } from '../../proto/tensor/dtype.ts';
 import { list, object, optionalList, scalar } from './document-schema.ts';
+import { ELEMENT_TYPES } from './element-types.ts';
 import type { ModelEntry } from './model-entry.ts';
 import type { ProblemList } from './problem.ts';
 import type { OutputSnapshot } from './snapshot.ts';
 
-/** Names of element types, as the Open Inference Protocol writes them. */
-const DTYPES = [
-  'BOOL',
-  'UINT8',
-  'UINT16',
-  'UINT32',
-  'UINT64',
-  'INT8',
-  'INT16',
-  'INT32',
-  'INT64',
-  'FP16',
-  'BF16',
-  'FP32',
-  'FP64',
-  'BYTES',
-] as const;
 /** Types without an order of numbers. */
 const UNORDERED: ReadonlySet<string> = new Set(['BOOL', 'BYTES']);
 
@@ -37,7 +21,7 @@ export const OUTPUTS_NODE = list(
         kind: 'choice',
         default: null,
         unset: 'any',
-        choices: DTYPES,
+        choices: ELEMENT_TYPES,
         reason:
           'Element type. Where JSON says none, only texts, truth values, whole numbers and numbers are told apart.',
       }),

@@ -1,23 +1,6 @@
 /** Fields of the document's `pipelines`: models made of several models, each step with its own way out. */
 import { list, map, object, optionalList, scalar } from './document-schema.ts';
-
-/** Element types of tensors, by the Open Inference Protocol's names. */
-const DTYPES = [
-  'BOOL',
-  'UINT8',
-  'UINT16',
-  'UINT32',
-  'UINT64',
-  'INT8',
-  'INT16',
-  'INT32',
-  'INT64',
-  'FP16',
-  'BF16',
-  'FP32',
-  'FP64',
-  'BYTES',
-] as const;
+import { ELEMENT_TYPES } from './element-types.ts';
 
 /** Pipelines in one document, and steps of one pipeline. */
 export const MAX_PIPELINES = 16;
@@ -26,7 +9,7 @@ export const MAX_STEPS = 24;
 const tensorName = scalar({ kind: 'text', default: null, required: true, reason: "The tensor's name." });
 const dtype = scalar({
   kind: 'choice',
-  choices: DTYPES,
+  choices: ELEMENT_TYPES,
   default: null,
   required: true,
   reason: 'Element type, as the Open Inference Protocol names it.',
