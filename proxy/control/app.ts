@@ -24,7 +24,7 @@ import type { ClusterSnapshot, EndpointAddress, MeshSnapshot } from '../config/s
 import { ConfigSource, type Configuration } from '../config/source.ts';
 import { tlsContext, tlsFilesOf } from '../config/tls-material.ts';
 import { DegradationCells } from '../degradation/cells.ts';
-import { DEGRADATION_COMMANDS, DEGRADATION_STATES } from '../degradation/controller.ts';
+import { DEGRADATION_COMMANDS } from '../degradation/controller.ts';
 import { AnalysisClient } from '../mirror/analysis-client.ts';
 import type { ComparisonPolicy } from '../mirror/messages.ts';
 import { BreakerCells } from '../policy/breaker-cells.ts';
@@ -36,6 +36,7 @@ import { MetricsExposition } from '../stats/exposition.ts';
 import { StatsLayout } from '../stats/layout.ts';
 import { StatsRegions } from '../stats/region.ts';
 import { observeAnalysis } from './analysis-metrics.ts';
+import { observeControl } from './control-metrics.ts';
 import { DataThreads } from './data-threads.ts';
 import { DegradationDriver } from './degradation-driver.ts';
 import { EndpointControl } from './endpoint-control.ts';
@@ -122,7 +123,6 @@ export class App {
       }),
       onChange: (located) => this.threads.publish(located),
     });
-    this.observe();
     this.analysis = new AnalysisClient({
       policies: comparisonPolicies(mesh),
       log,
@@ -153,6 +153,9 @@ export class App {
         new LoadCells(loadBuffer).forget(thread);
       },
     });
+    const { source, tls, guards, spans, degradation, endpoints } = this;
+    const describe = (cluster: ClusterSnapshot) => this.describe(cluster);
+    observeControl(this.exposition, { source, tls, guards, spans, degradation, endpoints, describe });
     const { worker, fallbackWorker } = roleAddresses(settings);
     this.readiness = new ReadinessProbe([worker, fallbackWorker]);
     this.admin = new AdminServer([...this.readingRoutes(), ...this.adminRoutes()]);
@@ -371,86 +374,6 @@ export class App {
     return describeBreaker(this.breakerCells, cluster.breakerIndex, cluster.breaker, systemClock.nowMs());
   }
 
-  private observe(): void {
-    const mesh = () => this.source.current.mesh;
-    this.exposition.observe('configRevision', () => [{ labels: [], value: mesh().revision }]);
-    this.exposition.observe('configLoads', () =>
-      Object.entries(this.source.loads).map(([result, value]) => ({ labels: [result], value })),
-    );
-    this.exposition.observe('certificateExpiry', () =>
-      this.tls.expiries().map(({ file, seconds }) => ({ labels: [file], value: seconds })),
-    );
-    this.exposition.observe('rateLimits', () => this.guards.limitRows(mesh()));
-    this.exposition.observe('faults', () => this.guards.faultRows(mesh()));
-    this.exposition.observe('traceSpans', () => {
-      if (this.spans === null) return [];
-      const { exported, dropped, rejected } = this.spans;
-      return Object.entries({ exported, dropped, rejected }).map(([result, value]) => ({ labels: [result], value }));
-    });
-    this.exposition.observe('certificateReloads', () => [
-      { labels: ['applied'], value: this.tls.reloads },
-      { labels: ['refused'], value: this.tls.failedReloads },
-    ]);
-    this.exposition.observe('breakerState', () =>
-      mesh().clusters.flatMap((cluster) => {
-        const { state } = this.describe(cluster);
-        return BREAKER_STATES.map((name) => ({
-          labels: [cluster.name, cluster.model, cluster.version, name],
-          value: name === state ? 1 : 0,
-        }));
-      }),
-    );
-    const degradations = () => this.degradation.describeAll();
-    this.exposition.observe('degradationState', () =>
-      degradations().flatMap(({ model, state }) =>
-        DEGRADATION_STATES.map((name) => ({ labels: [model, name], value: name === state ? 1 : 0 })),
-      ),
-    );
-    this.exposition.observe('degradationShare', () =>
-      degradations().map(({ model, primaryPercent }) => ({ labels: [model], value: primaryPercent / 100 })),
-    );
-    this.exposition.observe('degradationTransitions', () => this.degradation.counted());
-    this.exposition.observe('degradationProbes', () =>
-      degradations().map(({ model, probes }) => ({ labels: [model], value: probes.judged })),
-    );
-    this.exposition.observe('degradationMissed', () =>
-      degradations().map(({ model, missed }) => ({ labels: [model], value: missed })),
-    );
-    this.exposition.observe('degradationMemory', () =>
-      degradations().flatMap(({ model, deviceMemory }) =>
-        typeof deviceMemory === 'number' ? [{ labels: [model], value: deviceMemory }] : [],
-      ),
-    );
-    this.exposition.observe('splitFraction', () =>
-      mesh().models.flatMap((model) =>
-        model.split.map((share) => {
-          const { name, version } = mesh().clusters[share.cluster]!;
-          return { labels: [model.name, name, version], value: share.weightHundredths / 10_000 };
-        }),
-      ),
-    );
-    this.exposition.observe('endpointState', () =>
-      mesh().clusters.flatMap(({ name }) =>
-        this.endpoints
-          .endpointsOf(name)
-          .flatMap(({ address, state }) =>
-            ENDPOINT_STATES.map((label) => ({ labels: [name, address, label], value: label === state ? 1 : 0 })),
-          ),
-      ),
-    );
-    this.exposition.observe('healthChecks', () =>
-      [...this.endpoints.checker.counts].flatMap(([cluster, { passed, failed }]) => [
-        { labels: [cluster, 'passed'], value: passed },
-        { labels: [cluster, 'failed'], value: failed },
-      ]),
-    );
-    this.exposition.observe('nameLookups', () => [
-      { labels: ['ok'], value: this.endpoints.resolver.succeeded },
-      { labels: ['failed'], value: this.endpoints.resolver.failed },
-    ]);
-    this.exposition.observe('endpointsUnjudged', () => [{ labels: [], value: this.endpoints.places.refused }]);
-  }
-
   // ---- threads -------------------------------------------------------------------------------------------------
 
   private analysisPort() {
@@ -471,9 +394,6 @@ function placeOf(places: Map<string, number>, name: string, most: number, what: 
   places.set(name, place);
   return place;
 }
-
-const ENDPOINT_STATES = ['healthy', 'unhealthy', 'ejected'] as const;
-const BREAKER_STATES = ['closed', 'open', 'half_open', 'held_open', 'held_closed'] as const;
 
 function pairStore({ pairStore: path, pairStoreMaxPairs: maxPairs, pairStoreMaxSize: maxBytes }: ProcessSettings) {
   return path === null ? null : { path, maxPairs, maxBytes };
