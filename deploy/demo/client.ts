@@ -148,13 +148,14 @@ function predictRequest(model: string, features: Float32Array, employment: numbe
   };
 }
 
-/** `MODEL@VERSION` of who answered: the sidecar's word where it gave one, else the answer's own model spec. */
+/** `MODEL@VERSION` of who answered, or `MODEL` without a version: the sidecar's word where it gave one, else the answer's own model spec. */
 export function nameAnswerer(headers: Metadata | null, response: PredictResponse | undefined): string {
   const servedBy = headers?.get('x-understudy-served-by')[0]?.toString() ?? '';
   const [name, version] = servedBy.split('@');
   const shownVersion = headers?.get('x-understudy-model-version')[0]?.toString();
   const spec = response?.model_spec;
-  return `${name || spec?.name || '?'}@${version || shownVersion || spec?.version?.value || '?'}`;
+  const knownVersion = version || shownVersion || spec?.version?.value;
+  return `${name || spec?.name || '?'}${knownVersion ? `@${knownVersion}` : ''}`;
 }
 
 /** Whether the answer holds two probabilities that sum to one. */

@@ -4,7 +4,7 @@
  * Exposition walks this table and recording uses the same offsets (slots.ts), so the two cannot disagree; a test holds
  * that every slot has exactly one row. Names are `understudy_<subject>_<measure>_<unit>`, with `_total` for counters;
  * `inference_latency_seconds` is named as model dashboards expect it. Labels come from the configuration or from the
- * value tables, never from request data.
+ * value tables, never from request data. The file is long because it is one table: a row for each metric.
  */
 
 import { HTTP1_COUNTER_NAMES } from '../../proto/http1/counters.ts';

@@ -89,6 +89,18 @@ t.test('who answered is the word of the sidecar before that of the answer', asyn
   await client.stop();
 });
 
+t.test('an answerer without a version is shown by its name alone', async (t) => {
+  const address = await startServer(t, (call, answer) => {
+    const headers = new Metadata();
+    headers.set('x-understudy-served-by', 'credit-risk-lite');
+    call.sendMetadata(headers);
+    answer(null, { ...SOUND, model_spec: { name: 'credit-risk' } });
+  });
+  const client = createClient(address);
+  t.equal((await client.ask()).answeredBy, 'credit-risk-lite');
+  await client.stop();
+});
+
 t.test('failures are told apart by status, and an answer that makes no sense is one', async (t) => {
   const handlers: Handler[] = [
     (_, answer) => answer({ code: status.UNAVAILABLE, details: 'gone' }),
