@@ -33,9 +33,9 @@ const FRONT_LOAD_WHILE_SERVING_MS = 10;
 const EXECUTION_THREAD = new URL('./execution-thread.ts', import.meta.url);
 const turnLoops = new WeakMap<object, TurnLoop>();
 
-/** Whether a model that took `loadMs` to load may be loaded again into the thread that serves. */
-export function mayLoadInFront(loadMs: number, isServing: boolean): boolean {
-  return loadMs <= (isServing ? FRONT_LOAD_WHILE_SERVING_MS : FRONT_LOAD_MS);
+/** Whether a model whose loading took `loadCpuMs` of a core may be loaded again into the thread that serves. */
+export function mayLoadInFront(loadCpuMs: number, isServing: boolean): boolean {
+  return loadCpuMs <= (isServing ? FRONT_LOAD_WHILE_SERVING_MS : FRONT_LOAD_MS);
 }
 
 type PlacedExecutor = Executor & { sink: ExecutorSink };
@@ -148,7 +148,7 @@ class Placement {
     const { batchable, signature } = this.info;
     const { batching, isServing } = this.options;
     if (batching.place !== 'auto' || needsDeviceLock(this.execution)) return false;
-    if (!mayLoadInFront(this.info.loadMs, isServing?.() ?? false)) return false;
+    if (!mayLoadInFront(this.info.loadCpuMs, isServing?.() ?? false)) return false;
     return batchable && signature.inputs.every(({ shape }) => !shape.includes(-1, 1));
   }
 

@@ -19,8 +19,10 @@ export interface ModelInfo {
   readonly outputs: readonly ModelOutput[];
   /** Whether rows of different requests may share one run. */
   readonly batchable: boolean;
-  /** Milliseconds loading blocked its thread. */
+  /** Milliseconds loading blocked its thread, those included in which others had its core. */
   readonly loadMs: number;
+  /** Milliseconds loading had a core: what it would block a thread for that gives way to nobody. */
+  readonly loadCpuMs: number;
   /** Measured milliseconds of a run by rows, increasing rows; empty when the model could not be warmed up. */
   readonly costs: readonly { readonly rows: number; readonly ms: number }[];
 }

@@ -3,11 +3,14 @@ import type { DeviceLock } from './device-lock.ts';
 import { declaresBatchAxis, followedAxes, type ModelInfo, synthesizeSignature } from './model-info.ts';
 import { NativeSession } from './native-session.ts';
 import type { ExecutionSettings } from './provider-options.ts';
+import { threadCpuMs } from './thread-cpu.ts';
 import { warmUp } from './warm-up.ts';
 
 export interface LoadedModel {
   readonly session: NativeSession;
+  /** See `ModelInfo`. */
   readonly loadMs: number;
+  readonly loadCpuMs: number;
 }
 
 /** Throws onnxruntime's error for a file that is not a model it can run. Blocks. */
@@ -18,13 +21,16 @@ export function loadModel(
   instance = 0,
 ): LoadedModel {
   const beganMs = performance.now();
+  const beganCpuMs = threadCpuMs();
   const session = new NativeSession(path, execution, instance, lock);
-  return { session, loadMs: performance.now() - beganMs };
+  const loadMs = performance.now() - beganMs;
+  const loadCpuMs = threadCpuMs() - beganCpuMs;
+  return { session, loadMs, loadCpuMs: Number.isNaN(loadCpuMs) ? loadMs : loadCpuMs };
 }
 
 /** Signature, batch axis and costs. Throws a WorkerError, having released the session, when a tensor has no usable type. */
 export function inspectModel(
-  { session, loadMs }: LoadedModel,
+  { session, loadMs, loadCpuMs }: LoadedModel,
   maxBatchSize: number,
   allowedBatchSizes: readonly number[],
 ): ModelInfo {
@@ -36,7 +42,7 @@ export function inspectModel(
       ...output,
       followed: followedAxes(session.outputs[i], session.inputs),
     }));
-    return { signature, loadMs, ...found, outputs };
+    return { signature, loadMs, loadCpuMs, ...found, outputs };
   } catch (error) {
     session.release();
     throw error;
