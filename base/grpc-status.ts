@@ -38,6 +38,26 @@ export function httpStatusFor(code: number): number {
   return HTTP_STATUS[code] ?? 500;
 }
 
+/** HTTP status per gRPC code as servers of the Open Inference Protocol answer: they know fewer than gRPC has codes. */
+export function oipHttpStatusFor(code: number): number {
+  switch (code) {
+    case GrpcStatus.OK:
+      return 200;
+    case GrpcStatus.NOT_FOUND:
+      return 404;
+    case GrpcStatus.INTERNAL:
+      return 500;
+    case GrpcStatus.UNIMPLEMENTED:
+      return 501;
+    case GrpcStatus.UNAVAILABLE:
+      return 503;
+    case GrpcStatus.DEADLINE_EXCEEDED:
+      return 504;
+    default:
+      return 400;
+  }
+}
+
 /** gRPC code for an HTTP status that came without `grpc-status` (gRPC over HTTP/2, "HTTP to gRPC status mapping"). */
 export function grpcStatusForHttp(status: number): GrpcStatusCode {
   switch (status) {

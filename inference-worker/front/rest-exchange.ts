@@ -6,6 +6,7 @@ import { WheelTimer } from '../../base/timer-wheel.ts';
 import { inflateMessage, parseEncoding } from '../../proto/grpc/compression.ts';
 import type { Http1Exchange, Http1Handler } from '../../proto/http1/exchange.ts';
 import { HeaderList } from '../../proto/http2/header-list.ts';
+import { restErrorView } from '../../proto/tensor/rest-error.ts';
 import { SHADOW_HEADER } from '../api/call-head.ts';
 import {
   EMPTY_BODY,
@@ -15,7 +16,6 @@ import {
   JSON_TYPE,
   type ReplyFields,
 } from '../api/rest/http-call.ts';
-import { errorBody } from '../api/rest/rest-failure.ts';
 import { Priority } from '../batching/batcher.ts';
 import type { RestHost } from './rest-host.ts';
 
@@ -109,7 +109,7 @@ export class RestExchange extends WheelTimer implements Http1Handler, HttpCall, 
   }
 
   private refuse(status: number, message: string): void {
-    this.reply(status, JSON_TYPE, errorBody(message));
+    this.reply(status, JSON_TYPE, restErrorView(message));
   }
 
   private keep(buffer: Buffer, start: number, end: number, last: boolean): void {

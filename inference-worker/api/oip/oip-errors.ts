@@ -117,21 +117,3 @@ export interface OipRequestName {
 /** The core's texts, which have the numbers that the texts here need. */
 const TASK_TOO_LARGE = new RegExp(`^${taskTooLarge(0, 0).message.replace('0', '\\d+').replace(/0$/, '(\\d+)')}$`);
 const UNEQUAL_BATCHES = unequalBatchDimensions().message;
-
-/** HTTP status by gRPC code: fewer than gRPC has codes. */
-export function oipHttpStatus(code: number): number {
-  switch (code) {
-    case GrpcStatus.OK:
-      return 200;
-    case GrpcStatus.NOT_FOUND:
-      return 404;
-    case GrpcStatus.INTERNAL:
-      return 500;
-    case GrpcStatus.UNIMPLEMENTED:
-      return 501;
-    case GrpcStatus.UNAVAILABLE:
-      return 503;
-    default:
-      return 400;
-  }
-}

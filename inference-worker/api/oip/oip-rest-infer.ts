@@ -2,6 +2,7 @@
  * Inference over REST: JSON, JSON with binary tensors behind it (`Inference-Header-Content-Length` says where they
  * begin), or nothing but the raw bytes of a model's only input (that header is 0).
  */
+import { oipHttpStatusFor } from '../../../base/grpc-status.ts';
 import { ByteSink } from '../../../proto/tensor/byte-sink.ts';
 import { DataType, dtypeBytes, dtypeToOip } from '../../../proto/tensor/dtype.ts';
 import type { JsonOutput } from '../../../proto/tensor/json-tensor-writer.ts';
@@ -16,7 +17,6 @@ import type { WorkerError } from '../../worker-error.ts';
 import { type HttpCall, JSON_TYPE } from '../rest/http-call.ts';
 import { reasonFields } from '../rest/rest-failure.ts';
 import { type TaskTiming, timingFields } from '../task-timing.ts';
-import { oipHttpStatus } from './oip-errors.ts';
 import type { OipInference, OipReceiver } from './oip-inference.ts';
 import { hasBatchAxis } from './oip-lookup.ts';
 
@@ -151,7 +151,7 @@ class RestReceiver implements OipReceiver {
 
   onFailure(error: WorkerError): void {
     const body = Buffer.from(JSON.stringify({ error: error.message }));
-    this.call.reply(oipHttpStatus(error.code), JSON_TYPE, body, reasonFields(error));
+    this.call.reply(oipHttpStatusFor(error.code), JSON_TYPE, body, reasonFields(error));
   }
 
   /** JSON has no form of 16-bit floats here: they are binary even when nobody asked. */

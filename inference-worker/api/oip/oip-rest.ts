@@ -6,12 +6,12 @@
  *   POST /v2/models/M[/versions/V]/infer
  *   POST /v2/repository/index, /v2/repository/models/M/load, /v2/repository/models/M/unload
  */
-import { GrpcStatus } from '../../../base/grpc-status.ts';
+import { GrpcStatus, oipHttpStatusFor } from '../../../base/grpc-status.ts';
 import type { Logger } from '../../../base/logger.ts';
 import { WorkerError } from '../../worker-error.ts';
 import { EMPTY_BODY, type HttpApi, type HttpCall, JSON_TYPE } from '../rest/http-call.ts';
 import { internalError, reasonFields } from '../rest/rest-failure.ts';
-import { modelNotReady, oipHttpStatus, repositoryUnsupported, requestExpired } from './oip-errors.ts';
+import { modelNotReady, repositoryUnsupported, requestExpired } from './oip-errors.ts';
 import { asOipFailure } from './oip-failure.ts';
 import type { OipInference } from './oip-inference.ts';
 import { modelConfigObject } from './oip-model-config.ts';
@@ -24,7 +24,7 @@ const REPOSITORY_PATH = /^\/v2\/repository(?:\/([^/]+))?\/(?:(index)|models\/([^
 
 export function replyOipFailure(call: HttpCall, error: WorkerError): void {
   const body = Buffer.from(JSON.stringify({ error: error.message }));
-  call.reply(oipHttpStatus(error.code), JSON_TYPE, body, reasonFields(error));
+  call.reply(oipHttpStatusFor(error.code), JSON_TYPE, body, reasonFields(error));
 }
 
 export class OipRestApi implements HttpApi {

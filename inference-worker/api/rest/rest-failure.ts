@@ -1,8 +1,7 @@
 /** Failures as TensorFlow Serving's REST front answers them: a status by gRPC code and the text under `error`. */
 import { GrpcStatus, httpStatusFor } from '../../../base/grpc-status.ts';
-import { ByteSink } from '../../../proto/tensor/byte-sink.ts';
 import { JsonError } from '../../../proto/tensor/json-error.ts';
-import { putJsonString } from '../../../proto/tensor/json-tensor-writer.ts';
+import { restErrorView } from '../../../proto/tensor/rest-error.ts';
 import { WireError } from '../../../proto/tensor/wire-error.ts';
 import { WorkerError } from '../../worker-error.ts';
 import { REASON_TRAILER } from '../replies.ts';
@@ -26,20 +25,9 @@ export function internalError(cause: unknown): WorkerError {
   return new WorkerError(GrpcStatus.INTERNAL, INTERNAL_TEXT, undefined, cause);
 }
 
-const sink = new ByteSink();
-
-/** `{"error": TEXT}` in TensorFlow Serving's layout. */
-export function errorBody(message: string): Buffer {
-  sink.clear();
-  sink.putAscii('{\n    "error": ');
-  putJsonString(sink, message);
-  sink.putAscii('\n}');
-  return sink.view();
-}
-
 /** Answers the call with the failure. */
 export function replyFailure(call: HttpCall, error: WorkerError): void {
-  call.reply(httpStatusFor(error.code), JSON_TYPE, errorBody(error.message), reasonFields(error));
+  call.reply(httpStatusFor(error.code), JSON_TYPE, restErrorView(error.message), reasonFields(error));
 }
 
 /** The reason a proxy acts on, where the failure has one. */
