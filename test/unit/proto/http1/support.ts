@@ -244,3 +244,11 @@ export function answer(recorder: Recorder, text: string): void {
 export function pairs(list: HeaderList): [string, string][] {
   return list.names.map((name, i) => [name, list.values[i]!]);
 }
+
+/** A request without a body. */
+export const GET = 'GET / HTTP/1.1\r\nHost: h\r\n\r\n';
+
+/** Answers 200 with the path that was asked for. */
+export function echoPath(recorder: Recorder): void {
+  answer(recorder, recorder.head.get(':path')!);
+}
