@@ -142,9 +142,9 @@ t.test('a primary that cannot be connected to is answered for by the fallback', 
 });
 
 t.test('a primary that hangs past its share of the deadline is answered for within the deadline', async (test) => {
-  const answer = await during(hangs, () => caller.predict('m', { 'grpc-timeout': '500m' }));
+  const answer = await during(hangs, () => caller.predict('m', { 'grpc-timeout': '2S' }));
   checkStoodIn(test, answer, 'deadline_budget');
-  test.ok(answer.tookMs >= 395 && answer.tookMs < 500, `${answer.tookMs} ms`);
+  test.ok(answer.tookMs >= 1580 && answer.tookMs < 2000, `${answer.tookMs} ms`);
 });
 
 t.test('an open breaker is answered for without asking the primary', async (test) => {

@@ -14,10 +14,10 @@ folder.put('lite', 1, scaleModel(3));
 t.teardown(() => folder.remove());
 
 const x = floats([1, 2], [1, 2]);
-const TIMEOUT_MS = 800;
+const TIMEOUT_MS = 2500;
 /** Matrices of this size take tens of seconds on one core. */
 const ENDLESS = 16_000;
-const AT_ONCE_MS = 500;
+const AT_ONCE_MS = 2000;
 
 const ints = (...values: number[]) => ({
   dtype: 9,
@@ -110,7 +110,7 @@ t.test('a model that runs too long fails its batch and its process is replaced; 
   for (const call of [stuck, behind]) call.catch(() => undefined);
   const same = await keepAsking(main, 'quick', [2, 4], stuck);
   const failedMs = performance.now() - beganMs;
-  await t.rejects(stuck, { code: status.UNAVAILABLE, details: /did not finish within 800 ms/ });
+  await t.rejects(stuck, { code: status.UNAVAILABLE, details: /did not finish within 2500 ms/ });
   const reason = await stuck.catch((error) => error.metadata.get('x-understudy-reason')[0]);
   t.equal(reason, 'execution_timeout');
   await t.rejects(behind, { code: status.UNAVAILABLE }, 'what waited behind it hears as well');
