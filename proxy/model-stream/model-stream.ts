@@ -1,5 +1,6 @@
 /**
  * ModelStreamInfer of a model with a policy: the caller's stream, whose every message is treated like a call of its own.
+ * How that stream is read and ends is in `caller-stream.ts`.
  *
  * The first message chooses model and version; one that names another is answered with an error and the stream goes on.
  * Each message passes admission and breaker, has its share of the deadline, and goes on the upstream stream (`StreamLeg`)
@@ -8,27 +9,25 @@
  * (`error_message`), a failure of the upstream ends the stream with its status.
  *
  * Rules: one request has one answer (decoupled models are not supported); a message is counted with a cluster exactly once
- * per try, in `settle`; the stream ends exactly once, in `end`. Bounds: `MAX_MESSAGES` unanswered at the very most, the
- * caller's window closed from `OPEN_MESSAGES` on or while the model's `maxReplaySize` is kept; `MAX_HELD_BYTES` of answers
- * that wait for an earlier one. Where messages go is in `stream-dispatch.ts`, what comes back in `stream-replies.ts`.
+ * per try, in `settle`. Bounds: `MAX_MESSAGES` unanswered at the very most, the caller's window closed from `OPEN_MESSAGES`
+ * on or while the model's `maxReplaySize` is kept; `MAX_HELD_BYTES` of answers that wait for an earlier one. Where messages
+ * go is in `stream-dispatch.ts`, what comes back in `stream-replies.ts`.
  */
-import { type ProxyError, ProxyErrors } from '../../base/proxy-error.ts';
-import { WheelTimer } from '../../base/timer-wheel.ts';
-import { MessageReader, PREFIX_BYTES, writeMessagePrefix } from '../../proto/grpc/message-framing.ts';
+import { ProxyErrors } from '../../base/proxy-error.ts';
+import { PREFIX_BYTES } from '../../proto/grpc/message-framing.ts';
 import { formatGrpcTimeout } from '../../proto/grpc/timeout.ts';
 import type { HeaderList } from '../../proto/http2/header-list.ts';
-import type { Http2Stream, StreamHandler } from '../../proto/http2/stream.ts';
+import type { Http2Stream } from '../../proto/http2/stream.ts';
 import { streamRequestId } from '../../proto/tensor/oip-stream-message.ts';
-import { WireError } from '../../proto/tensor/wire-error.ts';
-import { ACCESS_FLAG_CANCELLED } from '../access-log.ts';
 import type { MeshCluster, MeshModel } from '../mesh.ts';
 import { Outcome, Verdict } from '../policy/circuit-breaker.ts';
 import type { DataPlane } from '../request/data-plane.ts';
 import { Attempt, type Exchange } from '../request/exchange.ts';
 import { editedMessage } from '../request/request-edits.ts';
 import { streamHead, withValue } from '../routing/request-traits.ts';
-import { AnswerReason, ClusterSlot, RequestEnd, RequestOutcome } from '../stats/slots.ts';
-import { errorAnswer, StreamOutbox } from './stream-answers.ts';
+import { AnswerReason, ClusterSlot, RequestOutcome } from '../stats/slots.ts';
+import { CallerStream, MAX_QUEUED_BYTES } from './caller-stream.ts';
+import { errorAnswer, framedCopy, StreamOutbox } from './stream-answers.ts';
 import { streamDue } from './stream-deadlines.ts';
 import { dispatch, hasNextStep, withholdMessage } from './stream-dispatch.ts';
 import { cancelHedge, dropRival } from './stream-hedge.ts';
@@ -44,50 +43,35 @@ const OPEN_MESSAGES = 256;
 const MAX_MESSAGES = 16_384;
 /** Answers that wait for an earlier one, bytes in all. */
 const MAX_HELD_BYTES = 16 * 1024 * 1024;
-/** Answer bytes waiting for the caller above which upstreams are not read. */
-const MAX_QUEUED_BYTES = 1024 * 1024;
 /** An upstream has this long to end its stream after the caller's has ended, milliseconds. */
 const LINGER_MS = 5000;
 
 const NO_BYTES = Buffer.alloc(0);
 
-export class ModelStream extends WheelTimer implements StreamHandler {
-  /** The caller has sent its last message. */
-  requestsEnded = false;
-  readonly plane: DataPlane;
-  readonly exchange: Exchange;
-  private readonly down: Http2Stream;
+export class ModelStream extends CallerStream {
   readonly model: MeshModel;
   readonly cluster: MeshCluster;
   private readonly pin: StreamPin;
   readonly head: HeaderList;
   /** Head of the calls its messages are to shadows; null until one is shown. */
   shownHead: HeaderList | null = null;
-  private readonly reader: MessageReader;
-  /** Messages without an answer that has gone out, in their order. */
   readonly messages: StreamMessage[];
   readonly outbox: StreamOutbox;
   /** By step: the primary's, then the fallbacks'. */
   readonly legs: (StreamLeg | null)[] = [];
   private keptBytes = 0;
-  private unconsumed = 0;
   /** When its timer runs. */
   armedForMs = Number.POSITIVE_INFINITY;
-  ended = false;
 
   /** Takes over a stream whose first message names `model`; `exchange.body` is what has come of it. */
   constructor(plane: DataPlane, exchange: Exchange, model: MeshModel, cluster: MeshCluster, version: string) {
-    super();
+    super(plane, exchange, MAX_MESSAGES, plane.maxScanBytes, ProxyErrors.messageTooLarge);
     const traits = exchange.traits!;
-    this.plane = plane;
-    this.exchange = exchange;
-    this.down = exchange.down as Http2Stream;
     this.model = model;
     this.cluster = cluster;
     const wanted = version === '' ? cluster.config.version : version;
     this.pin = new StreamPin(model.config.name, wanted, traits.encoding);
     this.head = streamHead(traits.forward);
-    this.reader = new MessageReader(plane.maxScanBytes);
     this.outbox = new StreamOutbox(exchange, cluster);
     this.messages = this.outbox.messages;
     exchange.infers = true;
@@ -97,42 +81,11 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     if (exchange.deadlineMs > 0) this.armBy(exchange.deadlineMs);
   }
 
-  /** Begins with what had come before the model was known. */
-  start(body: Buffer, length: number): void {
-    this.unconsumed = this.down.outstanding;
-    this.read(body, 0, length);
-    if (this.exchange.bodyEnded) this.endRequests();
-    this.credit();
-  }
-
   // ---- the caller ----------------------------------------------------------------------------------------------
 
-  onHeaders(_stream: Http2Stream, _headers: HeaderList, endStream: boolean): void {
-    if (endStream) this.endRequests();
-  }
-
-  onData(stream: Http2Stream, buffer: Buffer, start: number, end: number, endStream: boolean): void {
-    if (this.ended) {
-      stream.consume(end - start);
-      return;
-    }
-    this.exchange.bodyBytes += end - start;
-    this.unconsumed += end - start;
-    this.read(buffer, start, end);
-    if (endStream) this.endRequests();
-    this.credit();
-  }
-
-  onSent(): void {
+  override onSent(): void {
     for (const leg of this.legs) leg?.credit();
-    this.credit();
-  }
-
-  onReset(): void {
-    if (this.ended) return;
-    this.exchange.flag = ACCESS_FLAG_CANCELLED;
-    this.exchange.end = RequestEnd.CANCELLED;
-    this.end();
+    super.onSent();
   }
 
   onExpire(nowMs: number): void {
@@ -140,41 +93,20 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     else streamDue(this, nowMs);
   }
 
-  private read(buffer: Buffer, start: number, end: number): void {
-    const { reader } = this;
-    try {
-      reader.feed(buffer, start, end);
-      while (!this.ended && reader.next()) this.take();
-    } catch (error) {
-      // Framing is lost: nothing that follows can be read.
-      if (!(error instanceof WireError)) throw error;
-      this.failWith(error.reason === 'too_large' ? ProxyErrors.messageTooLarge : ProxyErrors.badRequest);
-    }
-  }
-
-  private endRequests(): void {
-    if (this.ended || this.requestsEnded) return;
-    this.requestsEnded = true;
-    this.exchange.bodyEnded = true;
-    if (!this.reader.atBoundary) {
-      this.failWith(ProxyErrors.badRequest);
-      return;
-    }
+  protected override requestsOver(): void {
     this.legs[0]?.flush();
-    if (this.messages.length === 0) this.finish();
   }
 
-  /** One message of the caller's is complete. */
-  private take(): void {
-    const { buffer, start, end } = this.reader;
-    if (this.messages.length >= MAX_MESSAGES) {
-      this.failWith(ProxyErrors.streamOverflow);
-      return;
-    }
-    const bytes = Buffer.allocUnsafe(end - start + PREFIX_BYTES);
-    writeMessagePrefix(bytes, 0, end - start, this.reader.compressed);
-    buffer.copy(bytes, PREFIX_BYTES, start, end);
-    const id = this.reader.compressed ? '' : streamRequestId(buffer, start, end);
+  protected get takesRequests(): boolean {
+    if (this.messages.length >= OPEN_MESSAGES || this.keptBytes > this.model.config.maxReplayBytes) return false;
+    for (const leg of this.legs) if (leg?.stream != null && leg.stream.queuedBytes > MAX_QUEUED_BYTES) return false;
+    return true;
+  }
+
+  protected take(): void {
+    const { buffer, start, end, compressed } = this.reader;
+    const bytes = framedCopy(buffer, start, end, compressed);
+    const id = compressed ? '' : streamRequestId(buffer, start, end);
     const message = new StreamMessage(bytes, id, this.plane.clock.nowMs());
     this.messages.push(message);
     this.keptBytes += bytes.length;
@@ -267,8 +199,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     releaseShown(this.plane, message);
     this.outbox.give(message, answer);
     if (this.outbox.heldBytes > MAX_HELD_BYTES) this.failWith(ProxyErrors.streamOverflow);
-    else if (this.requestsEnded && this.messages.length === 0) this.finish();
-    else this.credit();
+    else this.proceed();
   }
 
   // ---- accounts and ends ---------------------------------------------------------------------------------------
@@ -279,16 +210,6 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     this.plane.wheel.arm(this, dueMs);
   }
 
-  /** Opens the caller's window again unless enough is under way. */
-  credit(): void {
-    if (this.ended || this.unconsumed === 0) return;
-    if (this.messages.length >= OPEN_MESSAGES || this.keptBytes > this.model.config.maxReplayBytes) return;
-    for (const leg of this.legs) if (leg?.stream != null && leg.stream.queuedBytes > MAX_QUEUED_BYTES) return;
-    const { unconsumed } = this;
-    this.unconsumed = 0;
-    this.down.consume(unconsumed);
-  }
-
   dropBytes(message: StreamMessage): void {
     const { length } = message.bytes;
     this.keptBytes -= length;
@@ -296,7 +217,6 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     message.bytes = NO_BYTES;
   }
 
-  /** Everything asked is answered. */
   finish(): void {
     this.outbox.end();
     const legs = this.legs.splice(0);
@@ -307,12 +227,6 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     this.plane.wheel.arm(this, this.plane.clock.nowMs() + LINGER_MS);
   }
 
-  failWith(error: ProxyError): void {
-    if (this.ended) return;
-    this.close();
-    this.plane.fail(this.exchange, error);
-  }
-
   /** Ends the stream as the primary ended its. */
   failWithTrailers(trailers: HeaderList): void {
     if (this.ended) return;
@@ -320,16 +234,7 @@ export class ModelStream extends WheelTimer implements StreamHandler {
     this.end();
   }
 
-  private end(): void {
-    if (this.ended) return;
-    this.close();
-    this.plane.finish(this.exchange);
-  }
-
-  /** Lets go of everything but the caller. */
-  private close(): void {
-    this.ended = true;
-    this.plane.wheel.disarm(this);
+  protected letGo(): void {
     for (const message of this.messages) {
       settleSuspect(this.plane, message, false);
       settle(this.plane, message, RequestOutcome.CANCELLED, Outcome.IGNORED, -1);

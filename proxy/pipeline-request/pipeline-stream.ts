@@ -1,97 +1,51 @@
 /**
  * ModelStreamInfer of a pipeline: the caller's stream, whose every message is a request of its own. They run side by side
  * and are answered in their order; who answered the steps of each is said in its answer's parameters. A message that fails
- * is answered with its error, and the stream goes on.
+ * is answered with its error, and the stream goes on. How it is read and ends is in `model-stream/caller-stream.ts`.
  *
- * Rule: the stream ends exactly once, in `end`. Bounds: `OPEN_MESSAGES` unanswered (then the caller's window stays closed),
- * `MAX_MESSAGES` at the very most, `MAX_QUEUED_BYTES` of answers the caller does not take; each message is bounded like any
- * request of the pipeline, and all together count in the thread's memory budget.
+ * Bounds: `OPEN_MESSAGES` unanswered (then the caller's window stays closed), `MAX_MESSAGES` at the very most,
+ * `MAX_QUEUED_BYTES` of answers the caller does not take; each message is bounded like any request of the pipeline, and
+ * all together count in the thread's memory budget.
  */
 import { GrpcStatus } from '../../base/grpc-status.ts';
-import { type ProxyError, ProxyErrors } from '../../base/proxy-error.ts';
-import { WheelTimer } from '../../base/timer-wheel.ts';
-import { MessageReader, PREFIX_BYTES } from '../../proto/grpc/message-framing.ts';
+import { ProxyErrors } from '../../base/proxy-error.ts';
+import { PREFIX_BYTES } from '../../proto/grpc/message-framing.ts';
 import { HeaderList } from '../../proto/http2/header-list.ts';
-import type { Http2Stream, StreamHandler } from '../../proto/http2/stream.ts';
 import { type BufferHolder, threadMemory } from '../../proto/io/memory-budget.ts';
-import { WireError } from '../../proto/tensor/wire-error.ts';
-import { ACCESS_FLAG_CANCELLED, ACCESS_FLAG_FALLBACK } from '../access-log.ts';
+import { ACCESS_FLAG_FALLBACK } from '../access-log.ts';
 import type { MeshPipeline } from '../mesh.ts';
+import { CallerStream, MAX_QUEUED_BYTES } from '../model-stream/caller-stream.ts';
 import { framedCopy } from '../model-stream/stream-answers.ts';
 import type { DataPlane } from '../request/data-plane.ts';
 import type { Exchange } from '../request/exchange.ts';
 import { inflateFramed } from '../routing/inflate-framed.ts';
-import { MemoryVerdict, ProcessSlot, RequestEnd } from '../stats/slots.ts';
+import { MemoryVerdict, ProcessSlot } from '../stats/slots.ts';
 import { PipelineMessage } from './pipeline-message.ts';
 
 /** Messages without an answer from which on the caller's window stays closed, and at which its stream ends. */
 const OPEN_MESSAGES = 64;
 const MAX_MESSAGES = 4096;
-/** Answer bytes waiting for the caller above which its requests are not read. */
-const MAX_QUEUED_BYTES = 1024 * 1024;
-
 const TRAILERS_OK = HeaderList.of(['grpc-status', '0']);
 
-export class PipelineStream extends WheelTimer implements StreamHandler, BufferHolder {
-  readonly plane: DataPlane;
-  readonly exchange: Exchange;
+export class PipelineStream extends CallerStream implements BufferHolder {
   readonly pipeline: MeshPipeline;
-  private readonly down: Http2Stream;
-  private readonly reader: MessageReader;
-  /** Messages without an answer that has gone out, in their order. */
-  private readonly messages: PipelineMessage[] = [];
-  private requestsEnded = false;
-  private ended = false;
+  readonly messages: PipelineMessage[] = [];
   /** Answers are going out: what ends meanwhile waits for its turn. */
   private answering = false;
 
   constructor(plane: DataPlane, exchange: Exchange, pipeline: MeshPipeline) {
-    super();
-    this.plane = plane;
-    this.exchange = exchange;
+    super(plane, exchange, MAX_MESSAGES, pipeline.plan.config.maxBytes, ProxyErrors.pipelineTooLarge);
     this.pipeline = pipeline;
-    this.down = exchange.down as Http2Stream;
-    this.reader = new MessageReader(pipeline.plan.config.maxBytes);
   }
 
-  /** Begins with what had come before the pipeline was known. */
-  start(body: Buffer, length: number): void {
+  override start(body: Buffer, length: number): void {
     const { plane, exchange } = this;
     threadMemory.register(this);
     if (exchange.deadlineMs > 0) plane.wheel.arm(this, exchange.deadlineMs);
-    this.read(body, 0, length);
-    if (exchange.bodyEnded) this.endRequests();
-    this.credit();
+    super.start(body, length);
   }
 
   // ---- the caller ----------------------------------------------------------------------------------------------
-
-  onHeaders(_stream: Http2Stream, _headers: HeaderList, endStream: boolean): void {
-    if (endStream) this.endRequests();
-  }
-
-  onData(stream: Http2Stream, buffer: Buffer, start: number, end: number, endStream: boolean): void {
-    if (this.ended) {
-      stream.consume(end - start);
-      return;
-    }
-    this.exchange.bodyBytes += end - start;
-    this.read(buffer, start, end);
-    if (endStream) this.endRequests();
-    this.credit();
-  }
-
-  onSent(): void {
-    this.credit();
-  }
-
-  onReset(): void {
-    if (this.ended) return;
-    this.exchange.flag = ACCESS_FLAG_CANCELLED;
-    this.exchange.end = RequestEnd.CANCELLED;
-    this.end();
-    this.plane.finish(this.exchange);
-  }
 
   onExpire(): void {
     if (!this.ended)
@@ -108,25 +62,13 @@ export class PipelineStream extends WheelTimer implements StreamHandler, BufferH
     this.failWith(ProxyErrors.memoryOverflow);
   }
 
-  private read(buffer: Buffer, start: number, end: number): void {
-    const { reader } = this;
-    try {
-      reader.feed(buffer, start, end);
-      while (!this.ended && reader.next()) this.take();
-    } catch (error) {
-      // Framing is lost: nothing that follows can be read.
-      if (!(error instanceof WireError)) throw error;
-      this.failWith(error.reason === 'too_large' ? ProxyErrors.pipelineTooLarge : ProxyErrors.badRequest);
-    }
+  /** Waiting answers count too: who does not take them is not read either. */
+  protected get takesRequests(): boolean {
+    return this.messages.length < OPEN_MESSAGES && this.down.queuedBytes <= MAX_QUEUED_BYTES;
   }
 
-  /** One message of the caller's is complete. */
-  private take(): void {
+  protected take(): void {
     const { reader, exchange } = this;
-    if (this.messages.length >= MAX_MESSAGES) {
-      this.failWith(ProxyErrors.streamOverflow);
-      return;
-    }
     let { buffer, start, end } = reader;
     if (reader.compressed) {
       const framed = framedCopy(buffer, start, end, true);
@@ -142,21 +84,6 @@ export class PipelineStream extends WheelTimer implements StreamHandler, BufferH
     const message = new PipelineMessage(this);
     this.messages.push(message);
     message.start(buffer, start, end);
-  }
-
-  private endRequests(): void {
-    if (this.ended || this.requestsEnded) return;
-    this.requestsEnded = true;
-    this.exchange.bodyEnded = true;
-    if (!this.reader.atBoundary) this.failWith(ProxyErrors.badRequest);
-    else if (this.messages.length === 0) this.finish();
-  }
-
-  /** The caller may send as much as has been dealt with. */
-  private credit(): void {
-    const { down } = this;
-    if (this.ended || this.messages.length >= OPEN_MESSAGES || down.queuedBytes > MAX_QUEUED_BYTES) return;
-    if (down.outstanding > 0) down.consume(down.outstanding);
   }
 
   // ---- answers -------------------------------------------------------------------------------------------------
@@ -178,8 +105,7 @@ export class PipelineStream extends WheelTimer implements StreamHandler, BufferH
     }
     messages.splice(0, count);
     this.answering = false;
-    if (this.requestsEnded && messages.length === 0) this.finish();
-    else this.credit();
+    this.proceed();
   }
 
   private sendHead(): void {
@@ -195,25 +121,16 @@ export class PipelineStream extends WheelTimer implements StreamHandler, BufferH
     this.down.sendHeaders(head, false);
   }
 
-  /** Everything asked is answered. */
-  private finish(): void {
+  finish(): void {
     const { exchange } = this;
     this.sendHead();
     exchange.status = GrpcStatus.OK;
     exchange.httpStatus = 200;
     this.down.sendHeaders(TRAILERS_OK, true);
     this.end();
-    this.plane.finish(exchange);
   }
 
-  private failWith(error: ProxyError): void {
-    this.end();
-    this.plane.fail(this.exchange, error);
-  }
-
-  private end(): void {
-    this.ended = true;
-    this.plane.wheel.disarm(this);
+  protected letGo(): void {
     threadMemory.forget(this);
     for (const message of this.messages) message.cancel();
     this.messages.length = 0;
