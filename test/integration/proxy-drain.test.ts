@@ -17,6 +17,35 @@ function start(test: Test, env: Record<string, string> = {}): Promise<ProxyProgr
   });
 }
 
+/** Waits until the upstream has been asked `calls` times since it was `before`. */
+async function reached(before: number, calls: number): Promise<void> {
+  for (const endMs = performance.now() + SOON_MS; upstream.count < before + calls; await delay(5)) {
+    if (performance.now() > endMs) throw new Error(`${upstream.count - before} of ${calls} calls reached the upstream`);
+  }
+}
+
+/** Tells the proxy to end and waits until it has heard that; gives what tells of its exit. */
+async function beginStop(proxy: ProxyProgram): Promise<{ exit: Promise<number | null> }> {
+  const exit = proxy.stop();
+  await proxy.until(() => proxy.logged('draining').length > 0, 'the drain');
+  return { exit };
+}
+
+/** How a connection that is tried again and again is refused in the end. */
+async function refusal(proxy: ProxyProgram): Promise<string> {
+  for (const endMs = performance.now() + SOON_MS; performance.now() < endMs; await delay(5)) {
+    const socket = dial(proxy);
+    const error = await new Promise<NodeJS.ErrnoException | null>((resolve) => {
+      socket.once('error', resolve);
+      socket.once('connect', () => resolve(null));
+    });
+    socket.on('error', () => {});
+    socket.destroy();
+    if (error !== null) return error.code ?? error.message;
+  }
+  return 'never refused';
+}
+
 function dial(proxy: ProxyProgram) {
   const [host, port] = proxy.address.split(':');
   return connect({ host: host!, port: Number(port) });
@@ -29,6 +58,7 @@ t.test('requests in flight finish, new connections are refused, callers get GOAW
   for (const { session } of callers) session.on('goaway', (code: number) => goaways.push(code));
   const idle = GrpcCaller.to(test, proxy.address);
   await once(idle.session, 'connect');
+  const before = upstream.count;
   const flying = callers.flatMap((caller) => Array.from({ length: 20 }, () => caller.predict('m')));
   // One that has sent only half of its request.
   const half = callers[0]!.open();
@@ -38,14 +68,11 @@ t.test('requests in flight finish, new connections are refused, callers get GOAW
     Array.from({ length: 30_000 }, () => 1),
   );
   half.write(whole.subarray(0, 50_000));
-  await delay(100);
+  await reached(before, flying.length);
   const stoppedMs = performance.now();
-  const exit = proxy.stop();
-  await delay(60);
-  const refused = dial(proxy);
-  const [error] = await once(refused, 'error').catch((reason) => [reason]);
+  const { exit } = await beginStop(proxy);
   // A connection that the kernel took in the moment of closing is reset instead of refused.
-  test.match(error.code, /^ECONN(REFUSED|RESET)$/);
+  test.match(await refusal(proxy), /^ECONN(REFUSED|RESET)$/);
   half.end(whole.subarray(50_000));
   const answers = await Promise.all([...flying, halfAnswer]);
   test.ok(answers.every((answer) => answer.status === 0 && servedBy(answer) === 'upstream'));
@@ -88,8 +115,9 @@ t.test('what has not finished at the deadline is cut, and the exit is 0 all the 
   const proxy = await start(test, { UNDERSTUDY_SHUTDOWN_GRACE_PERIOD: '500ms' });
   upstream.script = hangs;
   const caller = GrpcCaller.to(test, proxy.address);
+  const before = upstream.count;
   const flying = Array.from({ length: 5 }, () => caller.predict('m'));
-  await delay(100);
+  await reached(before, flying.length);
   const stoppedMs = performance.now();
   test.equal(await proxy.stop(), 0);
   const tookMs = performance.now() - stoppedMs;
@@ -101,20 +129,19 @@ t.test('what has not finished at the deadline is cut, and the exit is 0 all the 
 
 t.test('a second SIGTERM does not cut what the first lets finish', async (test) => {
   const proxy = await start(test);
+  const before = upstream.count;
   const flying = GrpcCaller.to(test, proxy.address).predict('m');
-  await delay(100);
-  const exit = proxy.stop();
-  await delay(50);
+  await reached(before, 1);
+  const { exit } = await beginStop(proxy);
   proxy.child.kill('SIGTERM');
   test.equal((await flying).status, 0);
   test.equal(await exit, 0);
 });
 
 t.test('within the delay new connections are served, while /readyz already says no', async (test) => {
-  const proxy = await start(test, { UNDERSTUDY_SHUTDOWN_DELAY: '600ms' });
+  const proxy = await start(test, { UNDERSTUDY_SHUTDOWN_DELAY: '2s' });
   upstream.script = answersAfter('upstream', 5);
-  const exit = proxy.stop();
-  await delay(100);
+  const { exit } = await beginStop(proxy);
   test.equal((await fetch(`${proxy.adminUrl}/readyz`)).status, 503);
   test.equal((await fetch(`${proxy.adminUrl}/livez`)).status, 200);
   for (let i = 0; i < 5; i++) {
