@@ -164,10 +164,11 @@ t.test('sheddings of the upstream and callers that cancel never count', async (t
   test.equal(await state('ignored'), 'closed');
   primary.script = hangs;
   for (const each of callers) {
+    const before = primary.count;
     const stream = each.open();
     stream.on('error', () => {});
     stream.end(predictRequest('ignored'));
-    await delay(2);
+    await until(async () => primary.count > before);
     stream.close(8);
   }
   const metrics = await proxy.metricsOnce(
@@ -213,13 +214,12 @@ t.test('a probe whose caller cancels lets the next request probe', async (test) 
   const stream = caller.open();
   stream.on('error', () => {});
   stream.end(predictRequest('probe'));
-  await delay(50);
+  await until(async () => (await state('probe')) === 'half_open');
   test.equal(await state('probe'), 'half_open');
   test.same((await askAll('probe')).asked, 0, 'while it probes nobody else does');
   stream.close(8);
-  await delay(50);
   primary.script = answers('primary');
-  test.equal(servedBy(await callers[5]!.predict('probe')), 'primary');
+  await until(async () => servedBy(await callers[5]!.predict('probe')) === 'primary');
   test.equal(await state('probe'), 'closed');
 });
 
@@ -228,8 +228,8 @@ t.test('a probe that hangs gives its place up at its deadline', async (test) => 
   await caller.predict('probe');
   await delay(OPEN_MS + 50);
   primary.script = hangs;
-  const probe = caller.predict('probe', { 'grpc-timeout': '200m' });
-  await delay(20);
+  const probe = caller.predict('probe', { 'grpc-timeout': '2S' });
+  await until(async () => (await state('probe')) === 'half_open');
   test.equal(await state('probe'), 'half_open');
   test.match((await probe).served, { reason: 'deadline_budget' });
   test.equal(await state('probe'), 'open', 'that was a failure');
@@ -241,15 +241,14 @@ t.test('a probe that hangs gives its place up at its deadline', async (test) => 
 t.test('an operator holds it open and closed, for all threads', async (test) => {
   const hold = (action: string) => proxy.json(`/breaker?cluster=held@1&action=${action}`, 'POST');
   await hold('hold_open');
-  await delay(50);
+  await until(async () => (await askAll('held')).asked === 0);
   test.same((await askAll('held')).reasons, new Set(['breaker_open']));
   test.equal(await state('held'), 'held_open');
   await hold('release');
-  await delay(50);
-  test.equal(servedBy(await caller.predict('held')), 'primary');
+  await until(async () => (await askAll('held')).asked === 24);
   test.equal(await state('held'), 'closed');
   await hold('hold_closed');
-  await delay(50);
+  await until(async () => (await state('held')) === 'held_closed');
   primary.script = fails;
   for (let i = 0; i < 2; i++) test.same(await askAll('held'), { asked: 24, reasons: new Set(['status']) });
   test.equal(await state('held'), 'held_closed');
