@@ -98,3 +98,6 @@ export function envOf(object: AnyPod, name: string): Record<string, string> {
   const list = initContainer(object, name).env as { name: string; value: string }[];
   return Object.fromEntries(list.map(({ name: key, value }) => [key, value]));
 }
+
+/** Asks for a worker. */
+export const MODELS = { 'understudy.dev/models': 'pvc:credit-models' };
