@@ -5,7 +5,7 @@ import { crc32 } from 'node:zlib';
 import { resetSocket } from '../support/reset.ts';
 import { predictMessage, prefixed, splitMessage, tensorEntry } from './predict-bytes.ts';
 import type { Random } from './random.ts';
-import type { End, Tally } from './tally.ts';
+import type { End, Tally, WatchedCall } from './tally.ts';
 
 /** Statuses the proxy or an upstream of the soak may answer with. */
 const HONEST_FAILURES: readonly number[] = [4, 8, 13, 14];
@@ -26,8 +26,9 @@ export async function grpcCaller(address: string, random: Random, tally: Tally, 
     let dead = false;
     const calls = Array.from({ length: random.between(1, 6) }, async () => {
       while (!dead && performance.now() < untilMs && !session.closed && !session.destroyed) {
-        if (random.chance(0.85)) await tally.watch('grpc', () => predict(session, random, tally, () => dead));
-        else await tally.watch('stream', () => talk(session, random, tally, () => dead));
+        if (random.chance(0.85))
+          await tally.watch('grpc', (watched) => predict(session, random, tally, () => dead, watched));
+        else await tally.watch('stream', (watched) => talk(session, random, tally, () => dead, watched));
       }
     });
     await Promise.race([life, Promise.all(calls)]);
@@ -76,7 +77,22 @@ function outcomeOf(stream: http2.ClientHttp2Stream): Promise<Outcome> {
   });
 }
 
-/** Sends the body as the fate has it: at once, or in pieces with pauses. */
+/** What node:http2 knows of a stream, for one that does not close. */
+function stateOf(stream: http2.ClientHttp2Stream, session: http2.ClientHttp2Session): string {
+  const { id, pending, closed, destroyed, aborted, rstCode, readableEnded, readableFlowing, writableFinished } = stream;
+  return JSON.stringify({
+    ...{ id, pending, closed, destroyed, aborted, rstCode, readableEnded, readableFlowing, writableFinished },
+    unread: stream.readableLength,
+    unsent: stream.writableLength,
+    session: { closed: session.closed, destroyed: session.destroyed, socket: session.socket?.destroyed },
+  });
+}
+
+/**
+ * Sends the body as the fate has it: at once, or in pieces with pauses. An answer that is complete before its request is,
+ * and then a reset without error, ends the stream's writing side; node:http2 never closes a stream that was written to after
+ * that.
+ */
 async function send(stream: http2.ClientHttp2Stream, body: Buffer, random: Random): Promise<void> {
   if (random.chance(0.75)) {
     stream.end(body);
@@ -84,11 +100,11 @@ async function send(stream: http2.ClientHttp2Stream, body: Buffer, random: Rando
   }
   const pieces = random.between(2, 5);
   const size = Math.ceil(body.length / pieces);
-  for (let i = 0; i < pieces && !stream.destroyed; i++) {
+  for (let i = 0; i < pieces && !stream.writableEnded; i++) {
     stream.write(body.subarray(i * size, (i + 1) * size));
     await delay(random.between(0, 40));
   }
-  if (!stream.destroyed) stream.end();
+  if (!stream.writableEnded) stream.end();
 }
 
 /** Reads nothing for a while, from the answer's head on. */
@@ -105,6 +121,7 @@ async function predict(
   random: Random,
   tally: Tally,
   isDead: () => boolean,
+  watched: WatchedCall,
 ): Promise<End> {
   const entry = tensorEntry(random.bytes(random.size()));
   const body = prefixed(predictMessage('m', entry));
@@ -116,6 +133,7 @@ async function predict(
     'x-soak-crc': String(crc32(entry)),
     ...(random.chance(0.5) ? { 'grpc-timeout': `${random.between(20, 1500)}m` } : {}),
   });
+  watched.describe = () => stateOf(stream, session);
   const outcome = outcomeOf(stream);
   if (random.chance(0.1)) readSlowly(stream, random);
   let cancelled = false;
@@ -168,6 +186,7 @@ async function talk(
   random: Random,
   tally: Tally,
   isDead: () => boolean,
+  watched: WatchedCall,
 ): Promise<End> {
   const sent = random.bytes(random.size());
   const stream = session.request({
@@ -176,6 +195,7 @@ async function talk(
     'content-type': 'application/grpc',
     te: 'trailers',
   });
+  watched.describe = () => stateOf(stream, session);
   const outcome = outcomeOf(stream);
   if (random.chance(0.15)) readSlowly(stream, random);
   let cancelled = false;

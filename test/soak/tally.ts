@@ -16,6 +16,13 @@ export const STUCK_MS = 20_000;
 
 const MAX_WRONG = 20;
 
+/** A call in flight, for its caller to say what it knows of it. */
+export interface WatchedCall {
+  readonly kind: string;
+  readonly sinceMs: number;
+  describe: () => string;
+}
+
 export class Tally {
   /** `kind end` to how many. */
   readonly ends = new Map<string, number>();
@@ -27,14 +34,14 @@ export class Tally {
   bytes = 0;
   /** Connections to the proxy that were established. */
   connections = 0;
-  private readonly inFlight = new Map<object, { readonly kind: string; readonly sinceMs: number }>();
+  private readonly inFlight = new Set<WatchedCall>();
 
   /** Counts a call from its start to its end. A call whose promise never settles is found by `stuck`. */
-  async watch(kind: string, call: () => Promise<End>): Promise<void> {
-    const key = {};
-    this.inFlight.set(key, { kind, sinceMs: performance.now() });
-    const end = await call();
-    this.inFlight.delete(key);
+  async watch(kind: string, call: (watched: WatchedCall) => Promise<End>): Promise<void> {
+    const watched: WatchedCall = { kind, sinceMs: performance.now(), describe: () => '' };
+    this.inFlight.add(watched);
+    const end = await call(watched);
+    this.inFlight.delete(watched);
     this.total++;
     const name = `${kind} ${end}`;
     this.ends.set(name, (this.ends.get(name) ?? 0) + 1);
@@ -49,16 +56,20 @@ export class Tally {
     if (this.wrongs.length < MAX_WRONG) this.wrongs.push(text);
   }
 
-  /** Kinds of the calls that are overdue. */
+  /** The calls that are overdue, as their callers see them. */
   stuck(): string[] {
     const before = performance.now() - STUCK_MS;
-    return [...this.inFlight.values()].filter((call) => call.sinceMs < before).map((call) => call.kind);
+    return [...this.inFlight]
+      .filter((call) => call.sinceMs < before)
+      .map((call) => `${call.kind} ${call.describe()}`.trim());
   }
 
   /** Kinds and ages of the calls in flight, oldest first. */
   inFlightNow(): string[] {
     const nowMs = performance.now();
-    return [...this.inFlight.values()].map((call) => `${call.kind} for ${Math.round(nowMs - call.sinceMs)} ms`);
+    return [...this.inFlight].map((call) =>
+      `${call.kind} for ${Math.round(nowMs - call.sinceMs)} ms ${call.describe()}`.trim(),
+    );
   }
 
   get open(): number {
