@@ -100,11 +100,11 @@ async function send(stream: http2.ClientHttp2Stream, body: Buffer, random: Rando
   }
   const pieces = random.between(2, 5);
   const size = Math.ceil(body.length / pieces);
-  for (let i = 0; i < pieces && !stream.writableEnded; i++) {
+  for (let i = 0; i < pieces && stream.writable; i++) {
     stream.write(body.subarray(i * size, (i + 1) * size));
     await delay(random.between(0, 40));
   }
-  if (!stream.writableEnded) stream.end();
+  if (stream.writable) stream.end();
 }
 
 /** Reads nothing for a while, from the answer's head on. */
