@@ -9,7 +9,7 @@
  * (`error_message`), a failure of the upstream ends the stream with its status.
  *
  * Rules: one request has one answer (decoupled models are not supported); a message is counted with a cluster exactly once
- * per try, in `settle`. Bounds: `MAX_MESSAGES` unanswered at the very most, the caller's window closed from `OPEN_MESSAGES`
+ * per attempt, in `settle`. Bounds: `MAX_MESSAGES` unanswered at the very most, the caller's window closed from `OPEN_MESSAGES`
  * on or while the model's `maxReplaySize` is kept; `MAX_HELD_BYTES` of answers that wait for an earlier one. Where messages
  * go is in `stream-dispatch.ts`, what comes back in `stream-replies.ts`.
  */
@@ -119,7 +119,7 @@ export class ModelStream extends CallerStream {
     const { deadlineMs } = this.exchange;
     setDeadline(message, this.model, this.cluster, deadlineMs, hasNextStep(this, message));
     withholdMessage(this, message);
-    this.armBy(message.stepDueMs);
+    this.armBy(message.attempt.dueMs);
     armMessageHedge(this, message);
     const shown = this.model.shadows.length === 0 ? null : selectShown(this, message);
     dispatch(this, message);
@@ -149,7 +149,7 @@ export class ModelStream extends CallerStream {
     const { fallbacks, config } = this.model;
     const isLarge = fallbacks.length > 0 && bytes.length - PREFIX_BYTES > config.maxReplayBytes;
     const isShort = plane.bodies.bytes > plane.mesh.snapshot.maxReplayBytesTotal;
-    // With two tries under way either may still have to be written.
+    // With two attempts under way either may still have to be written.
     if (message.rival === null && bytes.length > 0 && (isLarge || isShort)) {
       plane.cells[cluster.config.statsBase + ClusterSlot.NOT_REPLAYABLE]! += 1;
       exchange.replayable = false;

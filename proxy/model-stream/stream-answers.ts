@@ -38,7 +38,7 @@ export class StreamOutbox {
   give(message: StreamMessage, answer: Buffer): void {
     const { messages } = this;
     message.answer = answer;
-    message.leg = null;
+    message.attempt.leg = null;
     this.heldBytes += answer.length;
     let count = 0;
     while (count < messages.length && messages[count]!.answer !== null) {

@@ -24,12 +24,12 @@ export function streamDue(stream: ModelStream, nowMs: number): void {
   for (const message of [...stream.messages]) {
     if (message.answer !== null || stream.ended) continue;
     watchHedge(stream, message, nowMs);
-    if (message.stepDueMs === 0) continue;
-    if (nowMs < message.stepDueMs) {
-      stream.armBy(message.stepDueMs);
+    const { leg, dueMs } = message.attempt;
+    if (dueMs === 0) continue;
+    if (nowMs < dueMs) {
+      stream.armBy(dueMs);
       continue;
     }
-    const { leg } = message;
     settle(stream.plane, message, RequestOutcome.DEADLINE, Outcome.FAILURE, -1);
     leg?.abandon(message);
     if (leg?.isIdle) stream.dropLeg(leg);
@@ -46,7 +46,7 @@ function watchHedge(stream: ModelStream, message: StreamMessage, nowMs: number):
   const { hedgeDueMs } = message;
   if (hedgeDueMs > 0 && nowMs >= hedgeDueMs) startMessageHedge(stream, message, nowMs);
   else stream.armBy(hedgeDueMs);
-  const due = message.rival === null ? 0 : message.rival.stepDueMs;
+  const due = message.rival === null ? 0 : message.rival.dueMs;
   if (due > 0 && nowMs >= due) expireRival(stream, message);
   else stream.armBy(due);
 }

@@ -8,13 +8,12 @@ import type { LocalAnswer } from '../adapt/local-answer.ts';
 import type { MeshCluster } from '../mesh.ts';
 import { Verdict } from '../policy/circuit-breaker.ts';
 import { answerMessage } from '../request/local-answers.ts';
-import { beginRequest } from '../request/request-accounts.ts';
 import { AnswerReason, ClusterRefusal, ClusterSlot } from '../stats/slots.ts';
 import type { ModelStream } from './model-stream.ts';
 import { errorAnswer } from './stream-answers.ts';
 import { hedgeFailed, hedgeTakesOver } from './stream-hedge.ts';
 import { StreamLeg } from './stream-leg.ts';
-import { type StreamMessage, type StreamTry, setStepDeadline, settleSuspect } from './stream-message.ts';
+import { StreamAttempt, type StreamMessage, setStepDeadline, settleSuspect } from './stream-message.ts';
 
 /** While the model is degraded a share of the messages begins with the fallback, and some are shown to the primary. */
 export function withholdMessage(stream: ModelStream, message: StreamMessage): void {
@@ -25,8 +24,7 @@ export function withholdMessage(stream: ModelStream, message: StreamMessage): vo
   if (gate.admits(plane.random)) return;
   const nowMs = plane.clock.nowMs();
   message.withheld = true;
-  message.step = 1;
-  message.reason = AnswerReason.DEGRADED;
+  message.attempt = new StreamAttempt(1, AnswerReason.DEGRADED);
   setStepDeadline(message, model, nowMs, hasNextStep(stream, message));
   if (gate.takesProbe(nowMs)) plane.probing.sendMessage(exchange.head!, message.bytes, cluster, gate);
 }
@@ -34,8 +32,10 @@ export function withholdMessage(stream: ModelStream, message: StreamMessage): vo
 /** Admission, breaker, leg: for this step, or the next that takes it. */
 export function dispatch(stream: ModelStream, message: StreamMessage): void {
   const { plane } = stream;
-  const cluster = message.step === 0 ? stream.cluster : stream.model.fallbacks[message.step - 1]!;
-  const local = message.step === 0 ? null : stream.model.locals[message.step - 1]!;
+  const { attempt } = message;
+  const { step } = attempt;
+  const cluster = step === 0 ? stream.cluster : stream.model.fallbacks[step - 1]!;
+  const local = step === 0 ? null : stream.model.locals[step - 1]!;
   if (local !== null) {
     dispatchLocally(stream, message, local, cluster);
     return;
@@ -54,30 +54,32 @@ export function dispatch(stream: ModelStream, message: StreamMessage): void {
     return;
   }
   const nowMs = plane.clock.nowMs();
-  const verdict = cluster.breaker.tryAcquire(nowMs, message.stepDueMs);
+  const verdict = cluster.breaker.tryAcquire(nowMs, attempt.dueMs);
   if (verdict === Verdict.REJECT) {
     cluster.load.leave();
     plane.cells[refusals + ClusterRefusal.BREAKER_OPEN]! += 1;
     moveOn(stream, message, AnswerReason.BREAKER_OPEN, ProxyErrors.breakerOpen);
     return;
   }
-  message.cluster = cluster;
-  message.verdict = verdict;
-  message.epoch = cluster.breaker.epoch;
-  message.startedMs = nowMs;
-  beginRequest(plane.cells, cluster);
-  sendOn(stream, message, message, cluster);
+  attempt.begin(plane.cells, cluster, verdict, nowMs);
+  sendOn(stream, message, attempt, cluster);
 }
 
-/** A try of a message goes out on the leg of its step: the one that is open, or a new one. */
-export function sendOn(stream: ModelStream, message: StreamMessage, one: StreamTry, cluster: MeshCluster): void {
-  let leg = stream.legs[one.step] ?? null;
+/** An attempt of a message goes out on the leg of its step: the one that is open, or a new one. */
+export function sendOn(
+  stream: ModelStream,
+  message: StreamMessage,
+  attempt: StreamAttempt,
+  cluster: MeshCluster,
+): void {
+  const { step } = attempt;
+  let leg = stream.legs[step] ?? null;
   const isNew = leg === null || leg.ended || leg.stream?.localEnded === true || leg.stream?.endQueued === true;
   if (isNew) {
-    leg = new StreamLeg(stream, cluster, one.step, stream.plane.maxScanBytes);
-    stream.legs[one.step] = leg;
+    leg = new StreamLeg(stream, cluster, step, stream.plane.maxScanBytes);
+    stream.legs[step] = leg;
   }
-  one.leg = leg;
+  attempt.leg = leg;
   leg!.send(message);
   if (isNew) cluster.request(leg!, false);
 }
@@ -87,12 +89,12 @@ function dispatchLocally(stream: ModelStream, message: StreamMessage, local: Loc
   const { plane, model, exchange, outbox } = stream;
   const answer = answerMessage(plane.cells, model, local, cluster, message, exchange.traits!.encoding);
   if (answer === null) {
-    moveOn(stream, message, message.reason, ProxyErrors.badOutput);
+    moveOn(stream, message, message.attempt.reason, ProxyErrors.badOutput);
     return;
   }
   // It says nothing about whose fault the primary's failure was.
   settleSuspect(plane, message, false);
-  if (!exchange.committed) outbox.sendHead(null, cluster, message.reason);
+  if (!exchange.committed) outbox.sendHead(null, cluster, message.attempt.reason);
   exchange.flag = ACCESS_FLAG_FALLBACK;
   stream.give(message, answer);
 }
@@ -105,11 +107,12 @@ export function moveOn(stream: ModelStream, message: StreamMessage, reason: numb
   }
   if (error.fallback && hedgeTakesOver(stream, message, reason)) return;
   if (error.fallback && hasNextStep(stream, message)) {
-    message.step = Math.max(message.step, message.hedgedStep) + 1;
-    if (message.reason === AnswerReason.PRIMARY) message.reason = reason;
-    else if (message.reason === AnswerReason.HEDGE) message.reason = message.failedFor;
+    const { step, reason: before } = message.attempt;
+    const first = before === AnswerReason.HEDGE ? message.failedFor : before;
+    const why = first === AnswerReason.PRIMARY ? reason : first;
+    message.attempt = new StreamAttempt(Math.max(step, message.hedgedStep) + 1, why);
     setStepDeadline(message, stream.model, stream.plane.clock.nowMs(), hasNextStep(stream, message));
-    stream.armBy(message.stepDueMs);
+    stream.armBy(message.attempt.dueMs);
     dispatch(stream, message);
     return;
   }
@@ -123,13 +126,12 @@ export function moveOn(stream: ModelStream, message: StreamMessage, reason: numb
 /** Nobody answers for a degraded primary: what it says itself goes to the caller. */
 function askPrimaryAfterAll(stream: ModelStream, message: StreamMessage): void {
   message.isLast = true;
-  message.step = 0;
-  message.reason = AnswerReason.PRIMARY;
+  message.attempt = new StreamAttempt(0, AnswerReason.PRIMARY);
   message.failure = null;
   message.failedAnswer = null;
   message.failedTrailers = null;
-  message.stepDueMs = message.dueMs;
-  stream.armBy(message.stepDueMs);
+  message.attempt.dueMs = message.dueMs;
+  stream.armBy(message.dueMs);
   dispatch(stream, message);
 }
 
@@ -139,7 +141,7 @@ export function hasNextStep(stream: ModelStream, message: StreamMessage): boolea
     stream.exchange.governed &&
     !message.isLast &&
     message.bytes.length > 0 &&
-    Math.max(message.step, message.hedgedStep) < stream.model.fallbacks.length
+    Math.max(message.attempt.step, message.hedgedStep) < stream.model.fallbacks.length
   );
 }
 

@@ -1,50 +1,34 @@
 /**
- * A message of ModelStreamInfer with two tries: its primary's and a hedge's. The message's own fields are one of them,
- * `message.rival` the other; the one that ends first is put into the message (`changeTries`) and judged like any other.
- * Rules: a hedge that was begun is counted as won, lost, failed or cancelled exactly once; the try that is not needed is
+ * A message of ModelStreamInfer with two attempts: its primary's and a hedge's. One is in `message.attempt`, the other in
+ * `message.rival`; the one that ends first is put in `attempt` (`faceLeg`) and judged like any other.
+ * Rules: a hedge that was begun is counted as won, lost, failed or cancelled exactly once; the attempt that is not needed is
  * forgotten by its leg, which is reset when nothing else waits on it, and counts against nobody.
  */
 
 import { Outcome } from '../policy/circuit-breaker.ts';
-import { endRequest } from '../request/request-accounts.ts';
 import { AnswerReason, ClusterSlot, HedgeEvent, RequestOutcome } from '../stats/slots.ts';
 import type { ModelStream } from './model-stream.ts';
 import type { StreamLeg } from './stream-leg.ts';
-import type { StreamMessage, StreamTry } from './stream-message.ts';
+import { type StreamMessage, settleAttempt } from './stream-message.ts';
 
-/** Something came on this leg: the try that is with it is the message's own now. */
+/** Something came on this leg: the attempt that is with it is the message's own now. */
 export function faceLeg(message: StreamMessage, leg: StreamLeg): void {
-  if (message.rival !== null && message.rival.leg === leg) changeTries(message);
+  const { attempt, rival } = message;
+  if (rival === null || rival.leg !== leg) return;
+  message.attempt = rival;
+  message.rival = attempt;
 }
 
-function changeTries(message: StreamMessage): void {
-  const { step, reason, leg, cluster, verdict, epoch, startedMs, stepDueMs } = message;
-  resume(message, message.rival!);
-  message.rival = { step, reason, leg, cluster, verdict, epoch, startedMs, stepDueMs };
-}
-
-/** The message is this try from now on. */
-function resume(message: StreamMessage, one: StreamTry): void {
-  message.step = one.step;
-  message.reason = one.reason;
-  message.leg = one.leg;
-  message.cluster = one.cluster;
-  message.verdict = one.verdict;
-  message.epoch = one.epoch;
-  message.startedMs = one.startedMs;
-  message.stepDueMs = one.stepDueMs;
-}
-
-/** Whether the message's own try is the hedge while its primary is still under way. */
+/** Whether the message's own attempt is the hedge while its primary is still under way. */
 export function isHedgeFirst(message: StreamMessage): boolean {
-  return message.rival !== null && message.reason === AnswerReason.HEDGE;
+  return message.rival !== null && message.attempt.reason === AnswerReason.HEDGE;
 }
 
-/** The message's own try gave no good answer. True if it was the hedge: its primary goes on. */
+/** The message's own attempt gave no good answer. True if it was the hedge: its primary goes on. */
 export function hedgeFailed(stream: ModelStream, message: StreamMessage): boolean {
   if (!isHedgeFirst(message)) return false;
   closeHedge(stream, message, HedgeEvent.FAILED);
-  resume(message, message.rival!);
+  message.attempt = message.rival!;
   message.rival = null;
   waitForPrimary(stream, message);
   return true;
@@ -52,22 +36,22 @@ export function hedgeFailed(stream: ModelStream, message: StreamMessage): boolea
 
 /** The primary goes on alone, with all the time there is when nobody else is left to ask. */
 function waitForPrimary(stream: ModelStream, message: StreamMessage): void {
-  if (message.hedgedStep >= stream.model.fallbacks.length) message.stepDueMs = message.dueMs;
-  stream.armBy(message.stepDueMs);
+  if (message.hedgedStep >= stream.model.fallbacks.length) message.attempt.dueMs = message.dueMs;
+  stream.armBy(message.attempt.dueMs);
 }
 
-/** The primary failed. True if its hedge is under way, which is then the message's try. */
+/** The primary failed. True if its hedge is under way, which is then the message's attempt. */
 export function hedgeTakesOver(stream: ModelStream, message: StreamMessage, reason: number): boolean {
   const { rival } = message;
   if (rival === null) return false;
   message.failedFor = reason;
   message.rival = null;
-  resume(message, rival);
-  stream.armBy(message.stepDueMs);
+  message.attempt = rival;
+  stream.armBy(rival.dueMs);
   return true;
 }
 
-/** The message has its answer, and its other try is not needed. */
+/** The message has its answer, and its other attempt is not needed. */
 export function dropRival(stream: ModelStream, message: StreamMessage): void {
   const { rival } = message;
   if (rival !== null) {
@@ -77,7 +61,7 @@ export function dropRival(stream: ModelStream, message: StreamMessage): void {
   closeHedge(stream, message, HedgeEvent.FAILED);
 }
 
-/** The time of the other try is over. */
+/** The time of the other attempt is over. */
 export function expireRival(stream: ModelStream, message: StreamMessage): void {
   settleRival(stream, message, RequestOutcome.DEADLINE, Outcome.FAILURE);
   closeHedge(stream, message, HedgeEvent.FAILED);
@@ -102,15 +86,10 @@ export function countHedge({ plane, cluster }: ModelStream, event: number): void
 }
 
 function settleRival(stream: ModelStream, message: StreamMessage, result: number, outcome: number): void {
-  const { cluster, verdict, epoch, startedMs, step, leg } = message.rival!;
+  const rival = message.rival!;
+  const { leg } = rival;
   message.rival = null;
-  const nowMs = stream.plane.clock.nowMs();
-  const tookMs = nowMs - startedMs;
-  if (cluster !== null) {
-    endRequest(stream.plane.cells, cluster, verdict, epoch, result, outcome, -1, tookMs, nowMs);
-    if (step === 0) message.gate?.record(result, false, false, tookMs, nowMs);
-    if (step === 0) message.timing?.observe(result, tookMs);
-  }
+  settleAttempt(stream.plane, message, rival, result, outcome, -1);
   if (leg === null || leg.ended) return;
   leg.abandon(message);
   if (leg.isIdle) stream.dropLeg(leg);

@@ -5,12 +5,11 @@
 
 import { Verdict } from '../policy/circuit-breaker.ts';
 import { admit } from '../request/attempts.ts';
-import { beginRequest } from '../request/request-accounts.ts';
 import { AnswerReason, HedgeEvent } from '../stats/slots.ts';
 import type { ModelStream } from './model-stream.ts';
 import { hasNextStep, sendOn } from './stream-dispatch.ts';
 import { countHedge } from './stream-hedge.ts';
-import type { StreamMessage, StreamTry } from './stream-message.ts';
+import { StreamAttempt, type StreamMessage } from './stream-message.ts';
 
 /** The message is about to go to its primary: the hedge's time begins. */
 export function armMessageHedge(stream: ModelStream, message: StreamMessage): void {
@@ -28,8 +27,9 @@ export function armMessageHedge(stream: ModelStream, message: StreamMessage): vo
 export function startMessageHedge(stream: ModelStream, message: StreamMessage, nowMs: number): void {
   message.hedgeDueMs = 0;
   const { model, cluster: primary } = stream;
-  const withPrimary = message.step === 0 && message.cluster !== null && message.reason === AnswerReason.PRIMARY;
-  if (!withPrimary || message.verdict === Verdict.PROBE || !hasNextStep(stream, message)) return;
+  const { step, cluster, reason, verdict } = message.attempt;
+  const withPrimary = step === 0 && cluster !== null && reason === AnswerReason.PRIMARY;
+  if (!withPrimary || verdict === Verdict.PROBE || !hasNextStep(stream, message)) return;
   const { budgetFraction, budgetFloor } = model.config.hedge!;
   if (!primary.hedgeBudget.take(nowMs, budgetFraction, budgetFloor)) {
     countHedge(stream, HedgeEvent.OVER_BUDGET);
@@ -46,19 +46,18 @@ function tryStep(stream: ModelStream, message: StreamMessage, step: number, nowM
   const { plane, model } = stream;
   const cluster = model.fallbacks[step - 1]!;
   const share = step === model.fallbacks.length ? 1 : model.config.fallbacks[step - 1]!.budgetFraction;
-  const stepDueMs = message.dueMs === 0 ? 0 : nowMs + (message.dueMs - nowMs) * share;
-  const verdict = admit(plane, cluster, stepDueMs, nowMs);
+  const dueMs = message.dueMs === 0 ? 0 : nowMs + (message.dueMs - nowMs) * share;
+  const verdict = admit(plane, cluster, dueMs, nowMs);
   if (verdict < 0) return false;
-  const { epoch } = cluster.breaker;
-  const reason = AnswerReason.HEDGE;
-  const rival: StreamTry = { step, reason, leg: null, cluster, verdict, epoch, startedMs: nowMs, stepDueMs };
+  const rival = new StreamAttempt(step, AnswerReason.HEDGE);
+  rival.begin(plane.cells, cluster, verdict, nowMs);
+  rival.dueMs = dueMs;
   message.rival = rival;
   message.hedgedStep = step;
   message.hedgeOpen = true;
   stream.exchange.hedged = true;
   countHedge(stream, HedgeEvent.STARTED);
-  beginRequest(plane.cells, cluster);
-  stream.armBy(stepDueMs);
+  stream.armBy(dueMs);
   sendOn(stream, message, rival, cluster);
   return true;
 }

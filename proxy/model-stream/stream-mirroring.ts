@@ -74,8 +74,9 @@ export function answerShown(
   start: number,
   end: number,
 ): void {
-  const { mirrored, cluster, startedMs } = message;
-  if (mirrored === null || message.step !== 0) return;
+  const { mirrored } = message;
+  const { cluster, startedMs, step } = message.attempt;
+  if (mirrored === null || step !== 0) return;
   const tookMs = plane.clock.nowMs() - startedMs;
   if (end === 0) {
     plane.mirroring.primaryDone(mirrored, cluster!.name, null, null, GrpcStatus.OK, tookMs);
@@ -91,8 +92,9 @@ export function answerShown(
 
 /** The primary answered an error; `status` is -1 where it does not say which. */
 export function failShown(plane: DataPlane, message: StreamMessage, status: number): void {
-  const { mirrored, cluster, startedMs } = message;
-  if (mirrored === null || message.step !== 0 || cluster === null) return;
+  const { mirrored } = message;
+  const { cluster, startedMs, step } = message.attempt;
+  if (mirrored === null || step !== 0 || cluster === null) return;
   const known = status < 0 ? GrpcStatus.UNKNOWN : status;
   plane.mirroring.primaryDone(mirrored, cluster.name, null, null, known, plane.clock.nowMs() - startedMs);
 }

@@ -1,6 +1,6 @@
 /**
  * What a leg of ModelStreamInfer brings: answers, errors in answers, its own end. Each message is settled with its cluster
- * here, once per try, and is then answered or moves on.
+ * here, once per attempt, and is then answered or moves on.
  */
 import { GrpcStatus } from '../../base/grpc-status.ts';
 import { type ProxyError, ProxyErrors } from '../../base/proxy-error.ts';
@@ -67,14 +67,14 @@ export function takeAnswer(
   }
   answerShown(stream.plane, message, buffer, view.responseStart, readable ? view.responseEnd : 0);
   // A fallback's answer is judged as its caller will see it.
-  const isPrimary = message.reason === AnswerReason.PRIMARY;
+  const isPrimary = message.attempt.reason === AnswerReason.PRIMARY;
   const adapted = isPrimary ? undefined : adapt(stream, message, buffer, readable);
   const shown = adapted ?? buffer;
   if (adapted === null || isBad(stream, message, readable, compressed, shown)) {
     settle(stream.plane, message, RequestOutcome.BAD_OUTPUT, Outcome.FAILURE, GrpcStatus.OK);
     moveOn(stream, message, AnswerReason.BAD_OUTPUT, ProxyErrors.badOutput);
   } else {
-    const { cluster, startedMs } = message;
+    const { cluster, startedMs } = message.attempt;
     settle(stream.plane, message, RequestOutcome.OK, Outcome.SUCCESS, GrpcStatus.OK);
     const { statsBase } = cluster!.config;
     recordLatency(stream.plane.cells, statsBase + ClusterSlot.LATENCY, stream.plane.clock.nowMs() - startedMs);
@@ -96,7 +96,8 @@ function adapt(
   readable: boolean,
 ): Buffer | null | undefined {
   const { plane, model } = stream;
-  const adapted = adaptStreamAnswer(plane.cells, model, message.cluster!, message.reason, buffer, readable, view);
+  const { cluster, reason } = message.attempt;
+  const adapted = adaptStreamAnswer(plane.cells, model, cluster!, reason, buffer, readable, view);
   if (adapted instanceof Buffer) view.read(adapted, 0, adapted.length);
   return adapted;
 }
@@ -119,19 +120,20 @@ function takeErrorAnswer(
   end: number,
 ): void {
   const { status, reason } = view;
-  message.outOfMemory = reason === OUT_OF_MEMORY;
   const answer = framedCopy(buffer, start, end, false);
+  const { attempt } = message;
   const unknown = status < 0;
   const replaceable = unknown || (stream.model.fallbackStatusBits & (1 << status)) !== 0;
   const another = message.rival !== null || hasNextStep(stream, message);
-  if (unknown && message.step === 0 && another) {
+  if (unknown && attempt.step === 0 && another) {
     suspectPrimary(message);
   } else {
+    attempt.outOfMemory = reason === OUT_OF_MEMORY;
     const result = unknown ? RequestOutcome.CALLER_ERROR : judgeStatus(status, reason);
     settle(stream.plane, message, result, unknown ? Outcome.IGNORED : breakerOutcome(result), status);
   }
   if (hedgeFailed(stream, message)) return;
-  if (message.step === 0) message.failedAnswer = answer;
+  if (attempt.step === 0) message.failedAnswer = answer;
   else if (message.failure === null && message.failedAnswer === null) message.failedAnswer = answer;
   if (replaceable) moveOn(stream, message, AnswerReason.STATUS, ProxyErrors.upstreamStatus);
   else giveUp(stream, message);
@@ -146,7 +148,7 @@ function isBad(
 ): boolean {
   const { plane, model } = stream;
   const start = readable ? view.responseStart : -1;
-  return isBadStreamAnswer(plane.cells, model, message.cluster!, compressed, buffer, start, view.responseEnd);
+  return isBadStreamAnswer(plane.cells, model, message.attempt.cluster!, compressed, buffer, start, view.responseEnd);
 }
 
 /** The answer as the caller gets it: one that is not the primary's says so in its parameters. */
@@ -159,9 +161,9 @@ function answerOf(
   end: number,
   compressed: boolean,
 ): Buffer {
-  const { reason } = message;
+  const { reason, leg } = message.attempt;
   stream.plane.cells[cluster.config.statsBase + ClusterSlot.ANSWERS + reason]! += 1;
-  if (!stream.exchange.committed) stream.outbox.sendHead(message.leg?.responseHead ?? null, cluster, reason);
+  if (!stream.exchange.committed) stream.outbox.sendHead(leg?.responseHead ?? null, cluster, reason);
   if (reason === AnswerReason.PRIMARY) return framedCopy(buffer, start, end, compressed);
   stream.exchange.flag = reason === AnswerReason.HEDGE ? ACCESS_FLAG_HEDGE : ACCESS_FLAG_FALLBACK;
   if (reason === AnswerReason.HEDGE) closeHedge(stream, message, HedgeEvent.WON);
@@ -222,7 +224,7 @@ export function legEnded(stream: ModelStream, leg: StreamLeg, last: HeaderList |
   const result = judgeStatus(status, reason);
   for (const message of waits) {
     faceLeg(message, leg);
-    if (leg.step === 0) message.outOfMemory = reason === OUT_OF_MEMORY;
+    message.attempt.outOfMemory = reason === OUT_OF_MEMORY;
   }
   const replaceable = status < 32 && (stream.model.fallbackStatusBits & (1 << status)) !== 0;
   if (breakerOutcome(result) === Outcome.FAILURE) leg.cluster.breaker.pushBack(waitMs, nowMs);

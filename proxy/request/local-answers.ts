@@ -80,7 +80,8 @@ export function answerMessage(
   message: StreamMessage,
   encoding: string,
 ): Buffer | null {
-  const { bytes, reason } = message;
+  const { bytes } = message;
+  const { reason } = message.attempt;
   try {
     const reply = replyToGrpc(sourceOf(model, local, cluster), 'ModelStreamInfer', bytes, bytes.length, encoding);
     view.read(reply, PREFIX_BYTES, reply.length);

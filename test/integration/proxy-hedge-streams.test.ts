@@ -83,6 +83,31 @@ t.test('a message whose hedge fails is answered by its primary, and the other wa
   }
 });
 
+/**
+ * Scenario: a message's hedge fails for want of device memory, then its primary answers well. Mechanism: the message, not
+ * the attempt, kept that the device was full. Consequence: the primary's answer counted as out of memory, and a few such
+ * hedges degraded a primary that was well.
+ */
+t.test("a hedge out of device memory is not held against the message's primary", async (test) => {
+  const failed = Promise.withResolvers<void>();
+  primary.script = answersMessages('primary', () => failed.promise);
+  lite.script = streams('none', (one) => {
+    one.error('full', { grpc_status: '8', 'x-understudy-reason': 'device_out_of_memory' });
+    setTimeout(failed.resolve, 20);
+  });
+  const stream = new InferStream(test, proxy.address);
+  stream.send('roomy', 'a');
+  test.equal(streamServedBy(await stream.until(1)), 'primary');
+  await stream.finish();
+  const end = performance.now() + 5000;
+  let recent = { answers: 0, outOfMemoryInARow: 0 };
+  while (recent.answers + recent.outOfMemoryInARow === 0 && performance.now() < end) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    recent = (await proxy.json('/degradation')).find(({ model }: { model: string }) => model === 'roomy').recent;
+  }
+  test.match(recent, { answers: 1, outOfMemoryInARow: 0 });
+});
+
 t.test('when both fail a message is answered with what the primary said', async (test) => {
   const opened = Promise.withResolvers<void>();
   primary.script = streams('none', (one) => {
