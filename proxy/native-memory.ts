@@ -3,7 +3,9 @@
  *
  * - What native code has freed. V8's compilers use megabytes for moments, each in the arena of its thread, and glibc keeps
  *   them: its threshold for giving memory back grows with the largest block freed. So the threshold is held where it was,
- *   and the arenas are trimmed.
+ *   and the arenas are trimmed. Large blocks, such as a body that is held, get a mapping of their own and are gone when
+ *   they are freed: within an arena, where what is small and stays lies behind them, they leave holes that only another
+ *   as large can use.
  * - Pages of the executable that only starting has touched: 30 MiB of the 56 that are resident. The kernel reads them
  *   again from its cache when they are needed, so what serving needs is back within a millisecond.
  *
@@ -15,6 +17,9 @@ import { createRequire } from 'node:module';
 /** glibc's default. */
 const TRIM_THRESHOLD_BYTES = 128 * 1024;
 const M_TRIM_THRESHOLD = -1;
+/** Smallest block with a mapping of its own. Smaller ones come and go too often for the kernel to clear pages for each. */
+const MMAP_THRESHOLD_BYTES = 256 * 1024;
+const M_MMAP_THRESHOLD = -3;
 const MADV_DONTNEED = 4;
 /** Time to the first trim; each further one waits twice as long, up to the last. */
 const FIRST_TRIM_MS = 500;
@@ -63,7 +68,9 @@ export class NativeMemory {
     try {
       const libc = (load('koffi') as typeof import('koffi')).load(null);
       const trim = libc.func('int malloc_trim(size_t)');
-      libc.func('int mallopt(int, int)')(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
+      const mallopt = libc.func('int mallopt(int, int)');
+      mallopt(M_TRIM_THRESHOLD, TRIM_THRESHOLD_BYTES);
+      mallopt(M_MMAP_THRESHOLD, MMAP_THRESHOLD_BYTES);
       this.trim = (done) => trim.async(0, done);
       const madvise = libc.func('int madvise(uintptr_t, size_t, int)');
       this.ranges = cleanMappings(smaps(), process.execPath);

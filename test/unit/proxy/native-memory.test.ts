@@ -52,7 +52,10 @@ t.test('the threshold is held, and trims come at growing distances until it stop
   mock.timers.enable({ apis: ['setTimeout'] });
   test.teardown(() => mock.timers.reset());
   const memory = new NativeMemory(koffi.load, () => SMAPS);
-  test.same(koffi.settings, [[-1, 131_072]]);
+  test.same(koffi.settings, [
+    [-1, 131_072],
+    [-3, 262_144],
+  ]);
   memory.start();
   const at: number[] = [];
   for (let ms = 0; ms < 200_000; ms += 100) {
