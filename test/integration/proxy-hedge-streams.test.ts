@@ -1,4 +1,4 @@
-/** Hedging of a stream's messages, each by itself: answers keep their order, and whatever upstreams do, every stream ends. */
+/** A stream's messages are hedged each by itself: answers keep their order, and whatever upstreams do, streams end. */
 import t from 'tap';
 import { accountedFor, openHedgeLab, until } from '../support/hedge-lab.ts';
 import { InferStream, streamServedBy, streams } from '../support/infer-stream.ts';

@@ -1,6 +1,6 @@
 /**
- * Hedging against real upstreams that do as they are told, in each protocol: a slow primary's request is sent elsewhere as
- * well, the first good answer is the caller's, and the other upstream sees its call cancelled.
+ * Hedging against real upstreams that do as they are told, in each protocol: a slow primary's request is sent elsewhere
+ * as well, the first good answer is the caller's, and the other upstream sees its call cancelled.
  */
 import { readFileSync } from 'node:fs';
 import t from 'tap';
