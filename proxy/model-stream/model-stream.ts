@@ -1,6 +1,6 @@
 /**
  * ModelStreamInfer of a model with a policy: the caller's stream, whose every message is treated like a call of its own.
- * How that stream is read and ends is in `caller-stream.ts`.
+ * How that stream is read and ends is in `request-stream.ts`.
  *
  * The first message chooses model and version; one that names another is answered with an error and the stream goes on.
  * Each message passes admission and breaker, has its share of the deadline, and goes on the upstream stream (`StreamLeg`)
@@ -26,7 +26,7 @@ import { Attempt, type Exchange } from '../request/exchange.ts';
 import { editedMessage } from '../request/request-edits.ts';
 import { streamHead, withValue } from '../routing/request-traits.ts';
 import { AnswerReason, ClusterSlot, RequestOutcome } from '../stats/slots.ts';
-import { CallerStream, MAX_QUEUED_BYTES } from './caller-stream.ts';
+import { MAX_QUEUED_BYTES, RequestStream } from './request-stream.ts';
 import { errorAnswer, framedCopy, StreamOutbox } from './stream-answers.ts';
 import { streamDue } from './stream-deadlines.ts';
 import { dispatch, hasNextStep, withholdMessage } from './stream-dispatch.ts';
@@ -48,7 +48,7 @@ const LINGER_MS = 5000;
 
 const NO_BYTES = Buffer.alloc(0);
 
-export class ModelStream extends CallerStream {
+export class ModelStream extends RequestStream {
   readonly model: MeshModel;
   readonly cluster: MeshCluster;
   private readonly pin: StreamPin;

@@ -1,7 +1,7 @@
 /**
  * ModelStreamInfer of a pipeline: the caller's stream, whose every message is a request of its own. They run side by side
  * and are answered in their order; who answered the steps of each is said in its answer's parameters. A message that fails
- * is answered with its error, and the stream goes on. How it is read and ends is in `model-stream/caller-stream.ts`.
+ * is answered with its error, and the stream goes on. How it is read and ends is in `model-stream/request-stream.ts`.
  *
  * Bounds: `OPEN_MESSAGES` unanswered (then the caller's window stays closed), `MAX_MESSAGES` at the very most,
  * `MAX_QUEUED_BYTES` of answers the caller does not take; each message is bounded like any request of the pipeline, and
@@ -14,7 +14,7 @@ import { HeaderList } from '../../proto/http2/header-list.ts';
 import { type BufferHolder, threadMemory } from '../../proto/io/memory-budget.ts';
 import { ACCESS_FLAG_FALLBACK } from '../access-log.ts';
 import type { MeshPipeline } from '../mesh.ts';
-import { CallerStream, MAX_QUEUED_BYTES } from '../model-stream/caller-stream.ts';
+import { MAX_QUEUED_BYTES, RequestStream } from '../model-stream/request-stream.ts';
 import { framedCopy } from '../model-stream/stream-answers.ts';
 import type { DataPlane } from '../request/data-plane.ts';
 import type { Exchange } from '../request/exchange.ts';
@@ -27,7 +27,7 @@ const OPEN_MESSAGES = 64;
 const MAX_MESSAGES = 4096;
 const TRAILERS_OK = HeaderList.of(['grpc-status', '0']);
 
-export class PipelineStream extends CallerStream implements BufferHolder {
+export class PipelineStream extends RequestStream implements BufferHolder {
   readonly pipeline: MeshPipeline;
   readonly messages: PipelineMessage[] = [];
   /** Answers are going out: what ends meanwhile waits for its turn. */

@@ -1,5 +1,5 @@
 /**
- * The caller's side of a ModelStreamInfer stream, whoever answers its messages: the DATA that comes is cut into messages,
+ * A stream of requests (ModelStreamInfer) as its caller sees it, whoever answers its messages: the DATA that comes is cut into messages,
  * the caller's window stays closed while too much is under way, and the stream ends. What becomes of a message is its
  * heir's: `ModelStream` (clusters of a model) and `PipelineStream` (runs of a pipeline).
  *
@@ -20,7 +20,7 @@ import { RequestEnd } from '../stats/slots.ts';
 /** Bytes waiting to leave on one stream above which nothing is read that would add to them. */
 export const MAX_QUEUED_BYTES: number = 1024 * 1024;
 
-export abstract class CallerStream extends WheelTimer implements StreamHandler {
+export abstract class RequestStream extends WheelTimer implements StreamHandler {
   readonly plane: DataPlane;
   readonly exchange: Exchange;
   /** The caller has sent its last message. */
