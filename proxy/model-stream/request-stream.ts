@@ -1,7 +1,7 @@
 /**
- * A stream of requests (ModelStreamInfer) as its caller sees it, whoever answers its messages: the DATA that comes is cut into messages,
- * the caller's window stays closed while too much is under way, and the stream ends. What becomes of a message is its
- * heir's: `ModelStream` (clusters of a model) and `PipelineStream` (runs of a pipeline).
+ * A stream of requests (ModelStreamInfer) as its caller sees it, whoever answers its messages: the DATA that comes is cut
+ * into messages, the caller's window stays closed while too much is under way, and the stream ends. What becomes of a
+ * message is its heir's: `ModelStream` (clusters of a model) and `PipelineStream` (runs of a pipeline).
  *
  * Rules: once `ended`, no message is taken and nothing more is sent; the exchange is finished exactly once, in `end` or in
  * `failWith`. Bounds: `maxMessages` without an answer, `maxMessageBytes` each; at either the stream ends with its error.

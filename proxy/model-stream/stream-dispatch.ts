@@ -6,9 +6,9 @@ import { type ProxyError, ProxyErrors } from '../../base/proxy-error.ts';
 import { ACCESS_FLAG_FALLBACK } from '../access-log.ts';
 import type { LocalAnswer } from '../adapt/local-answer.ts';
 import type { MeshCluster } from '../mesh.ts';
-import { Verdict } from '../policy/circuit-breaker.ts';
+import { admit, refusalError, refusalReason } from '../request/admission.ts';
 import { answerMessage } from '../request/local-answers.ts';
-import { AnswerReason, ClusterRefusal, ClusterSlot } from '../stats/slots.ts';
+import { AnswerReason } from '../stats/slots.ts';
 import type { ModelStream } from './model-stream.ts';
 import { errorAnswer } from './stream-answers.ts';
 import { hedgeFailed, hedgeTakesOver } from './stream-hedge.ts';
@@ -40,25 +40,10 @@ export function dispatch(stream: ModelStream, message: StreamMessage): void {
     dispatchLocally(stream, message, local, cluster);
     return;
   }
-  const { statsBase } = cluster.config;
-  const refusals = statsBase + ClusterSlot.REFUSALS;
-  if (!cluster.load.tryEnter(cluster.config.maxConcurrentRequests)) {
-    plane.cells[refusals + ClusterRefusal.CONCURRENCY]! += 1;
-    moveOn(stream, message, AnswerReason.OVERFLOW, ProxyErrors.admissionOverflow);
-    return;
-  }
-  if (cluster.endpoints.length === 0) {
-    cluster.load.leave();
-    plane.cells[refusals + ClusterRefusal.NO_ENDPOINT]! += 1;
-    moveOn(stream, message, AnswerReason.CONNECT_FAILED, ProxyErrors.connectFailed);
-    return;
-  }
   const nowMs = plane.clock.nowMs();
-  const verdict = cluster.breaker.tryAcquire(nowMs, attempt.dueMs);
-  if (verdict === Verdict.REJECT) {
-    cluster.load.leave();
-    plane.cells[refusals + ClusterRefusal.BREAKER_OPEN]! += 1;
-    moveOn(stream, message, AnswerReason.BREAKER_OPEN, ProxyErrors.breakerOpen);
+  const verdict = admit(plane, cluster, attempt.dueMs, nowMs);
+  if (verdict < 0) {
+    moveOn(stream, message, refusalReason(verdict), refusalError(verdict));
     return;
   }
   attempt.begin(plane.cells, cluster, verdict, nowMs);

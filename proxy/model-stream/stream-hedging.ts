@@ -4,7 +4,7 @@
  */
 
 import { Verdict } from '../policy/circuit-breaker.ts';
-import { admit } from '../request/attempts.ts';
+import { admit } from '../request/admission.ts';
 import { AnswerReason, HedgeEvent } from '../stats/slots.ts';
 import type { ModelStream } from './model-stream.ts';
 import { hasNextStep, sendOn } from './stream-dispatch.ts';

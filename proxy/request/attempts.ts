@@ -2,16 +2,17 @@
  * One attempt of a request with one cluster, up to the last byte sent: admission, breaker, connection, head and body. What
  * does not get through goes to `fallback.ts`. Rule: an attempt is settled exactly once (`settleAttempt`).
  */
-import { type ProxyError, ProxyErrors } from '../../base/proxy-error.ts';
+import { ProxyErrors } from '../../base/proxy-error.ts';
 import type { Http1ClientConnection } from '../../proto/http1/client-connection.ts';
 import { Http2Connection } from '../../proto/http2/connection.ts';
 import { RetryOn } from '../config/snapshot.ts';
 import type { MeshCluster } from '../mesh.ts';
-import { Outcome, Verdict } from '../policy/circuit-breaker.ts';
+import { Outcome } from '../policy/circuit-breaker.ts';
 import { type SpecReader, SpecVerdict } from '../routing/spec-reader.ts';
 import { AnswerReason, ClusterRefusal, ClusterSlot, RequestOutcome } from '../stats/slots.ts';
 import type { Balanced } from '../upstream/balancer.ts';
 import { Unavailable } from '../upstream/wait-queue.ts';
+import { admit, refusalError, refusalReason } from './admission.ts';
 import type { DataPlane } from './data-plane.ts';
 import { limitTry, withTimeLeft } from './deadlines.ts';
 import { Attempt, type Exchange, type WireStream } from './exchange.ts';
@@ -22,21 +23,6 @@ import { beginRequest } from './request-accounts.ts';
 import { editedRequest } from './request-edits.ts';
 import { failRequest, settleAttempt } from './request-ends.ts';
 import { attemptsAfterFirst, MAX_REFUSALS, tryAgain } from './retrying.ts';
-
-const REFUSED = -1;
-/** By `ClusterRefusal`: `AnswerReason` of the fallback, and what the caller hears without one. */
-const REFUSAL_REASONS: readonly number[] = [
-  AnswerReason.BREAKER_OPEN,
-  AnswerReason.OVERFLOW,
-  AnswerReason.OVERFLOW,
-  AnswerReason.CONNECT_FAILED,
-];
-const REFUSAL_ERRORS: readonly ProxyError[] = [
-  ProxyErrors.breakerOpen,
-  ProxyErrors.admissionOverflow,
-  ProxyErrors.pendingOverflow,
-  ProxyErrors.connectFailed,
-];
 
 /** Admission, breaker, connection. A refusal goes to the next fallback or to the caller. */
 export function attemptWith(
@@ -49,8 +35,7 @@ export function attemptWith(
   const nowMs = plane.clock.nowMs();
   const verdict = admit(plane, cluster, exchange.deadlineMs, nowMs);
   if (verdict < 0) {
-    const refusal = REFUSED - verdict;
-    refused(plane, exchange, REFUSAL_REASONS[refusal]!, REFUSAL_ERRORS[refusal]!);
+    refused(plane, exchange, refusalReason(verdict), refusalError(verdict));
     return;
   }
   const attempt = new Attempt(exchange, cluster, reason, verdict, cluster.breaker.epoch, nowMs);
@@ -60,23 +45,6 @@ export function attemptWith(
   const attempts = attemptsAfterFirst(cluster);
   if (attempts > 0) limitTry(plane, exchange, cluster, attempts, nowMs);
   cluster.request(attempt, exchange.http1);
-}
-
-/** Admission and breaker: a `Verdict`, or `REFUSED` minus a `ClusterRefusal`, which is counted. */
-export function admit(plane: DataPlane, cluster: MeshCluster, deadlineMs: number, nowMs: number): number {
-  const { load, config, breaker } = cluster;
-  if (!load.tryEnter(config.maxConcurrentRequests)) return refuse(plane, cluster, ClusterRefusal.CONCURRENCY);
-  let refusal = -1;
-  if (cluster.endpoints.length === 0) refusal = ClusterRefusal.NO_ENDPOINT;
-  const verdict = refusal < 0 ? breaker.tryAcquire(nowMs, deadlineMs) : Verdict.REJECT;
-  if (verdict !== Verdict.REJECT) return verdict;
-  load.leave();
-  return refuse(plane, cluster, refusal < 0 ? ClusterRefusal.BREAKER_OPEN : refusal);
-}
-
-function refuse(plane: DataPlane, cluster: MeshCluster, refusal: number): number {
-  plane.cells[cluster.config.statsBase + ClusterSlot.REFUSALS + refusal]! += 1;
-  return REFUSED - refusal;
 }
 
 /** A connection has room: the head and what has arrived of the body go out. */

@@ -13,7 +13,7 @@ import type { MeshCluster } from '../mesh.ts';
 import { Outcome, Verdict } from '../policy/circuit-breaker.ts';
 import { AnswerReason, HedgeEvent, RequestOutcome } from '../stats/slots.ts';
 import type { Balanced } from '../upstream/balancer.ts';
-import { admit } from './attempts.ts';
+import { admit } from './admission.ts';
 import type { DataPlane } from './data-plane.ts';
 import { Attempt, type Exchange, Stage } from './exchange.ts';
 import { refused } from './fallback.ts';
