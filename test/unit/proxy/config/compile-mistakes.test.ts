@@ -3,7 +3,7 @@ import t from 'tap';
 import { CREDIT_RISK, clusterNames, compile, good } from './compiling.ts';
 
 t.test('shorthand and document add up, and what stands in both is a mistake', async (t) => {
-  const mesh = good(CREDIT_RISK, 'models: [{name: ocr, split: [{model: ocr@1}]}]');
+  const mesh = good(t, CREDIT_RISK, 'models: [{name: ocr, split: [{model: ocr@1}]}]');
   t.same(
     mesh.models.map(({ name }) => name),
     ['credit-risk', 'ocr'],
@@ -23,14 +23,14 @@ t.test('shorthand and document add up, and what stands in both is a mistake', as
 
 t.test('a shorthand target called like a declared cluster means that cluster', async (t) => {
   const text = 'clusters: [{name: credit-risk@1, model: credit-risk, version: 1, endpoints: ["10.0.0.1:80"]}]';
-  const mesh = good(CREDIT_RISK, text);
+  const mesh = good(t, CREDIT_RISK, text);
   t.same(mesh.clusters[mesh.models[0]!.split[0]!.cluster]!.endpoints, [{ kind: 'tcp', host: '10.0.0.1', port: 80 }]);
   t.equal(mesh.clusters.filter(({ name }) => name === 'credit-risk@1').length, 1);
   const other = compile(CREDIT_RISK, text.replace('version: 1', 'version: 2'));
   t.match(other.mistakes, [
     /UNDERSTUDY_MODEL_CREDIT_RISK_PRIMARY = "credit-risk@1": .*it serves credit-risk@2; see clusters\[0\]/,
   ]);
-  const via = good({ UNDERSTUDY_MODEL_A_PRIMARY: 'credit-risk@1 via 10.0.0.5:80' }, text);
+  const via = good(t, { UNDERSTUDY_MODEL_A_PRIMARY: 'credit-risk@1 via 10.0.0.5:80' }, text);
   t.same(clusterNames(via, via.models[0]!, 'split'), ['credit-risk@1 via 10.0.0.5:80']);
 });
 

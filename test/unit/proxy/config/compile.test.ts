@@ -4,7 +4,7 @@ import { type Allocate, NameAllocator } from '../../../../proxy/config/allocatio
 import { CREDIT_RISK, clusterNames, compile, good } from './compiling.ts';
 
 t.test('the common case needs no document', async (t) => {
-  const mesh = good(CREDIT_RISK);
+  const mesh = good(t, CREDIT_RISK);
   t.equal(mesh.revision, 7);
   t.same(
     mesh.clusters.map(({ name }) => name),
@@ -34,13 +34,13 @@ models:
     shadows: [{model: credit-risk@2}]
     fallback: [{model: credit-risk-lite}]
 `;
-  t.same(good({}, text), good(CREDIT_RISK));
+  t.same(good(t, {}, text), good(t, CREDIT_RISK));
 });
 
 t.test('a fallback without an address is served by the fallback worker', async (t) => {
-  const mesh = good({ ...CREDIT_RISK, UNDERSTUDY_OUTBOUND_FALLBACK_WORKER_ADDRESS: 'unix:/run/lite.sock' });
+  const mesh = good(t, { ...CREDIT_RISK, UNDERSTUDY_OUTBOUND_FALLBACK_WORKER_ADDRESS: 'unix:/run/lite.sock' });
   t.same(mesh.clusters[2]!.endpoints, [{ kind: 'unix', path: '/run/lite.sock' }]);
-  const own = good({ ...CREDIT_RISK, UNDERSTUDY_MODEL_CREDIT_RISK_FALLBACK: 'credit-risk-lite via [::1]:8500' });
+  const own = good(t, { ...CREDIT_RISK, UNDERSTUDY_MODEL_CREDIT_RISK_FALLBACK: 'credit-risk-lite via [::1]:8500' });
   t.same(own.clusters[2]!.endpoints, [{ kind: 'tcp', host: '::1', port: 8500 }]);
 });
 
@@ -50,15 +50,16 @@ t.test('the same version at two addresses makes two clusters whose names do not 
     UNDERSTUDY_MODEL_A_FALLBACK: 'a@1 via 10.0.0.2:80, a@1 via 10.0.0.1:80',
     UNDERSTUDY_OUTBOUND_WORKER_ADDRESS: '127.0.0.1:8500',
   };
-  const mesh = good(env);
+  const mesh = good(t, env);
   t.same(clusterNames(mesh, mesh.models[0]!, 'split'), ['a@1']);
   t.same(clusterNames(mesh, mesh.models[0]!, 'fallbacks'), ['a@1 via 10.0.0.2:80', 'a@1 via 10.0.0.1:80']);
-  const elsewhere = good({ ...env, UNDERSTUDY_MODEL_A_PRIMARY: 'b', UNDERSTUDY_MODEL_B_PRIMARY: 'a' });
+  const elsewhere = good(t, { ...env, UNDERSTUDY_MODEL_A_PRIMARY: 'b', UNDERSTUDY_MODEL_B_PRIMARY: 'a' });
   t.same(clusterNames(elsewhere, elsewhere.models[0]!, 'fallbacks'), ['a@1 via 10.0.0.2:80', 'a@1']);
 });
 
 t.test('fallback steps share the remaining deadline equally unless they say otherwise', async (t) => {
   const mesh = good(
+    t,
     {},
     'models: [{name: m, split: [{model: m}], fallback: [{model: a}, {model: b, budget: 50%}, {model: c}]}]',
   );
@@ -66,11 +67,12 @@ t.test('fallback steps share the remaining deadline equally unless they say othe
     mesh.models[0]!.fallbacks.map((step) => step.budgetFraction),
     [1 / 3, 0.5, 1],
   );
-  t.equal(good({}, 'models: [{name: m, split: [{model: m}]}]').models[0]!.primaryBudgetFraction, 1);
+  t.equal(good(t, {}, 'models: [{name: m, split: [{model: m}]}]').models[0]!.primaryBudgetFraction, 1);
 });
 
 t.test('breaker, timeouts and limits come from the nearest level', async (t) => {
   const mesh = good(
+    t,
     {},
     `
 defaults: {breaker: {window: 5s, open: 2s}, timeouts: {request: 30s}}
@@ -104,28 +106,28 @@ passthrough: {cluster: web}
 });
 
 t.test('traffic that is no model call, and models nobody named, go where they are told', async (t) => {
-  const none = good({});
+  const none = good(t, {});
   t.equal(none.passthroughCluster, -1);
   t.equal(none.clusters[none.defaultModelCluster]!.name, '@worker');
-  const upstream = good({
+  const upstream = good(t, {
     UNDERSTUDY_OUTBOUND_UPSTREAM_ADDRESS: '10.0.0.9:80',
     UNDERSTUDY_OUTBOUND_OTHER_MODELS: 'upstream',
   });
   t.equal(upstream.clusters[upstream.passthroughCluster]!.name, '@passthrough');
   t.equal(upstream.defaultModelCluster, upstream.passthroughCluster);
-  const document = good({}, 'passthrough: {address: "10.0.0.9:80"}');
+  const document = good(t, {}, 'passthrough: {address: "10.0.0.9:80"}');
   t.same(document.clusters[document.passthroughCluster]!.endpoints, [{ kind: 'tcp', host: '10.0.0.9', port: 80 }]);
-  t.equal(good({ UNDERSTUDY_OUTBOUND_OTHER_MODELS: 'upstream' }).defaultModelCluster, -1);
+  t.equal(good(t, { UNDERSTUDY_OUTBOUND_OTHER_MODELS: 'upstream' }).defaultModelCluster, -1);
 });
 
 t.test('a canary may be compared with the primary it replaces', async (t) => {
-  const mesh = good({
+  const mesh = good(t, {
     UNDERSTUDY_MODEL_M_PRIMARY: 'm@1',
     UNDERSTUDY_MODEL_M_CANARY: 'm@2 5%',
     UNDERSTUDY_MODEL_M_SHADOW: 'm@1',
   });
   t.same(clusterNames(mesh, mesh.models[0]!, 'shadows'), ['m@1']);
-  const moved = good({
+  const moved = good(t, {
     UNDERSTUDY_MODEL_M_PRIMARY: 'm@1',
     UNDERSTUDY_MODEL_M_CANARY: 'm@2 100%',
     UNDERSTUDY_MODEL_M_SHADOW: 'm@1',
@@ -178,7 +180,7 @@ t.test('a hedge is taken as written, needs somewhere to go, and is off without i
   });
   t.equal(written('{after: p99.9}').mesh!.models[0]!.hedge!.after.quantile, 0.999);
   t.equal(written('{to: endpoint}', '').mesh!.models[0]!.hedge!.toFallback, false);
-  t.equal(good(CREDIT_RISK).models[0]!.hedge, null);
+  t.equal(good(t, CREDIT_RISK).models[0]!.hedge, null);
   t.match(written('{}', '').mistakes, [/models\[0\]\.hedge.*a fallback to hedge with, or to: endpoint/]);
   for (const after of ['p10', 'p100', '50', '0ms', '2h', 'soon'])
     t.match(written(`{after: ${after}}`).mistakes, [/hedge\.after.*a percentile from p50 to p99\.9/], after);
@@ -186,17 +188,17 @@ t.test('a hedge is taken as written, needs somewhere to go, and is off without i
 
 t.test('degradation presets fill in what is not written, and need a fallback', async (t) => {
   const withPreset = (env: string) =>
-    good({ ...CREDIT_RISK, UNDERSTUDY_MODEL_CREDIT_RISK_DEGRADATION: env }).models[0]!;
+    good(t, { ...CREDIT_RISK, UNDERSTUDY_MODEL_CREDIT_RISK_DEGRADATION: env }).models[0]!;
   const mean = { meanOverMs: 500, meanSamples: 10, returnFraction: 0.7, p95OverMs: 0, outOfMemory: 0 };
   t.match(withPreset('mean').degradation, { ...mean, memoryBelowFraction: 0, place: 0 });
   const tail = { meanOverMs: 0, p95OverMs: 600, p95ForMs: 15_000, outOfMemory: 3, memoryBelowFraction: 0.7 };
   t.match(withPreset('tail').degradation, { ...tail, memoryForMs: 60_000 });
   t.match(withPreset('both').degradation, { ...tail, meanOverMs: 500, stepAnswers: 20 });
   t.same(withPreset('both').degradation!.ladderHundredths, [1000, 3000, 6000, 10_000]);
-  t.equal(good(CREDIT_RISK).models[0]!.degradation, null);
+  t.equal(good(t, CREDIT_RISK).models[0]!.degradation, null);
   const text = (degradation: string, fallback = 'fallback: [{model: lite}], ') =>
     `models: [{name: m, split: [{model: m}], ${fallback}degradation: ${degradation}}]`;
-  const written = good({}, text('{preset: mean, meanOver: 2s, ladder: [50%, 100%]}')).models[0]!.degradation!;
+  const written = good(t, {}, text('{preset: mean, meanOver: 2s, ladder: [50%, 100%]}')).models[0]!.degradation!;
   t.match(written, { meanOverMs: 2000, p95OverMs: 0, ladderHundredths: [5000, 10_000] });
   t.match(compile({}, text('{}', '')).mistakes, [/models\[0\].degradation .*a fallback/]);
   t.match(compile({}, text('{preset: mean, meanOver: 0s}')).mistakes, [/at least one of meanOver, p95Over and outOfM/]);
@@ -207,6 +209,7 @@ t.test('degradation presets fill in what is not written, and need a fallback', a
 
 t.test('a snapshot is frozen throughout and crosses threads', async (t) => {
   const mesh = good(
+    t,
     CREDIT_RISK,
     'models: [{name: ocr, split: [{model: ocr}], cohort: {input: a, buckets: [1], names: {"0": low}}}]',
   );

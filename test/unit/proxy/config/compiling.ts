@@ -1,5 +1,5 @@
 /** Compiles an environment and a document, as a start of the proxy would. */
-import t from 'tap';
+import type { Test } from 'tap';
 import { type Allocate, NameAllocator } from '../../../../proxy/config/allocation.ts';
 import { compileMesh, EMPTY_DOCUMENT } from '../../../../proxy/config/compile.ts';
 import { parseDocument } from '../../../../proxy/config/document.ts';
@@ -26,7 +26,7 @@ export function compile(
 }
 
 /** The mesh of what must have no mistake. */
-export function good(env: Record<string, string>, text?: string): MeshSnapshot {
+export function good(t: Test, env: Record<string, string>, text?: string): MeshSnapshot {
   const { mesh, mistakes } = compile(env, text);
   t.same(mistakes, []);
   return mesh!;
