@@ -255,6 +255,7 @@ export abstract class Http1Connection implements ByteReader, ChunkSink, BufferHo
   onClosed(error: Error | null): void {
     if (this.takenOver) return;
     this.dead = true;
+    this.held.clear();
     this.cut(ErrorCode.CANCEL);
     this.reportOnce(error ?? this.closeError);
   }

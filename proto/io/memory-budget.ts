@@ -46,6 +46,11 @@ export class MemoryBudget {
     this.holders.delete(holder);
   }
 
+  /** Holders that may be told to let go. */
+  get holderCount(): number {
+    return this.holders.size;
+  }
+
   /** Tells the heaviest to let go until the rest is within the limit. */
   enforce(): void {
     let excess = this.heldBytes - this.limitBytes;

@@ -17,6 +17,7 @@ export const IDLE_GAUGES: readonly string[] = [
   'understudy_mirror_in_flight_requests',
   'understudy_mirror_held_bytes',
   'understudy_replay_held_bytes',
+  'understudy_memory_held_bytes',
 ];
 
 export function isIdle(metrics: MetricsReading): boolean {

@@ -11,6 +11,8 @@ import type { End, Tally, WatchedCall } from './tally.ts';
 const HONEST_FAILURES: readonly number[] = [4, 8, 13, 14];
 /** A caller of traffic without deadlines gives up after this, milliseconds. */
 const PATIENCE_MS = 4000;
+/** From the end of an answer to the close of its stream, milliseconds: what is left of its request is not worth more. */
+const END_TO_CLOSE_MS = 1000;
 
 /** Makes connections and calls on them until `untilMs`. Some connections die in the middle of everything. */
 export async function grpcCaller(address: string, random: Random, tally: Tally, untilMs: number): Promise<void> {
@@ -60,20 +62,25 @@ function outcomeOf(stream: http2.ClientHttp2Stream): Promise<Outcome> {
   stream.on('response', merge);
   stream.on('trailers', merge);
   stream.on('data', (chunk: Buffer) => chunks.push(chunk));
-  stream.on('end', () => {
-    ended = true;
-  });
   stream.on('error', () => {});
   return new Promise((resolve) => {
-    stream.once('close', () =>
+    const settle = () =>
       resolve({
         status: Number(fields['grpc-status'] ?? '-1'),
         body: Buffer.concat(chunks),
         servedBy: String(fields['x-understudy-served-by'] ?? ''),
         code: stream.rstCode ?? 0,
         ended,
-      }),
-    );
+      });
+    stream.once('close', settle);
+    stream.once('end', () => {
+      ended = true;
+      // A stream that is reset without error while its request is being written does not close by itself in node:http2.
+      setTimeout(() => {
+        settle();
+        stream.destroy();
+      }, END_TO_CLOSE_MS).unref();
+    });
   });
 }
 

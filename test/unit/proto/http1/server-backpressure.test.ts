@@ -76,3 +76,24 @@ t.test('what is held for slow peers counts, and the heaviest are given up when i
   t.equal(light.requests.length, 1);
   t.equal(threadMemory.heldBytes, before);
 });
+
+/**
+ * Scenario: a peer sends half a head, or requests behind one that is not answered yet, and its connection breaks.
+ * Mechanism: what had come before its turn stayed counted, and its connection listed among the holders. Consequence: every
+ * such peer cost its connection's memory for good, and took from the bound what honest ones may have held.
+ */
+t.test('a peer that goes away leaves nothing held', async (t) => {
+  const bytes = threadMemory.heldBytes;
+  const holders = threadMemory.holderCount;
+  for (const sent of ['GET / HTTP/1.1\r\nHost: h\r\nx: half', GET + GET + GET]) {
+    for (const leave of ['broken', 'destroyed'] as const) {
+      const server = new ServerHarness();
+      server.socket.receive(sent);
+      t.ok(threadMemory.heldBytes > bytes && threadMemory.holderCount > holders, 'something is held');
+      if (leave === 'destroyed') server.connection.destroy();
+      else server.socket.reader.onClosed(new Error('read ECONNRESET'));
+      t.equal(threadMemory.heldBytes, bytes);
+      t.equal(threadMemory.holderCount, holders);
+    }
+  }
+});
