@@ -61,7 +61,7 @@ t.test('a message whose hedge fails is answered by its primary, and the other wa
       const one = streams('none', (asked) => {
         void opened.promise.then(() => {
           asked.error('no', { grpc_status: '14' });
-          setTimeout(failed.resolve, 20);
+          setTimeout(failed.resolve, 150);
         });
       });
       void one(call);
@@ -93,7 +93,7 @@ t.test("a hedge out of device memory is not held against the message's primary",
   primary.script = answersMessages('primary', () => failed.promise);
   lite.script = streams('none', (one) => {
     one.error('full', { grpc_status: '8', 'x-understudy-reason': 'device_out_of_memory' });
-    setTimeout(failed.resolve, 20);
+    setTimeout(failed.resolve, 150);
   });
   const stream = new InferStream(test, proxy.address);
   stream.send('roomy', 'a');
@@ -102,7 +102,7 @@ t.test("a hedge out of device memory is not held against the message's primary",
   const end = performance.now() + 5000;
   let recent = { answers: 0, outOfMemoryInARow: 0 };
   while (recent.answers + recent.outOfMemoryInARow === 0 && performance.now() < end) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    await new Promise((resolve) => setTimeout(resolve, 150));
     recent = (await proxy.json('/degradation')).find(({ model }: { model: string }) => model === 'roomy').recent;
   }
   test.match(recent, { answers: 1, outOfMemoryInARow: 0 });
@@ -114,7 +114,7 @@ t.test('when both fail a message is answered with what the primary said', async 
     void opened.promise.then(() => one.error('says the primary'));
   });
   lite.script = (call) => {
-    setTimeout(opened.resolve, 20);
+    setTimeout(opened.resolve, 150);
     call.reset();
   };
   const seen = await eventsOf('m', async () => {

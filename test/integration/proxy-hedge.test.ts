@@ -68,7 +68,7 @@ t.test('a hedge that fails leaves the primary to answer', async (test) => {
     primary.script = answersWhen('primary', opened.promise);
     lite.script = (call) => {
       fails(call);
-      setTimeout(opened.resolve, 20);
+      setTimeout(opened.resolve, 150);
     };
     const seen = await eventsOf('m', async () => {
       test.equal(servedBy(await caller.predict('m')), 'primary');
@@ -82,7 +82,7 @@ t.test('a hedge with outputs that cannot be believed leaves the primary to answe
   primary.script = answersWhen('primary', opened.promise);
   lite.script = async (call) => {
     call.answer(predictResponse('lite', await call.body, [Number.NaN, 1]));
-    setTimeout(opened.resolve, 20);
+    setTimeout(opened.resolve, 150);
   };
   const seen = await eventsOf('checked', async () => {
     test.equal(servedBy(await caller.predict('checked')), 'primary');
@@ -96,7 +96,7 @@ t.test('a primary that fails leaves the hedge to answer', async (test) => {
   primary.script = async (call) => {
     await opened.promise;
     call.failInHead(14, 'down');
-    setTimeout(failed.resolve, 20);
+    setTimeout(failed.resolve, 150);
   };
   lite.script = (call) => {
     opened.resolve();
@@ -119,7 +119,7 @@ t.test('when both fail the caller gets what the primary said, whichever came fir
       async (call) => {
         await (isFirst ? opened.promise : first.promise);
         call.failInHead(status, text);
-        if (isFirst) setTimeout(first.resolve, 20);
+        if (isFirst) setTimeout(first.resolve, 150);
       };
     primary.script = fail(primaryFirst, 14, 'says the primary');
     lite.script = (call) => {
@@ -139,7 +139,7 @@ t.test('when primary and hedge fail the next fallback answers for what the prima
   primary.script = async (call) => {
     await opened.promise;
     call.failInHead(14, 'down');
-    setTimeout(failed.resolve, 20);
+    setTimeout(failed.resolve, 150);
   };
   spare.script = async (call) => {
     opened.resolve();
@@ -184,7 +184,7 @@ for (const [api, path, body] of [
     restPrimary.script = (call, response) => void opened.promise.then(() => restAnswers('primary')(call, response));
     restLite.script = (call, response) => {
       restFails(503, 'no')(call, response);
-      setTimeout(opened.resolve, 20);
+      setTimeout(opened.resolve, 150);
     };
     const answer = await post();
     test.equal(answer.headers['x-server'], 'primary');
