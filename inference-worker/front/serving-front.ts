@@ -2,7 +2,7 @@
  * Where the worker listens: addresses that speak gRPC, REST, or both on one port, told apart by the first bytes. All
  * share one HTTP/2 and one HTTP/1.1 server, so that drain and limits hold for the process and not per address.
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import type { Clock } from '../../base/clock.ts';
 import { TimerWheel } from '../../base/timer-wheel.ts';
@@ -13,6 +13,7 @@ import { Http2Server } from '../../proto/http2/server.ts';
 import type { Http2Stream } from '../../proto/http2/stream.ts';
 import { adoptAccepted, adoptTls } from '../../proto/io/adopt.ts';
 import type { ByteReader, ByteSocket } from '../../proto/io/byte-socket.ts';
+import { createListener, listenAt } from '../../proto/io/listening.ts';
 import { readCallHead } from '../api/call-head.ts';
 import { type CallHost, GrpcCall } from '../api/grpc-call.ts';
 import { OipStream, type OipStreamHost, STREAM_INFER_PATH } from '../api/oip/oip-stream.ts';
@@ -70,18 +71,9 @@ export class ServingFront implements DetectorOwner {
   ): Promise<ListenAddress> {
     const listener = tls === null ? this.plainListener(protocol) : this.tlsListener(protocol, tls);
     listener.maxConnections = this.options.maxConnections ?? 10_000;
-    return await new Promise((resolve, reject) => {
-      listener.once('error', reject);
-      const target =
-        address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port, backlog: 1024 };
-      listener.listen(target, () => {
-        listener.off('error', reject);
-        this.listeners.push(listener);
-        const bound = listener.address();
-        if (address.kind === 'unix' || bound === null || typeof bound === 'string') resolve(address);
-        else resolve({ kind: 'tcp', host: address.host, port: bound.port });
-      });
-    });
+    const bound = await listenAt(listener, address);
+    this.listeners.push(listener);
+    return bound;
   }
 
   /** Stops accepting, lets calls in progress finish, and closes what is left after `deadlineMs`. */
@@ -108,7 +100,7 @@ export class ServingFront implements DetectorOwner {
   }
 
   private plainListener(protocol: FrontProtocol): Server {
-    const listener = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
+    const listener = createListener();
     listener.on('connection', (socket) => this.accept(socket, protocol));
     return listener;
   }

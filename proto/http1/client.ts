@@ -1,7 +1,7 @@
 /** Opening the client side of an HTTP/1.1 connection, over TCP or a Unix socket. */
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { type ConnectAddress, openSocket } from '../io/adopt.ts';
-import type { ByteReader } from '../io/byte-socket.ts';
+import { NO_READER } from '../io/byte-socket.ts';
 import { openTlsSocket, type TlsClientRole } from '../io/tls.ts';
 import { Http1ClientConnection, type Http1ClientOwner } from './client-connection.ts';
 import { HeadParser } from './head-parser.ts';
@@ -37,8 +37,8 @@ export function connectHttp1(address: ConnectAddress, options: Http1ClientOption
   };
   const io =
     options.tls != null
-      ? openTlsSocket(address, options.tls, 'http/1.1', NOT_YET, connected)
-      : openSocket(address, NOT_YET, connected);
+      ? openTlsSocket(address, options.tls, 'http/1.1', NO_READER, connected)
+      : openSocket(address, NO_READER, connected);
   connection = new Http1ClientConnection(io, {
     owner: options.owner,
     parser: options.parser ?? defaultParser(),
@@ -48,10 +48,3 @@ export function connectHttp1(address: ConnectAddress, options: Http1ClientOption
   });
   return connection;
 }
-
-const NOT_YET: ByteReader = {
-  onBytes(): void {},
-  onEnd(): void {},
-  onDrained(): void {},
-  onClosed(): void {},
-};

@@ -3,10 +3,11 @@
  * listener does more (detection, original destinations); this is for servers that speak nothing else, and for sockets
  * that a detecting listener hands over (`serve`).
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { adoptAccepted, type ConnectAddress } from '../io/adopt.ts';
-import type { ByteReader, ByteSocket } from '../io/byte-socket.ts';
+import { type ByteSocket, NO_READER } from '../io/byte-socket.ts';
+import { createListener, listenAt, untilEmpty } from '../io/listening.ts';
 import { HTTP1_COUNTER_SLOTS } from './counters.ts';
 import type { Http1Exchange, Http1Handler } from './exchange.ts';
 import type { Http1Error } from './faults.ts';
@@ -38,24 +39,14 @@ export class Http1Server implements Http1ServerOwner {
   constructor(options: Http1ServerOptions) {
     this.options = options;
     this.parser = new HeadParser({ ...DEFAULT_HTTP1_LIMITS, ...options.limits });
-    this.server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
+    this.server = createListener();
     this.server.maxConnections = options.maxConnections ?? 10_000;
     this.server.on('connection', (socket) => this.accept(socket));
   }
 
   /** Starts listening; resolves with the address in force (a port of 0 is replaced by the one chosen). */
   listen(address: ConnectAddress): Promise<ConnectAddress> {
-    return new Promise((resolve, reject) => {
-      this.server.once('error', reject);
-      const target =
-        address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port, backlog: 1024 };
-      this.server.listen(target, () => {
-        this.server.off('error', reject);
-        const bound = this.server.address();
-        if (address.kind === 'unix' || bound === null || typeof bound === 'string') resolve(address);
-        else resolve({ kind: 'tcp', host: address.host, port: bound.port });
-      });
-    });
+    return listenAt(this.server, address);
   }
 
   /** Serves a socket accepted elsewhere. Bytes read of it before go to the connection's `onBytes`. */
@@ -81,8 +72,7 @@ export class Http1Server implements Http1ServerOwner {
     this.draining = true;
     this.server.close();
     for (const connection of this.connections) connection.drain();
-    const end = performance.now() + deadlineMs;
-    while (this.connections.size > 0 && performance.now() < end) await pause(5);
+    await untilEmpty(this.connections, deadlineMs);
     await this.close();
   }
 
@@ -91,7 +81,7 @@ export class Http1Server implements Http1ServerOwner {
     this.draining = true;
     this.server.close();
     for (const connection of this.connections) connection.destroy();
-    while (this.connections.size > 0) await pause(1);
+    await untilEmpty(this.connections, Number.POSITIVE_INFINITY);
   }
 
   acceptExchange(exchange: Http1Exchange): Http1Handler {
@@ -107,18 +97,6 @@ export class Http1Server implements Http1ServerOwner {
   }
 
   private accept(socket: Socket): void {
-    this.serve(adoptAccepted(socket, WAITING));
+    this.serve(adoptAccepted(socket, NO_READER));
   }
 }
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** Reader of a socket between its adoption and its connection, in the same turn. */
-const WAITING: ByteReader = {
-  onBytes(): void {},
-  onEnd(): void {},
-  onDrained(): void {},
-  onClosed(): void {},
-};

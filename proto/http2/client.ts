@@ -1,7 +1,7 @@
 /** Opening the client side of an HTTP/2 connection over TCP or a Unix socket: with prior knowledge, or agreed on in TLS. */
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { type ConnectAddress, openSocket } from '../io/adopt.ts';
-import type { ByteReader } from '../io/byte-socket.ts';
+import { NO_READER } from '../io/byte-socket.ts';
 import { openTlsSocket, type TlsClientRole } from '../io/tls.ts';
 import { type ConnectionOwner, Http2Connection } from './connection.ts';
 import { DEFAULT_HTTP2_LIMITS, type Http2Limits } from './limits.ts';
@@ -27,8 +27,8 @@ export function connectHttp2(address: ConnectAddress, options: Http2ClientOption
   };
   const io =
     options.tls != null
-      ? openTlsSocket(address, options.tls, 'h2', NOT_YET, connected)
-      : openSocket(address, NOT_YET, connected);
+      ? openTlsSocket(address, options.tls, 'h2', NO_READER, connected)
+      : openSocket(address, NO_READER, connected);
   connection = new Http2Connection(io, {
     client: true,
     limits: options.limits ?? DEFAULT_HTTP2_LIMITS,
@@ -38,10 +38,3 @@ export function connectHttp2(address: ConnectAddress, options: Http2ClientOption
   });
   return connection;
 }
-
-const NOT_YET: ByteReader = {
-  onBytes(): void {},
-  onEnd(): void {},
-  onDrained(): void {},
-  onClosed(): void {},
-};

@@ -2,10 +2,11 @@
  * A listening HTTP/2 server over TCP or a Unix socket: prior knowledge, one `Http2Connection` per accepted socket.
  * The proxy's listener does more (detection, original destinations); this is for servers that speak nothing else.
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import { type Clock, systemClock } from '../../base/clock.ts';
 import { adoptAccepted, type ConnectAddress } from '../io/adopt.ts';
-import type { ByteReader, ByteSocket } from '../io/byte-socket.ts';
+import { type ByteSocket, NO_READER } from '../io/byte-socket.ts';
+import { createListener, listenAt, untilEmpty } from '../io/listening.ts';
 import { type ConnectionOwner, Http2Connection } from './connection.ts';
 import { HTTP2_COUNTER_SLOTS, Http2Counter } from './counters.ts';
 import { ErrorCode } from './frames.ts';
@@ -32,7 +33,7 @@ export class Http2Server implements ConnectionOwner {
   constructor(options: Http2ServerOptions) {
     this.options = options;
     this.limits = { ...DEFAULT_HTTP2_LIMITS, ...options.limits };
-    this.server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
+    this.server = createListener();
     this.server.maxConnections = options.maxConnections ?? 10_000;
     this.server.on('connection', (socket) => this.accept(socket));
     this.server.on('drop', () => this.counters[Http2Counter.CONNECTIONS_REFUSED]!++);
@@ -40,17 +41,7 @@ export class Http2Server implements ConnectionOwner {
 
   /** Starts listening; resolves with the address in force (a port of 0 is replaced by the one chosen). */
   listen(address: ConnectAddress): Promise<ConnectAddress> {
-    return new Promise((resolve, reject) => {
-      this.server.once('error', reject);
-      const target =
-        address.kind === 'unix' ? { path: address.path } : { host: address.host, port: address.port, backlog: 1024 };
-      this.server.listen(target, () => {
-        this.server.off('error', reject);
-        const bound = this.server.address();
-        if (address.kind === 'unix' || bound === null || typeof bound === 'string') resolve(address);
-        else resolve({ kind: 'tcp', host: address.host, port: bound.port });
-      });
-    });
+    return listenAt(this.server, address);
   }
 
   /** Serves a socket accepted elsewhere. */
@@ -71,8 +62,7 @@ export class Http2Server implements ConnectionOwner {
     this.draining = true;
     this.server.close();
     for (const connection of this.connections) connection.drain();
-    const end = performance.now() + deadlineMs;
-    while (this.connections.size > 0 && performance.now() < end) await pause(5);
+    await untilEmpty(this.connections, deadlineMs);
     await this.close();
   }
 
@@ -84,7 +74,7 @@ export class Http2Server implements ConnectionOwner {
       connection.close(ErrorCode.NO_ERROR);
       connection.io.destroy();
     }
-    while (this.connections.size > 0) await pause(1);
+    await untilEmpty(this.connections, Number.POSITIVE_INFINITY);
   }
 
   acceptStream(stream: Http2Stream): StreamHandler {
@@ -100,18 +90,6 @@ export class Http2Server implements ConnectionOwner {
   }
 
   private accept(socket: Socket): void {
-    this.serve(adoptAccepted(socket, WAITING));
+    this.serve(adoptAccepted(socket, NO_READER));
   }
 }
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** Reader of a socket between its adoption and its connection, in the same turn. */
-const WAITING: ByteReader = {
-  onBytes(): void {},
-  onEnd(): void {},
-  onDrained(): void {},
-  onClosed(): void {},
-};

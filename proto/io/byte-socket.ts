@@ -33,6 +33,14 @@ export interface ByteReader {
   onClosed(error: Error | null): void;
 }
 
+/** Reader of a socket that nobody listens to: before its connection is made, in the same turn, or any more. */
+export const NO_READER: ByteReader = {
+  onBytes(): void {},
+  onEnd(): void {},
+  onDrained(): void {},
+  onClosed(): void {},
+};
+
 /** Sockets with bytes to flush at the end of this loop turn. */
 const dirty: ByteSocket[] = [];
 let flushArmed = false;

@@ -2,7 +2,7 @@
  * One listening address of a data thread: accepts, finds out where the caller meant to go, detects the protocol, and
  * hands the connection to the data plane or to an opaque relay. It owns every connection until it is closed.
  */
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Server, Socket } from 'node:net';
 import type { Clock } from '../../base/clock.ts';
 import type { Logger } from '../../base/logger.ts';
 import type { Http1Exchange, Http1Handler } from '../../proto/http1/exchange.ts';
@@ -13,7 +13,8 @@ import { ErrorCode } from '../../proto/http2/frames.ts';
 import type { Http2Limits } from '../../proto/http2/limits.ts';
 import type { Http2Stream, StreamHandler } from '../../proto/http2/stream.ts';
 import { adoptAccepted } from '../../proto/io/adopt.ts';
-import type { ByteSocket } from '../../proto/io/byte-socket.ts';
+import { type ByteSocket, NO_READER } from '../../proto/io/byte-socket.ts';
+import { createListener, listenAt } from '../../proto/io/listening.ts';
 import { clearSocketPath } from '../../proto/io/socket-file.ts';
 import { formatAddress } from '../config/address.ts';
 import type { EndpointAddress } from '../config/snapshot.ts';
@@ -34,6 +35,8 @@ export interface Destination {
 
 /** While draining, a connection that has not said what it speaks may still do so for this long, milliseconds. */
 const LAST_WORDS_MS = 250;
+/** Connections that may wait to be accepted: a burst of callers that all start. */
+const BACKLOG = 4096;
 
 const DIRECT: Destination = Object.freeze({ destination: null, key: '' });
 
@@ -90,7 +93,7 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
   constructor(options: ListenerOptions) {
     this.options = options;
     this.tls = options.tls === null ? null : new TlsTermination(options.tls);
-    this.server = createServer({ pauseOnConnect: true, allowHalfOpen: true, noDelay: true });
+    this.server = createListener();
     this.server.maxConnections = options.maxConnections;
     this.server.on('connection', (socket) => this.accept(socket));
     this.server.on('drop', () => this.refuse(ConnectionRefusal.MAX_CONNECTIONS));
@@ -100,24 +103,10 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
   async listen(): Promise<EndpointAddress> {
     const { address, reusePort } = this.options;
     if (address.kind === 'unix') await clearSocketPath(address.path);
-    return await new Promise((resolve, reject) => {
-      this.server.once('error', reject);
-      const target =
-        address.kind === 'unix'
-          ? { path: address.path }
-          : { host: address.host, port: address.port, backlog: 4096, reusePort };
-      this.server.listen(target, () => {
-        this.server.off('error', reject);
-        this.server.on('error', (error) => this.options.log.error('listener_error', { error }));
-        const bound = this.server.address();
-        if (address.kind === 'unix' || bound === null || typeof bound === 'string') {
-          resolve(address);
-          return;
-        }
-        this.boundPort = bound.port;
-        resolve({ kind: 'tcp', host: address.host, port: bound.port });
-      });
-    });
+    const bound = await listenAt(this.server, address, BACKLOG, reusePort);
+    this.server.on('error', (error) => this.options.log.error('listener_error', { error }));
+    if (bound.kind === 'tcp') this.boundPort = bound.port;
+    return bound;
   }
 
   /** Connections that are open, of any kind. */
@@ -224,7 +213,7 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
 
   private close(io: ByteSocket): void {
     this.detecting.delete(io);
-    io.reader = IGNORING;
+    io.reader = NO_READER;
     io.destroy();
     this.countConnections(0);
   }
@@ -347,5 +336,3 @@ export class Listener implements ConnectionOwner, Http1ServerOwner {
     cells[ProcessSlot.CONNECTIONS_TOTAL]! += opened;
   }
 }
-
-const IGNORING = { onBytes(): void {}, onEnd(): void {}, onDrained(): void {}, onClosed(): void {} };
