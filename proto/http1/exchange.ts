@@ -140,6 +140,12 @@ export class Http1Exchange implements BufferHolder {
     return sent;
   }
 
+  /** Sends copies of `first[0..firstEnd)` and, behind it, `rest[start..end)`. */
+  sendParts(first: Buffer, firstEnd: number, rest: Buffer, start: number, end: number, last: boolean): void {
+    this.sendData(first, 0, firstEnd, false);
+    this.sendData(rest, start, end, last);
+  }
+
   /** Ends our message now, or behind what is queued. Trailers go only where the framing has a place for them. */
   sendEnd(trailers: HeaderList | null = null): void {
     if (this.dead || this.localEnded || this.endQueued || !this.headSent) return;

@@ -14,7 +14,7 @@ import {
 } from './frames.ts';
 
 /** An output buffer with less room than this is left as it is rather than filled with the beginning of a long DATA. */
-const MIN_SPLIT_BYTES = 4096;
+export const MIN_SPLIT_BYTES = 4096;
 
 export class FrameWriter {
   private readonly io: ByteSocket;
@@ -56,6 +56,26 @@ export class FrameWriter {
     copyBytes(buffer, start, start + size, out, at + FRAME_HEADER_BYTES);
     io.advance(FRAME_HEADER_BYTES + size);
     return size;
+  }
+
+  /** One DATA frame of `first[0..firstEnd)` and `rest[start..end)`, at most 16,384 bytes together. */
+  dataOfParts(
+    streamId: number,
+    first: Buffer,
+    firstEnd: number,
+    rest: Buffer,
+    start: number,
+    end: number,
+    endStream: boolean,
+  ): void {
+    const { io } = this;
+    const size = firstEnd + end - start;
+    const out = io.reserve(FRAME_HEADER_BYTES + size);
+    const at = io.position();
+    writeFrameHeader(out, at, size, FrameType.DATA, endStream ? Flag.END_STREAM : 0, streamId);
+    copyBytes(first, 0, firstEnd, out, at + FRAME_HEADER_BYTES);
+    copyBytes(rest, start, end, out, at + FRAME_HEADER_BYTES + firstEnd);
+    io.advance(FRAME_HEADER_BYTES + size);
   }
 
   clientPreface(): void {

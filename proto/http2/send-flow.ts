@@ -4,7 +4,7 @@
  */
 import { threadMemory } from '../io/memory-budget.ts';
 import type { Http2Connection } from './connection.ts';
-import type { FrameWriter } from './frame-writer.ts';
+import { type FrameWriter, MIN_SPLIT_BYTES } from './frame-writer.ts';
 import { DEFAULT_WINDOW_BYTES, MAX_WINDOW_BYTES } from './frames.ts';
 import { SendQueue } from './send-queue.ts';
 import type { Http2Stream } from './stream.ts';
@@ -34,6 +34,28 @@ export class SendFlow {
     const sent = this.transmit(stream, buffer, start, end, endStream);
     if (endStream && start + sent === end) this.connection.endLocal(stream);
     return sent;
+  }
+
+  /** Writes two short parts as one DATA frame if windows and socket allow all of it now; false where they do not. */
+  writeParts(
+    stream: Http2Stream,
+    first: Buffer,
+    firstEnd: number,
+    rest: Buffer,
+    start: number,
+    end: number,
+    endStream: boolean,
+  ): boolean {
+    const bytes = firstEnd + end - start;
+    if (bytes > MIN_SPLIT_BYTES || bytes > stream.sendWindow || bytes > this.window || !this.connection.io.writable) {
+      return false;
+    }
+    this.writer.dataOfParts(stream.id, first, firstEnd, rest, start, end, endStream);
+    this.connection.flood.frames++;
+    stream.sendWindow -= bytes;
+    this.window -= bytes;
+    if (endStream) this.connection.endLocal(stream);
+    return true;
   }
 
   /** Queues a copy of what `write` did not take, and its end. */

@@ -123,6 +123,16 @@ export class Http2Stream {
     return sent;
   }
 
+  /** Sends copies of `first[0..firstEnd)` and, behind it, `rest[start..end)`: in one frame where that is possible. */
+  sendParts(first: Buffer, firstEnd: number, rest: Buffer, start: number, end: number, endStream: boolean): void {
+    if (this.dead || this.localEnded) return;
+    const { queue, connection } = this;
+    const isFree = queue === null || queue.bytes === 0;
+    if (isFree && connection.send.writeParts(this, first, firstEnd, rest, start, end, endStream)) return;
+    this.sendData(first, 0, firstEnd, false);
+    this.sendData(rest, start, end, endStream);
+  }
+
   /** Ends the stream now (or behind what is queued) without trailers. */
   sendEnd(): void {
     this.sendData(EMPTY, 0, 0, true);

@@ -50,7 +50,7 @@ export function selectShown(stream: ModelStream, message: StreamMessage): ShownM
   const body = acquireBody();
   body.append(bytes, 0, bytes.length);
   const shown = new ShownMessage(RequestTraits.of(stream.shownHead), stream.shownHead, body, cluster);
-  shown.mirrored = plane.mirroring.select(shown, model, cluster);
+  shown.mirrored = plane.mirroring.select(shown, model, cluster, plane.clock.nowMs());
   message.mirrored = shown.mirrored;
   if (shown.mirrored !== null) return shown;
   releaseBody(body);

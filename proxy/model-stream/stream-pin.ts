@@ -34,8 +34,7 @@ export class StreamPin {
     const isRead =
       rewrites && spec.read(bytes, bytes.length, true, ScanKind.openInference, this.encoding) === SpecVerdict.FOUND;
     if (isRead && spec.rewrite(config.model, config.version, target)) {
-      stream.sendData(spec.prefix, 0, spec.prefixLength, false);
-      stream.sendData(spec.tail, spec.tailStart, spec.tailEnd, false);
+      spec.send(stream, false);
     } else {
       stream.sendData(bytes, 0, bytes.length, false);
     }

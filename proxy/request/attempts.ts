@@ -95,8 +95,7 @@ export function forward(
   if (edited !== null) {
     stream.sendData(edited.body, 0, edited.body.length, true);
   } else if (rewrites) {
-    stream.sendData(spec.prefix, 0, spec.prefixLength, false);
-    stream.sendData(spec.tail, spec.tailStart, spec.tailEnd, exchange.bodyEnded);
+    spec.send(stream, exchange.bodyEnded);
   } else if (!empty) {
     stream.sendData(body.buffer, 0, body.length, exchange.bodyEnded);
   }

@@ -168,8 +168,7 @@ class ProbeCall extends Waiter implements StreamHandler, Http1Handler {
     this.stream = stream;
     this.connection = connection;
     if (spec !== null) {
-      stream.sendData(spec.prefix, 0, spec.prefixLength, false);
-      stream.sendData(spec.tail, spec.tailStart, spec.tailEnd, true);
+      spec.send(stream, true);
     } else if (!isEmpty) {
       stream.sendData(body.buffer, 0, body.length, true);
     }

@@ -60,7 +60,7 @@ function prepareCall(plane: DataPlane, exchange: Exchange, model: MeshModel, clu
   limitTime(plane, exchange, cluster, infers);
   withholdIfDegraded(plane, exchange, cluster);
   if (exchange.governed && infers && model.shadows.length > 0 && exchange.withheldFrom === null) {
-    exchange.mirrored = plane.mirroring.select(exchange, model, cluster);
+    exchange.mirrored = plane.mirroring.select(exchange, model, cluster, exchange.startedMs);
     exchange.wasMirrored = exchange.mirrored !== null;
   }
   exchange.holds =

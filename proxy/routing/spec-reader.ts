@@ -7,6 +7,8 @@
  * Long messages are decided early: after `EARLY_SETTLE_BYTES` a spec that names a model is taken as it stands, and the
  * request's reader goes on watching (`watch`) for a second spec that would change the meaning.
  */
+import type { Http1Exchange } from '../../proto/http1/exchange.ts';
+import type { Http2Stream } from '../../proto/http2/stream.ts';
 import { EARLY_SETTLE_BYTES, ModelSpecScanner, ScanKind, ScanResult } from '../../proto/tensor/model-spec.ts';
 import { VersionChoice } from '../../proto/tensor/model-spec-view.ts';
 import { SpecRewrite, type SpecTarget } from '../../proto/tensor/spec-rewrite.ts';
@@ -40,11 +42,11 @@ export class SpecReader {
   /** The verdict was reached before the end of the message: feed the rest to `watch`. */
   early = false;
   /** After `rewrite`: the new beginning, and where the unchanged rest of the message lies. */
-  prefix: Buffer = Buffer.allocUnsafeSlow(1024);
-  prefixLength = 0;
-  tail: Buffer = this.prefix;
-  tailStart = 0;
-  tailEnd = 0;
+  private prefix: Buffer = Buffer.allocUnsafeSlow(1024);
+  private prefixLength = 0;
+  private tail: Buffer = this.prefix;
+  private tailStart = 0;
+  private tailEnd = 0;
   private readonly scanner = new ModelSpecScanner();
   private readonly plan = new SpecRewrite();
   private source: Buffer = this.prefix;
@@ -116,6 +118,11 @@ export class SpecReader {
     this.tailStart = plan.tailStart;
     this.tailEnd = this.sourceEnd;
     return true;
+  }
+
+  /** Sends the message as `rewrite` planned it; `ended` when all of it is known and it is the last. */
+  send(stream: Http2Stream | Http1Exchange, ended: boolean): void {
+    stream.sendParts(this.prefix, this.prefixLength, this.tail, this.tailStart, this.tailEnd, ended);
   }
 
   /** A compressed message has to be whole before it can be read; it is scanned, and rewritten, as plain bytes. */

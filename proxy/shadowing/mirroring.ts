@@ -63,12 +63,12 @@ export class Mirroring {
   }
 
   /** Which shadows see this request; null when none does. The cluster that answers it is no shadow of itself. */
-  select(shown: Shown, model: MeshModel, chosen: MeshCluster): MirroredPair | null {
+  select(shown: Shown, model: MeshModel, chosen: MeshCluster, nowMs: number): MirroredPair | null {
     let all = true;
     for (const shadow of model.shadows) {
       if (shadow.config.percentHundredths < 10_000 || shadow.cluster === chosen) all = false;
     }
-    if (all) return this.paired(model, model.shadows);
+    if (all) return this.paired(model, model.shadows, nowMs);
     const others = model.shadows.filter((shadow) => shadow.cluster !== chosen);
     const point = pointOfHead(shown, model);
     if (point === WHEN_COMPLETE && others.some(isShare)) {
@@ -77,7 +77,7 @@ export class Mirroring {
       return pair;
     }
     const selected = point === WHEN_COMPLETE ? others : this.sample(others, point);
-    return selected.length === 0 ? null : this.paired(model, selected);
+    return selected.length === 0 ? null : this.paired(model, selected, nowMs);
   }
 
   /** The shadows whose share the point falls into; the others are counted. */
@@ -90,22 +90,12 @@ export class Mirroring {
   }
 
   /** A pair for these shadows: captured while one of them has not had its comparisons of this second. */
-  private paired(model: MeshModel, selected: readonly MeshShadow[]): MirroredPair {
-    if (this.takeTurn(selected)) return new MirroredPair(model, selected, true);
+  private paired(model: MeshModel, selected: readonly MeshShadow[], nowMs: number): MirroredPair {
+    if (takeTurn(selected, nowMs)) return new MirroredPair(model, selected, true);
     const { uncaptured } = this;
     if (uncaptured !== null && uncaptured.model === model && uncaptured.selected === selected) return uncaptured;
     this.uncaptured = new MirroredPair(model, selected, false);
     return this.uncaptured;
-  }
-
-  private takeTurn(selected: readonly MeshShadow[]): boolean {
-    const nowMs = this.clock.nowMs();
-    let captured = false;
-    for (let i = 0; i < selected.length; i++) {
-      const { pace, config } = selected[i]!;
-      if (pace.take(nowMs, config.maxComparisonsPerSecond)) captured = true;
-    }
-    return captured;
   }
 
   /**
@@ -165,7 +155,7 @@ export class Mirroring {
     pair.selected = this.sample(pair.selected, point);
     shown.wasMirrored = pair.selected.length > 0;
     // An answer that was quicker than the request's end has been kept by now.
-    if (!pair.primarySettled) pair.captured = this.takeTurn(pair.selected);
+    if (!pair.primarySettled) pair.captured = takeTurn(pair.selected, this.clock.nowMs());
   }
 
   /** For the noise floor, the primary gets a share of the requests a second time. */
@@ -344,6 +334,16 @@ export class Mirroring {
 
 function isShare(shadow: MeshShadow): boolean {
   return shadow.config.percentHundredths < 10_000;
+}
+
+/** Whether one of the shadows has comparisons left of this second; takes one of each that has. */
+function takeTurn(selected: readonly MeshShadow[], nowMs: number): boolean {
+  let captured = false;
+  for (let i = 0; i < selected.length; i++) {
+    const { pace, config } = selected[i]!;
+    if (pace.take(nowMs, config.maxComparisonsPerSecond)) captured = true;
+  }
+  return captured;
 }
 
 /** The breaker's verdict. One that judges callers' requests too is only looked at: a shadow must not be its probe. */

@@ -184,8 +184,7 @@ export class ShadowCall extends Waiter implements StreamHandler, Http1Handler, A
     if (spec === null) {
       stream.sendData(body.buffer, 0, body.length, !isComing);
     } else {
-      stream.sendData(spec.prefix, 0, spec.prefixLength, false);
-      stream.sendData(spec.tail, spec.tailStart, spec.tailEnd, !isComing);
+      spec.send(stream, !isComing);
     }
     if (this.streamed && !this.done) this.hold(stream.queuedBytes - this.held);
     if (this.ownsBody) this.dropBody();

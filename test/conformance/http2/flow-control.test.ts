@@ -262,3 +262,28 @@ t.test('client: a request body follows the server’s windows and fills its outp
   await until(() => call.ended);
   t.equal(client.connection.activeStreams, 0);
 });
+
+t.test(
+  'two parts are one frame where the window has room for both, and keep their order where it has not',
+  async (t) => {
+    const [first, rest] = [Buffer.from('0123456789'), Buffer.from('--abcdefghij')];
+    const lab = await serve(t, (call, event) => {
+      if (event !== 'end') return;
+      call.stream!.sendHeaders(OK, false);
+      call.stream!.sendParts(first, first.length, rest, 2, rest.length, false);
+      call.stream!.sendHeaders(TRAILERS, true);
+    });
+    for (const window of [100, 20, 19, 10, 5, 0]) {
+      const peer = await FramePeer.connect(lab.address, [4, window]);
+      t.teardown(() => peer.destroy());
+      peer.send(headers(1, REQUEST, WHOLE));
+      await peer.settle();
+      t.equal(bodyBytes(peer, 1), Math.min(window, 20));
+      if (window < 20) peer.send(windowUpdate(1, 20 - window));
+      await peer.next(Type.HEADERS, (f) => (f.flags & END_STREAM) !== 0);
+      const frames = peer.seen.filter((f) => f.type === Type.DATA && f.payload.length > 0);
+      t.equal(String(Buffer.concat(frames.map((f) => f.payload))), '0123456789abcdefghij');
+      t.equal(frames.length === 1, window >= 20 || window === 0, `${frames.length} frames with a window of ${window}`);
+    }
+  },
+);
