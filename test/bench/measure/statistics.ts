@@ -14,6 +14,21 @@ export function quantile(sorted: Readonly<Float64Array>, fraction: number): numb
   return sorted[Math.max(0, Math.ceil(fraction * sorted.length) - 1)]!;
 }
 
+/**
+ * Of `trials` that succeed with probability `chance` each: the least number of successes that all trials reach by chance
+ * alone in at most a fraction of `alpha` of the cases; above `trials` when no number is that rare.
+ */
+export function leastBeyondChance(trials: number, chance: number, alpha: number): number {
+  let tail = 0;
+  let ways = 1;
+  for (let successes = trials; successes >= 0; successes--) {
+    tail += ways * chance ** successes * (1 - chance) ** (trials - successes);
+    if (tail > alpha) return successes + 1;
+    ways = (ways * successes) / (trials - successes + 1);
+  }
+  return 0;
+}
+
 /** Rounded to `digits` decimals for reports; null where there is no number, as JSON has no NaN. */
 export function rounded(value: number, digits: number): number | null {
   return Number.isFinite(value) ? Number(value.toFixed(digits)) : null;

@@ -1,7 +1,7 @@
 /**
- * `bench mirror`: what shadows that misbehave do to the primary's callers. One proxy for each behaviour and one without a
+ * `bench mirror`: what shadows that misbehave do to the primary's callers. One proxy for each behaviour and two without a
  * shadow, all up all the time; they take turns at the same fixed rate, run by run, so that whatever else the machine does
- * meets all of them alike.
+ * meets all of them alike, and the two without a shadow tell how much that is.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,9 +18,9 @@ import { countWrong, requestOf } from '../relay/traffic.ts';
 import type { Workload } from '../relay/workloads.ts';
 import { type MirrorCounts, readMirrorCounts } from './mirror-figures.ts';
 import { printMirrorReport } from './mirror-report.ts';
-import { SHADOW_BEHAVIOURS, SHADOW_OFF, type ShadowBehaviour } from './shadow-behaviours.ts';
+import { SHADOW_BEHAVIOURS, SHADOW_CONTROL, SHADOW_OFF, type ShadowBehaviour } from './shadow-behaviours.ts';
 
-const DEFAULTS = { rounds: 5, seconds: 1.5 };
+const DEFAULTS = { rounds: 15, seconds: 1 };
 const SHIPPED_FLAGS = ['--max-semi-space-size=4'];
 const CHECKED_ANSWERS = 200;
 const SETTLE_MS = 500;
@@ -37,7 +37,7 @@ const WORKLOAD: Workload = {
   withDirect: false,
   warmUpRequests: 4000,
   cpuBar: null,
-  requestsPerSecond: 4000,
+  requestsPerSecond: 2000,
   residentBarMiB: null,
 };
 
@@ -73,7 +73,7 @@ export async function runMirrorBench(args: readonly string[]): Promise<number> {
   const backend = await startBackend('mirror', options.loadCore, [WORKLOAD.requestBytes]);
   const rig: RelayRig = { h2load, options, folder, backend, shadow: null, echo: null };
   const subjects: Subject[] = [];
-  for (const name of [SHADOW_OFF, ...names]) subjects.push(await start(name, rig));
+  for (const name of [SHADOW_OFF, ...names, SHADOW_CONTROL]) subjects.push(await start(name, rig));
   const patience = new Patience(options);
   for (const subject of subjects) await warmUp(rig, subject);
   for (let round = 1; round <= options.rounds; round++) {
@@ -93,8 +93,9 @@ export async function runMirrorBench(args: readonly string[]): Promise<number> {
 }
 
 async function start(name: string, { options, backend, folder }: RelayRig): Promise<Subject> {
-  const shadow = name === SHADOW_OFF ? null : await startShadow(name as ShadowBehaviour, options);
-  const proxy = await startProxy(name === SHADOW_OFF ? UNMIRRORED : OURS, {
+  const isOff = name === SHADOW_OFF || name === SHADOW_CONTROL;
+  const shadow = isOff ? null : await startShadow(name as ShadowBehaviour, options);
+  const proxy = await startProxy(isOff ? UNMIRRORED : OURS, {
     cores: [options.testedCore],
     threads: 1,
     traffic: 'mirror',

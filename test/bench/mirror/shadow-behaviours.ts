@@ -4,3 +4,5 @@ export type ShadowBehaviour = (typeof SHADOW_BEHAVIOURS)[number];
 
 /** The run without any shadow, to which the others are held. */
 export const SHADOW_OFF = 'off';
+/** Another proxy without a shadow: what differs between the two is noise. */
+export const SHADOW_CONTROL = 'off again';
