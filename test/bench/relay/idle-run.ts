@@ -26,8 +26,13 @@ const QUICK_BELOW_SECONDS = 1;
 const REQUEST_BYTES = 512;
 /** Requests before the first look, so that what any traffic at all costs is not counted for the connections. */
 const WARM_UP_REQUESTS = 2000;
-/** How long memory is left to settle before a look. */
-const SETTLE_MS = 1000;
+/**
+ * Ages of a proxy, milliseconds, at which its memory is looked at before and after: each a second behind the time when ours
+ * gives back what it does not use (`proxy/native-memory.ts`: 7.5 and 15.5 s after its start). Between two such times pages of
+ * the executable that any connection touches come back, however few there are.
+ */
+const LOOK_BEFORE_MS = 8500;
+const LOOK_AFTER_MS = 16_500;
 
 /** Measures ours and haproxy, as far as `names` has them and the machine. */
 export async function measureIdle(
@@ -45,13 +50,14 @@ export async function measureIdle(
     const added: number[] = [];
     let missing = 0;
     for (let round = 0; round < rounds; round++) {
+      const startedMs = performance.now();
       const proxy = await startProxy(name, proxyOptions(name, backend.announcement.port));
       if (proxy === null) break;
       missing += await countWrong('grpc', proxy.port, REQUEST_BYTES, WARM_UP_REQUESTS);
-      await settle();
+      await until(startedMs + LOOK_BEFORE_MS);
       const beforeMiB = residentMiB(proxy.program.pid);
       const { open } = await callers.ask({ port: proxy.port, connections: IDLE_WORKLOAD.connections });
-      await settle();
+      await until(startedMs + LOOK_AFTER_MS);
       missing += IDLE_WORKLOAD.connections - open;
       before.push(beforeMiB);
       added.push(residentMiB(proxy.program.pid) - beforeMiB);
@@ -66,6 +72,6 @@ export async function measureIdle(
   return figures;
 }
 
-function settle(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, SETTLE_MS));
+function until(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms - performance.now())));
 }
