@@ -12,6 +12,14 @@ const PATIENCE_MS = 15_000;
 const models = new TestModels();
 t.teardown(() => models.close());
 
+/** A cheap model. Its cost is measured when it is loaded, and on a busy machine one measurement may say that it is not. */
+async function loadCheap(): Promise<BatchServable> {
+  for (const endMs = performance.now() + PATIENCE_MS; ; ) {
+    const servable = (await models.load(mlp())) as BatchServable;
+    if (servable.stats.place === 'front' || performance.now() > endMs) return servable;
+  }
+}
+
 t.test('a signature is made from the graph', async (t) => {
   const servable = await models.load(
     new OnnxModel('two')
@@ -45,7 +53,7 @@ t.test('a signature is made from the graph', async (t) => {
 });
 
 t.test('a cheap model runs in the front thread, an expensive one in a thread of its own', async (t) => {
-  const cheap = await models.load(mlp());
+  const cheap = await loadCheap();
   t.equal(cheap.stats.place, 'front');
   t.ok(cheap.stats.fullBatchMs < 1);
   const expensive = await models.load(heavy(40), { maxBatchSize: 256 });
@@ -99,7 +107,7 @@ t.test('a model whose work a request decides stays out of the front, however che
 });
 
 t.test('a model in the front thread that becomes slow moves to a thread, losing nothing', async (t) => {
-  const servable = (await models.load(mlp())) as BatchServable;
+  const servable = await loadCheap();
   t.equal(servable.stats.place, 'front');
   for (let i = 0; i < 300; i++) servable.scheduler.cost.record(64, 50);
   const endMs = performance.now() + PATIENCE_MS;
