@@ -1,6 +1,8 @@
 /** What loading makes of a model file: signature, batch axis, place, and refusals. */
 import t from 'tap';
+import { Logger } from '../../../../base/logger.ts';
 import type { BatchServable } from '../../../../inference-worker/batching/batch-servable.ts';
+import type { LoadServableOptions } from '../../../../inference-worker/session/load-options.ts';
 import { mayLoadInFront } from '../../../../inference-worker/session/loader.ts';
 import type { WorkerError } from '../../../../inference-worker/worker-error.ts';
 import { OnnxModel } from '../../../support/onnx-writer.ts';
@@ -12,10 +14,12 @@ const PATIENCE_MS = 15_000;
 const models = new TestModels();
 t.teardown(() => models.close());
 
+const WAITING = new URL('../../../support/waiting-thread.ts', import.meta.url);
+
 /** A cheap model. Its cost is measured when it is loaded, and on a busy machine one measurement may say that it is not. */
-async function loadCheap(): Promise<BatchServable> {
+async function loadCheap(options: Partial<LoadServableOptions> = {}): Promise<BatchServable> {
   for (const endMs = performance.now() + PATIENCE_MS; ; ) {
-    const servable = (await models.load(mlp())) as BatchServable;
+    const servable = (await models.load(mlp(), {}, options)) as BatchServable;
     if (servable.stats.place === 'front' || performance.now() > endMs) return servable;
   }
 }
@@ -70,6 +74,19 @@ t.test('what takes long to load enters the front only before anybody is served',
   t.ok(mayLoadInFront(30, false));
   t.notOk(mayLoadInFront(30, true));
   t.notOk(mayLoadInFront(80, false));
+});
+
+/**
+ * Scenario: a cheap model is loaded while others have the cores. Mechanism: the wait for a core counted as its loading.
+ * Consequence: it ran in a thread of its own for as long as it was served.
+ */
+t.test('a model that waited for a core while it was loaded enters the front all the same', async (t) => {
+  const lines: string[] = [];
+  const log = new Logger('info', {}, (line) => lines.push(line));
+  const servable = await loadCheap({ threadEntry: WAITING, log });
+  t.equal(servable.stats.place, 'front');
+  const loaded = lines.map((line) => JSON.parse(line)).filter(({ event }) => event === 'servable_loaded');
+  t.ok(loaded.length > 0 && loaded.every(({ loadMs }) => loadMs > 10_000), lines.join());
 });
 
 /** y = table[(1 - x) * 1000], x float32 [batch, 1]: refuses the zeros a model is measured with. */
