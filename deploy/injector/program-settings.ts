@@ -14,7 +14,8 @@ import { readInterceptOptions } from '../../proxy/cli/intercept-options.ts';
 import { compileMesh, EMPTY_DOCUMENT } from '../../proxy/config/compile.ts';
 import { parseEnvironment } from '../../proxy/config/env.ts';
 import { formatProblem, ProblemList } from '../../proxy/config/problem.ts';
-import { PROCESS_FIELDS, SHORTHAND_FIELDS } from '../../proxy/config/process-fields.ts';
+import { PROCESS_FIELDS } from '../../proxy/config/process-fields.ts';
+import { SHORTHAND_FIELDS } from '../../proxy/config/shorthand-fields.ts';
 import { DOMAIN } from './annotations.ts';
 
 export type Environment = Readonly<Record<string, string>>;

@@ -7,21 +7,13 @@
 
 import { countPorts, UnitError } from '../../base/units.ts';
 import { formatAddress } from './address.ts';
+import { ENVIRONMENT_PREFIX, FOREIGN_PREFIXES, KUBERNETES_SERVICE_NAME } from './environment-names.ts';
 import { defaultOf, expectationOf, type Field, type FieldValue, parseField } from './field.ts';
 import { CONNECTION_LOG_FIELDS, REQUEST_LOG_FIELDS, unknownLogFields } from './log-template.ts';
 import { nearestHint, nearestName } from './nearest-name.ts';
 import { ConfigError, HIDDEN, ProblemList } from './problem.ts';
-import {
-  ENVIRONMENT_PREFIX,
-  FOREIGN_PREFIXES,
-  KUBERNETES_SERVICE_NAME,
-  MODEL_PREFIX,
-  PROCESS_FIELDS,
-  type ProcessField,
-  type ProcessSettings,
-  SHORTHAND_FIELDS,
-  type ShorthandValues,
-} from './process-fields.ts';
+import { PROCESS_FIELDS, type ProcessField, type ProcessSettings } from './process-fields.ts';
+import { MODEL_PREFIX, SHORTHAND_FIELDS, type ShorthandValues } from './shorthand-fields.ts';
 import { checkTlsSettings } from './tls-settings.ts';
 
 export type EnvironmentVariables = Readonly<Record<string, string | undefined>>;

@@ -2,8 +2,8 @@
 import { httpStatusFor } from '../../base/grpc-status.ts';
 import type { Allocate } from './allocation.ts';
 import type { ConfigDocument } from './document-fields.ts';
+import type { FaultSnapshot, GuardSubject, RateLimitSnapshot } from './guard-snapshot.ts';
 import type { ProblemList } from './problem.ts';
-import type { FaultSnapshot, GuardSubject, RateLimitSnapshot } from './snapshot.ts';
 
 type Keys = { readonly listener?: string | null; readonly route: string | null; readonly model: string | null };
 

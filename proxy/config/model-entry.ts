@@ -10,7 +10,7 @@ import { DOCUMENT_SCHEMA, type ModelDocument } from './document-fields.ts';
 import { type ModelShorthand, shorthandName } from './env.ts';
 import type { ModelTarget } from './model-target.ts';
 import { ProblemList } from './problem.ts';
-import type { ShorthandValues } from './process-fields.ts';
+import type { ShorthandValues } from './shorthand-fields.ts';
 import type { CohortSource } from './snapshot.ts';
 
 export interface ModelEntry {

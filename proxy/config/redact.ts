@@ -5,7 +5,8 @@ import type { DocumentNode } from './document-schema.ts';
 import type { EnvironmentVariables } from './env.ts';
 import type { Field } from './field.ts';
 import { formatProblem, HIDDEN } from './problem.ts';
-import { MODEL_PREFIX, PROCESS_FIELDS, type ProcessField, SHORTHAND_FIELDS } from './process-fields.ts';
+import { PROCESS_FIELDS, type ProcessField } from './process-fields.ts';
+import { MODEL_PREFIX, SHORTHAND_FIELDS } from './shorthand-fields.ts';
 import type { MeshSnapshot } from './snapshot.ts';
 import type { ConfigSource } from './source.ts';
 

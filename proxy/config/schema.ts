@@ -6,7 +6,8 @@
 import { DOCUMENT_SCHEMA } from './document-fields.ts';
 import type { DocumentNode } from './document-schema.ts';
 import { expectationOf, type Field, KIND_RULES } from './field.ts';
-import { MODEL_PREFIX, PROCESS_FIELDS, SHORTHAND_FIELDS } from './process-fields.ts';
+import { PROCESS_FIELDS } from './process-fields.ts';
+import { MODEL_PREFIX, SHORTHAND_FIELDS } from './shorthand-fields.ts';
 
 export interface SchemaEntry {
   /** `UNDERSTUDY_CONCURRENCY`, `UNDERSTUDY_MODEL_<NAME>_PRIMARY`, or a path such as `models[].split[].weight`. */

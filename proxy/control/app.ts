@@ -10,31 +10,27 @@ import { MessageChannel } from 'node:worker_threads';
 import { systemClock } from '../../base/clock.ts';
 import { type Logger, setLogFormat } from '../../base/logger.ts';
 import { collectStartGarbage } from '../../base/start-garbage.ts';
-import { AdminServer, jsonAnswer, textAnswer } from '../admin/admin-server.ts';
-import { modelsView } from '../admin/models-view.ts';
-import { answerPairs } from '../admin/pairs-route.ts';
+import { AdminServer } from '../admin/admin-server.ts';
 import { TransitionLog } from '../admin/transition-log.ts';
 import { formatAddress } from '../config/address.ts';
 import type { AllocationKind } from '../config/allocation.ts';
 import { roleAddresses, secondaryName, UNROUTED } from '../config/compile.ts';
 import type { EnvironmentVariables } from '../config/env.ts';
 import type { ProcessSettings } from '../config/process-fields.ts';
-import { describeConfiguration } from '../config/redact.ts';
 import type { ClusterSnapshot, EndpointAddress, MeshSnapshot } from '../config/snapshot.ts';
 import { ConfigSource, type Configuration } from '../config/source.ts';
 import { tlsContext, tlsFilesOf } from '../config/tls-material.ts';
 import { DegradationCells } from '../degradation/cells.ts';
-import { DEGRADATION_COMMANDS } from '../degradation/controller.ts';
 import { AnalysisClient } from '../mirror/analysis-client.ts';
 import type { ComparisonPolicy } from '../mirror/messages.ts';
 import { BreakerCells } from '../policy/breaker-cells.ts';
-import { BREAKER_COMMANDS } from '../policy/breaker-verdict.ts';
 import { describeBreaker } from '../policy/breaker-view.ts';
 import { LoadCells } from '../policy/load-cells.ts';
 import { gaugeSlots } from '../stats/catalogue.ts';
 import { MetricsExposition } from '../stats/exposition.ts';
 import { StatsLayout } from '../stats/layout.ts';
 import { StatsRegions } from '../stats/region.ts';
+import { adminRoutes, readingRoutes } from './admin-routes.ts';
 import { observeAnalysis } from './analysis-metrics.ts';
 import { observeControl } from './control-metrics.ts';
 import { DataThreads } from './data-threads.ts';
@@ -70,7 +66,6 @@ export class App {
   private readonly admin: AdminServer;
   /** Metrics and probes only, for those outside the pod. */
   private readonly metrics: AdminServer;
-  private readonly readiness: ReadinessProbe;
   private readonly transitions = new TransitionLog();
   private readonly breakerPlaces = new Map<string, number>();
   private readonly degradationPlaces = new Map<string, number>();
@@ -157,9 +152,25 @@ export class App {
     const describe = (cluster: ClusterSnapshot) => this.describe(cluster);
     observeControl(this.exposition, { source, tls, guards, spans, degradation, endpoints, describe });
     const { worker, fallbackWorker } = roleAddresses(settings);
-    this.readiness = new ReadinessProbe([worker, fallbackWorker]);
-    this.admin = new AdminServer([...this.readingRoutes(), ...this.adminRoutes()]);
-    this.metrics = new AdminServer(this.readingRoutes());
+    const readiness = new ReadinessProbe([worker, fallbackWorker]);
+    const { threads, layout, analysis, exposition, transitions } = this;
+    const isDraining = () => this.draining;
+    const reading = readingRoutes({ exposition, readiness, source, threads, isDraining });
+    const views = {
+      source,
+      layout,
+      regions,
+      analysis,
+      endpoints,
+      threads,
+      tls,
+      transitions,
+      degradation,
+      describe,
+      log,
+    };
+    this.admin = new AdminServer([...reading, ...adminRoutes(views)]);
+    this.metrics = new AdminServer(reading);
   }
 
   /** Starts everything; resolves when the proxy listens. */
@@ -250,124 +261,6 @@ export class App {
       nowMs,
     );
     this.layout.retain('step', steps, nowMs);
-  }
-
-  // ---- what is shown -------------------------------------------------------------------------------------------
-
-  /** What shows no configuration and changes nothing, so that it may be reached from outside the pod. */
-  private readingRoutes() {
-    return [
-      { method: 'GET', path: '/livez', help: 'the process is alive', handle: () => textAnswer('ok\n') },
-      { method: 'GET', path: '/readyz', help: 'the proxy should get traffic', handle: () => this.answerReady() },
-      { method: 'GET', path: '/metrics', help: 'Prometheus metrics', handle: () => this.answerMetrics() },
-    ] as const;
-  }
-
-  private adminRoutes() {
-    return [
-      {
-        method: 'GET',
-        path: '/models',
-        help: 'models, weights, breakers, comparisons',
-        handle: () => this.answerModels(),
-      },
-      {
-        method: 'GET',
-        path: '/pairs',
-        help: '?model=NAME&kind=divergent|sample&limit=N: pairs kept, as JSON lines',
-        handle: (query: URLSearchParams) => answerPairs(this.source.current.settings.pairStore, query),
-      },
-      { method: 'GET', path: '/config', help: 'what is running, secrets hidden', handle: () => this.answerConfig() },
-      { method: 'GET', path: '/tls', help: 'certificates in force', handle: () => jsonAnswer(this.tls.describe()) },
-      {
-        method: 'GET',
-        path: '/degradation',
-        help: 'degradation of each model that has it',
-        handle: () => jsonAnswer(this.degradation.describeAll()),
-      },
-      {
-        method: 'POST',
-        path: '/degradation',
-        help: `?model=NAME&action=${DEGRADATION_COMMANDS.join('|')}`,
-        handle: (query: URLSearchParams) => this.commandDegradation(query),
-      },
-      {
-        method: 'GET',
-        path: '/breakers',
-        help: 'breakers and their last changes',
-        handle: () => this.answerBreakers(),
-      },
-      {
-        method: 'POST',
-        path: '/breaker',
-        help: `?cluster=NAME&action=${BREAKER_COMMANDS.join('|')}`,
-        handle: (query: URLSearchParams) => this.commandBreaker(query),
-      },
-    ] as const;
-  }
-
-  private async answerReady() {
-    const missing = this.draining ? ['draining'] : this.threads.missing();
-    const readiness = await this.readiness.check(this.source.current.mesh, missing, systemClock.nowMs());
-    return jsonAnswer(readiness, readiness.ready ? 200 : 503);
-  }
-
-  private async answerMetrics() {
-    return textAnswer(await this.exposition.render(), 200, this.exposition.registry.contentType);
-  }
-
-  private answerModels() {
-    const sums = new Float64Array(this.layout.slots);
-    this.regions.sumInto(sums);
-    return jsonAnswer(
-      modelsView({
-        snapshot: this.source.current.mesh,
-        sums,
-        breakerOf: (cluster) => this.describe(cluster),
-        degradationOf: (model) => this.degradation.describe(model),
-        endpointsOf: (cluster) => this.endpoints.endpointsOf(cluster.name),
-        comparisons: this.analysis.figures(),
-      }),
-    );
-  }
-
-  private answerConfig() {
-    return jsonAnswer(describeConfiguration(this.source));
-  }
-
-  private answerBreakers() {
-    return jsonAnswer(
-      this.source.current.mesh.clusters.map((cluster) => ({
-        cluster: cluster.name,
-        ...this.describe(cluster),
-        transitions: this.transitions.of(cluster.name),
-      })),
-    );
-  }
-
-  private commandBreaker(query: URLSearchParams) {
-    const cluster = query.get('cluster') ?? '';
-    const action = BREAKER_COMMANDS.find((command) => command === query.get('action'));
-    const known = this.source.current.mesh.clusters.some((candidate) => candidate.name === cluster);
-    if (!known) return jsonAnswer({ error: `no cluster ${JSON.stringify(cluster)}` }, 404);
-    if (action === undefined) return jsonAnswer({ error: `action must be one of ${BREAKER_COMMANDS.join(', ')}` }, 400);
-    this.log.info('breaker_command', { cluster, action });
-    this.threads.command(cluster, action);
-    return jsonAnswer({ cluster, action });
-  }
-
-  private commandDegradation(query: URLSearchParams) {
-    const model = query.get('model') ?? '';
-    const action = DEGRADATION_COMMANDS.find((command) => command === query.get('action'));
-    if (this.degradation.describe(model) === null) {
-      return jsonAnswer({ error: `no model ${JSON.stringify(model)} that has a degradation policy` }, 404);
-    }
-    if (action === undefined) {
-      return jsonAnswer({ error: `action must be one of ${DEGRADATION_COMMANDS.join(', ')}` }, 400);
-    }
-    this.log.info('degradation_command', { model, action });
-    this.degradation.obey(model, action);
-    return jsonAnswer(this.degradation.describe(model));
   }
 
   private describe(cluster: ClusterSnapshot) {

@@ -25,7 +25,7 @@ import {
   type StepReceiver,
 } from '../pipeline/run.ts';
 import { recordLatency } from '../stats/histogram.ts';
-import { PipelineEnd, PipelineRefusal, PipelineSlot } from '../stats/slots.ts';
+import { PipelineEnd, PipelineRefusal, PipelineSlot } from '../stats/pipeline-slots.ts';
 import { callerFailure, deadlineFailure } from './pipeline-failure.ts';
 import type { PipelineStream } from './pipeline-stream.ts';
 import { callStep } from './step-call.ts';

@@ -10,7 +10,7 @@
 import type { Clock } from '../../base/clock.ts';
 import { GrpcStatus } from '../../base/grpc-status.ts';
 import { recordLatency } from '../stats/histogram.ts';
-import { PipelineRefusal, PipelineSlot, StepEnd, StepSlot } from '../stats/slots.ts';
+import { PipelineRefusal, PipelineSlot, StepEnd, StepSlot } from '../stats/pipeline-slots.ts';
 import { asCallFault } from './call-form.ts';
 import { batchOf } from './default-outputs.ts';
 import type { PassedTensor } from './passed-tensor.ts';

@@ -1,5 +1,5 @@
 /** One rate limit as a data thread applies it: pure but for the shared bucket it takes from. */
-import type { RateLimitSnapshot } from '../config/snapshot.ts';
+import type { RateLimitSnapshot } from '../config/guard-snapshot.ts';
 import { type GuardCells, GuardCount } from './guard-cells.ts';
 
 export class RateLimit {

@@ -4,7 +4,8 @@
  */
 import { type ProxyError, ProxyErrors } from '../../base/proxy-error.ts';
 import { WheelTimer } from '../../base/timer-wheel.ts';
-import type { FaultSnapshot, GuardSubject, MeshSnapshot } from '../config/snapshot.ts';
+import type { FaultSnapshot, GuardSubject } from '../config/guard-snapshot.ts';
+import type { MeshSnapshot } from '../config/snapshot.ts';
 import type { MeshCluster } from '../mesh.ts';
 import { type GuardCells, GuardCount } from '../policy/guard-cells.ts';
 import { RateLimit } from '../policy/rate-limit.ts';

@@ -4,7 +4,8 @@
  * cluster it is to be is chosen in `cluster-choice.ts`.
  */
 import { ProxyErrors } from '../../base/proxy-error.ts';
-import type { GuardSubject, UpgradePolicy } from '../config/snapshot.ts';
+import type { GuardSubject } from '../config/guard-snapshot.ts';
+import type { UpgradePolicy } from '../config/snapshot.ts';
 import type { MeshCluster, MeshModel } from '../mesh.ts';
 import { ModelStream } from '../model-stream/model-stream.ts';
 import { carryPipeline } from '../pipeline-request/pipeline-call.ts';

@@ -12,6 +12,7 @@ import { HTTP2_COUNTER_NAMES } from '../../proto/http2/counters.ts';
 import { TlsResult } from '../../proto/io/tls-result.ts';
 import { HISTOGRAM_SLOTS } from './histogram.ts';
 import type { BlockKind, StatsLayout } from './layout.ts';
+import { PipelineEnd, PipelineRefusal, PipelineSlot, StepEnd, StepSlot } from './pipeline-slots.ts';
 import {
   AdaptResult,
   AnswerReason,
@@ -31,17 +32,12 @@ import {
   MemoryVerdict,
   MirrorDrop,
   OpaqueCut,
-  PipelineEnd,
-  PipelineRefusal,
-  PipelineSlot,
   ProcessSlot,
   RequestEnd,
   RequestOutcome,
   RouteSlot,
   ShadowSlot,
   StatusClass,
-  StepEnd,
-  StepSlot,
 } from './slots.ts';
 
 /** One more label whose values are neighbouring slots. */

@@ -8,7 +8,8 @@
  */
 
 import { assert } from '../../base/assert.ts';
-import { CLUSTER_SLOTS, PIPELINE_SLOTS, PROCESS_SLOTS, ROUTE_SLOTS, SHADOW_SLOTS, STEP_SLOTS } from './slots.ts';
+import { PIPELINE_SLOTS, STEP_SLOTS } from './pipeline-slots.ts';
+import { CLUSTER_SLOTS, PROCESS_SLOTS, ROUTE_SLOTS, SHADOW_SLOTS } from './slots.ts';
 
 export type BlockKind = 'cluster' | 'shadow' | 'route' | 'pipeline' | 'step';
 

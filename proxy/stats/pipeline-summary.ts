@@ -1,5 +1,7 @@
 /** Statistics of pipelines as the admin API tells them, summed over threads. */
-import { labelValues, PipelineEnd, PipelineRefusal, PipelineSlot, StepEnd, StepSlot } from './slots.ts';
+
+import { PipelineEnd, PipelineRefusal, PipelineSlot, StepEnd, StepSlot } from './pipeline-slots.ts';
+import { labelValues } from './slots.ts';
 import { type LatencySummary, named, summariseLatency } from './summary.ts';
 
 export interface PipelineSummary {

@@ -13,7 +13,7 @@ import {
   type StepCaller,
   type StepReceiver,
 } from '../../../../proxy/pipeline/run.ts';
-import { PipelineEnd, PipelineSlot, StepEnd, StepSlot } from '../../../../proxy/stats/slots.ts';
+import { PipelineEnd, PipelineSlot, StepEnd, StepSlot } from '../../../../proxy/stats/pipeline-slots.ts';
 import { decodeMessage, encodeMessage } from '../../../support/proto-codecs.ts';
 import { VirtualClock } from '../../../support/virtual-clock.ts';
 

@@ -2,7 +2,7 @@
 import { Worker } from 'node:worker_threads';
 import fc from 'fast-check';
 import t from 'tap';
-import type { RateLimitSnapshot } from '../../../../proxy/config/snapshot.ts';
+import type { RateLimitSnapshot } from '../../../../proxy/config/guard-snapshot.ts';
 import { GuardCells, GuardCount } from '../../../../proxy/policy/guard-cells.ts';
 import { RateLimit } from '../../../../proxy/policy/rate-limit.ts';
 import { runs } from '../../../support/fuzz-runs.ts';

@@ -2,7 +2,8 @@
 import t from 'tap';
 import type { WheelTimer } from '../../../../base/timer-wheel.ts';
 import { HeaderList } from '../../../../proto/http2/header-list.ts';
-import type { FaultSnapshot, MeshSnapshot } from '../../../../proxy/config/snapshot.ts';
+import type { FaultSnapshot } from '../../../../proxy/config/guard-snapshot.ts';
+import type { MeshSnapshot } from '../../../../proxy/config/snapshot.ts';
 import { GuardCells, GuardCount } from '../../../../proxy/policy/guard-cells.ts';
 import { Stage } from '../../../../proxy/request/exchange.ts';
 import { RequestGuards } from '../../../../proxy/request/request-guards.ts';
