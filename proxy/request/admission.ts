@@ -27,12 +27,14 @@ const REFUSAL_ERRORS: readonly ProxyError[] = [
 export function admit(plane: DataPlane, cluster: MeshCluster, deadlineMs: number, nowMs: number): number {
   const { load, config, breaker } = cluster;
   if (!load.tryEnter(config.maxConcurrentRequests)) return refuse(plane, cluster, ClusterRefusal.CONCURRENCY);
-  let refusal = -1;
-  if (cluster.endpoints.length === 0) refusal = ClusterRefusal.NO_ENDPOINT;
-  const verdict = refusal < 0 ? breaker.tryAcquire(nowMs, deadlineMs) : Verdict.REJECT;
+  if (cluster.endpoints.length === 0) {
+    load.leave();
+    return refuse(plane, cluster, ClusterRefusal.NO_ENDPOINT);
+  }
+  const verdict = breaker.tryAcquire(nowMs, deadlineMs);
   if (verdict !== Verdict.REJECT) return verdict;
   load.leave();
-  return refuse(plane, cluster, refusal < 0 ? ClusterRefusal.BREAKER_OPEN : refusal);
+  return refuse(plane, cluster, ClusterRefusal.BREAKER_OPEN);
 }
 
 /** `AnswerReason` of the fallback that steps in for this refusal of `admit`. */

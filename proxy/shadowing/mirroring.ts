@@ -62,7 +62,10 @@ export class Mirroring {
     this.pressure = options.pressure;
   }
 
-  /** Which shadows see this request; null when none does. The cluster that answers it is no shadow of itself. */
+  /**
+   * Which shadows see this request; null when none does. The cluster that answers it is no shadow of itself. `nowMs` decides
+   * whether a comparison is left of this second: the request's own time will do.
+   */
   select(shown: Shown, model: MeshModel, chosen: MeshCluster, nowMs: number): MirroredPair | null {
     let all = true;
     for (const shadow of model.shadows) {
