@@ -92,7 +92,7 @@ async function state(name: string): Promise<string> {
 
 /** Commands travel to a data thread: their effect is waited for. */
 async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (let i = 0; i < 250 && !(await condition()); i++) await delay(20);
+  for (let i = 0; !(await condition()); i++, await delay(20)) if (i === 250) throw new Error('waited in vain');
 }
 
 /** One call from each connection; how many the primary was asked, and who answered. */
@@ -220,6 +220,7 @@ t.test('a probe whose caller cancels lets the next request probe', async (test) 
   stream.close(8);
   primary.script = answers('primary');
   await until(async () => servedBy(await callers[5]!.predict('probe')) === 'primary');
+  test.equal(servedBy(await callers[5]!.predict('probe')), 'primary');
   test.equal(await state('probe'), 'closed');
 });
 
@@ -246,6 +247,7 @@ t.test('an operator holds it open and closed, for all threads', async (test) => 
   test.equal(await state('held'), 'held_open');
   await hold('release');
   await until(async () => (await askAll('held')).asked === 24);
+  test.equal(servedBy(await caller.predict('held')), 'primary');
   test.equal(await state('held'), 'closed');
   await hold('hold_closed');
   await until(async () => (await state('held')) === 'held_closed');

@@ -1,5 +1,5 @@
 /** Deadlines are the proxy's to keep, and a caller that gives up is heard upstream at once. */
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate as immediate } from 'node:timers/promises';
 import * as grpc from '@grpc/grpc-js';
 import t from 'tap';
 import { GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
@@ -112,6 +112,28 @@ t.test('a caller that cancels is heard upstream at once', async (test) => {
   test.ok(tookMs < SOON_MS, `${tookMs} ms`);
 });
 
+t.test('a cancel is heard upstream before the next call of the same caller', async (test) => {
+  // Order shows what a clock could not on a busy machine: the proxy passes a cancel on in the turn in which it reads it.
+  for (let round = 0; round < 5; round++) {
+    upstream.script = hangs;
+    const before = upstream.calls.length;
+    const stream = caller.open();
+    stream.on('error', () => {});
+    stream.end(predictRequest('m'));
+    while (upstream.calls.length === before) await delay(5);
+    await upstream.calls[before]!.body;
+    let heard: number | null = null;
+    upstream.script = async (call) => {
+      await immediate();
+      heard = upstream.calls[before]!.resetCode;
+      await answers('upstream')(call);
+    };
+    stream.close(CANCEL);
+    test.equal((await caller.predict('m')).status, 0);
+    test.equal(heard, CANCEL);
+  }
+});
+
 t.test('a caller that dies is heard upstream at once, for all of its calls', async (test) => {
   upstream.script = hangs;
   const other = new GrpcCaller(proxy.address);
@@ -146,6 +168,6 @@ t.test('outcomes are counted, and nothing is left', async (test) => {
   const metrics = await proxy.metricsOnce((reading) => reading.sum('understudy_cluster_in_flight_requests') === 0);
   test.equal(metrics.sum('understudy_cluster_in_flight_requests'), 0);
   test.equal(metrics.sum('understudy_downstream_open_streams'), 0);
-  test.equal(metrics.sum('understudy_cluster_requests_total', { cluster: 'm@1', outcome: 'cancelled' }), 71);
+  test.equal(metrics.sum('understudy_cluster_requests_total', { cluster: 'm@1', outcome: 'cancelled' }), 76);
   test.equal(metrics.sum('understudy_local_replies_total', { reason: 'deadline' }), 307);
 });
