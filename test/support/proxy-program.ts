@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { Test } from 'tap';
 
 const MAIN = fileURLToPath(new URL('../../proxy/main.ts', import.meta.url));
-const START_TIMEOUT_MS = 20_000;
+const START_TIMEOUT_MS = 60_000;
 const POLL_MS = 20;
 
 export interface ProxyOptions {
@@ -124,7 +124,7 @@ export class ProxyProgram {
    * Waits until a figure of the metrics is right; returns the reading, also when it never was, for the test to say so.
    * Gauges and counters follow the last byte of an answer, not the other way round.
    */
-  async metricsOnce(condition: (metrics: MetricsReading) => boolean, withinMs = 3000): Promise<MetricsReading> {
+  async metricsOnce(condition: (metrics: MetricsReading) => boolean, withinMs = 15_000): Promise<MetricsReading> {
     const end = performance.now() + withinMs;
     for (;;) {
       const reading = await this.metrics();
