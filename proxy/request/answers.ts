@@ -130,7 +130,7 @@ export function answerEnd(plane: DataPlane, exchange: Exchange, attempt: Attempt
   if (exchange.trace !== null) exchange.trace.answer = last ?? attempt.responseHead;
   const { grpc, rest } = exchange.traits!;
   const status = answerStatus(attempt.responseHead!, last, grpc, rest !== null && exchange.model !== null);
-  const reason = ResponseTraits.of(last ?? attempt.responseHead!).reason;
+  const { reason, forbidsRetry } = ResponseTraits.of(last ?? attempt.responseHead!);
   exchange.status = status;
   const nowMs = plane.clock.nowMs();
   // A fallback's answer is judged as its caller will see it.
@@ -157,6 +157,7 @@ export function answerEnd(plane: DataPlane, exchange: Exchange, attempt: Attempt
   if (
     status === GrpcStatus.UNAVAILABLE &&
     isElsewhere &&
+    !forbidsRetry &&
     tryAgain(plane, exchange, attempt, RetryOn.UNAVAILABLE, fault, status, nowMs)
   )
     return;

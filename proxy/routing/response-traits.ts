@@ -15,6 +15,8 @@ export class ResponseTraits {
   readonly grpcStatus: number;
   /** `x-understudy-reason` of a worker: `batch_queue_full`, `device_out_of_memory`; '' otherwise. */
   readonly reason: string;
+  /** A `grpc-retry-pushback-ms` that is no number of milliseconds, -1 as a rule: it is not to be tried again (gRPC A6). */
+  readonly forbidsRetry: boolean;
   /** What `grpc-retry-pushback-ms` or `retry-after` in seconds asks for, milliseconds; 0 without. */
   private readonly waitMs: number;
   /** `retry-after` as a date, milliseconds of Unix time; 0 without. */
@@ -31,7 +33,9 @@ export class ResponseTraits {
     this.grpcStatus = status !== undefined && /^[0-9]{1,2}$/.test(status) ? Number(status) : NO_STATUS;
     this.reason = list.get('x-understudy-reason') ?? '';
     const after = list.get('retry-after') ?? '';
-    this.waitMs = Math.max(wholeNumber(list.get('grpc-retry-pushback-ms') ?? ''), wholeNumber(after) * 1000);
+    const pushback = list.get('grpc-retry-pushback-ms');
+    this.forbidsRetry = pushback !== undefined && !DIGITS.test(pushback);
+    this.waitMs = Math.max(wholeNumber(pushback ?? ''), wholeNumber(after) * 1000);
     // Dates begin with the day's name; `Date.parse` would make a year of any number.
     this.notBeforeMs = /^[A-Z]/.test(after) ? Date.parse(after) || 0 : 0;
   }

@@ -69,6 +69,23 @@ t.test('a cluster of one endpoint tries again there only where it is told to', a
   test.equal(metrics.sum('understudy_cluster_retries_total'), 6);
 });
 
+t.test('an upstream that forbids another try gets none, and no other endpoint does', async (test) => {
+  const { upstreams, caller, proxy } = await lab(test, 2, {
+    outlier: { enabled: false },
+    retries: { budgetFloor: 1000 },
+  });
+  const forbids: Record<string, Script> = {
+    'in its head': (call) => call.failInHead(14, 'never', { 'grpc-retry-pushback-ms': '-1' }),
+    'in its trailers': (call) => call.failInTrailers(14, 'never', { 'grpc-retry-pushback-ms': '-1' }),
+  };
+  for (const [where, script] of Object.entries(forbids)) {
+    for (const upstream of upstreams) upstream.script = script;
+    test.match(await caller.predict('credit'), { status: 14, message: 'never' }, where);
+  }
+  test.equal(upstreams[0]!.count + upstreams[1]!.count, 2);
+  test.equal((await proxy.metrics()).sum('understudy_cluster_retries_total'), 0);
+});
+
 t.test('nothing is tried again once a byte of an answer went to the caller', async (test) => {
   const { upstreams, caller, proxy } = await lab(test, 2, { retries: { attempts: 3, budgetFloor: 1000 } });
   for (const upstream of upstreams) upstream.script = (call) => call.answerHalf(3_000_000);

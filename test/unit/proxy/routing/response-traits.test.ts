@@ -8,6 +8,19 @@ function pushback(...fields: [string, string][]): number {
   return ResponseTraits.of(HeaderList.of([':status', '503'], ...fields)).pushbackMs(NOW);
 }
 
+t.test('a pushback that is no number of milliseconds forbids another try', async (t) => {
+  const forbids = (...fields: [string, string][]) => ResponseTraits.of(HeaderList.of(...fields)).forbidsRetry;
+  t.equal(forbids(), false);
+  for (const [value, expected] of [
+    ['-1', true],
+    ['soon', true],
+    ['1.5', true],
+    ['0', false],
+    ['250', false],
+  ] as const)
+    t.equal(forbids(['grpc-retry-pushback-ms', value]), expected, value);
+});
+
 t.test('a wait is read from retry-after in seconds and as a date, and from grpc-retry-pushback-ms', async (t) => {
   t.equal(pushback(), 0);
   t.equal(pushback(['retry-after', '7']), 7_000);
