@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
 import { InferStream, streams } from '../support/infer-stream.ts';
+import { until } from '../support/patience.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import {
   answers,
@@ -88,11 +89,6 @@ const fails: Script = (call) => call.failInHead(14, 'down');
 async function state(name: string): Promise<string> {
   const { clusters } = await proxy.json('/models');
   return clusters.find((cluster: { name: string }) => cluster.name === `${name}@1`).breaker.state;
-}
-
-/** Commands travel to a data thread: their effect is waited for. */
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  for (let i = 0; !(await condition()); i++, await delay(20)) if (i === 250) throw new Error('waited in vain');
 }
 
 /** One call from each connection; how many the primary was asked, and who answered. */

@@ -3,6 +3,7 @@ import { deflateSync, gzipSync } from 'node:zlib';
 import * as grpc from '@grpc/grpc-js';
 import t from 'tap';
 import { GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
+import { until } from '../support/patience.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { framed, predictResponse, ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { fieldsOf } from '../support/wire-fields.ts';
@@ -51,7 +52,7 @@ for (const [encoding, compress] of Object.entries(coders)) {
     const body = framed(compress(original), true);
     const answer = await caller.call(body, { 'grpc-encoding': encoding, 'content-length': String(body.length) });
     test.equal(servedBy(answer), 'changed', answer.message);
-    for (let i = 0; i < 50 && shadow.calls.length === 0; i++) await new Promise((resolve) => setTimeout(resolve, 10));
+    await until(() => shadow.calls.length > 0, 'the shadow is asked');
     for (const [upstream, version] of [
       [changed, '1'],
       [shadow, '2'],

@@ -18,6 +18,7 @@ import {
   streamServedBy,
   streams,
 } from '../support/infer-stream.ts';
+import { until } from '../support/patience.ts';
 import { decodeMessage, encodeMessage } from '../support/proto-codecs.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import {
@@ -29,7 +30,6 @@ import {
   ScriptedUpstream,
 } from '../support/scripted-upstream.ts';
 
-const WAIT_MS = 15_000;
 /** What a call may take of a primary that is well; far from the limit of 500 ms and from what a busy machine adds. */
 const QUICK = { meanOver: '500ms', meanSamples: 5, probeInterval: '20ms', probes: 4, stepAnswers: 5 };
 const OPEN_ENDED = { consecutiveFailures: 0, errorPercent: '100%', minimumRequests: 1_000_000 };
@@ -120,12 +120,6 @@ const reasons = (all: readonly Answer[]) => new Set(all.map(({ served }) => serv
 async function described(name: string) {
   const all = await proxy.json('/degradation');
   return all.find((one: { model: string }) => one.model === name);
-}
-
-async function until(condition: () => Promise<boolean>, what: string): Promise<void> {
-  for (const end = performance.now() + WAIT_MS; !(await condition()); await delay(20)) {
-    if (performance.now() > end) throw new Error(`waited in vain until ${what}`);
-  }
 }
 
 const command = (name: string, action: string) =>

@@ -3,6 +3,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import t from 'tap';
 import { failsNow as fails, endpointLab as lab, statuses, untilState } from '../support/endpoint-lab.ts';
 import { GrpcCaller, servedBy } from '../support/grpc-caller.ts';
+import { until } from '../support/patience.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { answers, answersAfter, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
@@ -36,11 +37,10 @@ t.test('an endpoint that fails in its trailers is ejected, and one real request 
   await statuses(caller, 20);
   test.ok(bad.count - ejectedAt <= 3, 'at most a probe now and then');
   bad.script = answers('e0');
-  for (let i = 0; i < 100 && bad.count - ejectedAt < 10; i++) {
+  await until(async () => {
     await statuses(caller, 5);
-    await new Promise((done) => setTimeout(done, 20));
-  }
-  test.ok(bad.count - ejectedAt >= 10, 'it serves again');
+    return bad.count - ejectedAt >= 10;
+  }, 'it serves again');
   await untilState(proxy, bad.address, 'healthy');
 });
 
@@ -119,18 +119,10 @@ t.test(
     const caller = GrpcCaller.to(test, proxy.address);
     test.equal(servedBy(await caller.predict('moving')), 'first');
     say(['127.0.0.2']);
-    let served = '';
-    for (let i = 0; i < 200 && served !== 'second'; i++) {
-      served = servedBy(await caller.predict('moving')) ?? '';
-      await new Promise((done) => setTimeout(done, 20));
-    }
-    test.equal(served, 'second', 'the old connection was left');
+    await until(async () => servedBy(await caller.predict('moving')) === 'second', 'the old connection is left');
     say(['127.0.0.1', '127.0.0.2']);
     const seen = new Set<string | undefined>();
-    for (let i = 0; i < 200 && seen.size < 2; i++) {
-      seen.add(servedBy(await caller.predict('spread')));
-      await new Promise((done) => setTimeout(done, 20));
-    }
+    await until(async () => seen.add(servedBy(await caller.predict('spread'))).size === 2, 'both are asked');
     test.same([...seen].sort(), ['first', 'second']);
     rmSync(table);
     const failed = await proxy.metricsOnce(

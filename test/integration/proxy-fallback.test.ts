@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import t, { type Test } from 'tap';
 import { type Answer, GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
+import { until } from '../support/patience.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { answers, answersAfter, hangs, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
@@ -257,13 +257,13 @@ t.test('a request too large to keep is not replayed', async (test) => {
   const metrics = await proxy.metrics();
   test.equal(metrics.sum('understudy_cluster_unreplayable_requests_total', { cluster: 'small@1' }), 1);
   let lines: { model: string; replayable: boolean }[] = [];
-  for (let i = 0; i < 100 && !lines.some(({ model }) => model === 'small'); i++) {
-    await delay(20);
+  await until(() => {
     lines = readFileSync(logFile, 'utf8')
       .split('\n')
       .slice(0, -1)
       .map((line) => JSON.parse(line));
-  }
+    return lines.some(({ model }) => model === 'small');
+  }, 'the line is written');
   test.same(new Set(lines.filter(({ replayable }) => !replayable).map(({ model }) => model)), new Set(['small']));
 });
 

@@ -4,6 +4,7 @@ import t from 'tap';
 import { TestAuthority } from '../support/certificates.ts';
 import { failsNow as fails, endpointLab as lab, statuses, untilState } from '../support/endpoint-lab.ts';
 import { GrpcCaller, servedBy } from '../support/grpc-caller.ts';
+import { until } from '../support/patience.ts';
 import { type MetricsReading, ProxyProgram } from '../support/proxy-program.ts';
 import { predictResponse, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
@@ -13,7 +14,10 @@ t.test('checks that pass do not bring back an endpoint that was ejected for its 
   const { upstreams, caller, proxy } = await lab(test, 2, { healthCheck, outlier, retries: { budgetFloor: 1000 } });
   const [bad] = upstreams as [ScriptedUpstream, ScriptedUpstream];
   bad.script = fails;
-  for (let i = 0; i < 200 && bad.count < 2; i++) await statuses(caller, 10);
+  await until(async () => {
+    await statuses(caller, 10);
+    return bad.count >= 2;
+  }, 'it has failed twice');
   await untilState(proxy, bad.address, 'ejected');
   const checks = (reading: MetricsReading) => reading.sum('understudy_health_checks_total', { result: 'passed' });
   const before = checks(await proxy.metrics());

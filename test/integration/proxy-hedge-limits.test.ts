@@ -1,7 +1,8 @@
 /** What bounds a hedge: deadlines, callers that leave, the budget; and whom it counts against. */
 import t from 'tap';
 import { predictRequest, servedBy } from '../support/grpc-caller.ts';
-import { accountedFor, answersWhen, openHedgeLab, until } from '../support/hedge-lab.ts';
+import { accountedFor, answersWhen, openHedgeLab } from '../support/hedge-lab.ts';
+import { until } from '../support/patience.ts';
 import { answers, hangs } from '../support/scripted-upstream.ts';
 
 const { proxy, caller, primary, twin, lite, spare, events, eventsOf } = await openHedgeLab(t);
@@ -20,8 +21,8 @@ t.test('when nobody answers the deadline ends all of it', async (test) => {
   lite.script = hangs;
   const seen = await eventsOf('m', async () => {
     test.equal((await caller.predict('m', { 'grpc-timeout': '300m' })).status, 4);
-    await until(test, () => primary.calls.at(-1)!.resetCode === 8, 'the primary is cancelled');
-    await until(test, () => lite.calls.at(-1)!.resetCode === 8, 'the hedge is cancelled');
+    await until(() => primary.calls.at(-1)!.resetCode === 8, 'the primary is cancelled');
+    await until(() => lite.calls.at(-1)!.resetCode === 8, 'the hedge is cancelled');
   });
   test.same(seen, { started: 1, failed: 1 });
 });
@@ -34,10 +35,10 @@ t.test('a caller that leaves cancels both', async (test) => {
     const stream = caller.open();
     stream.on('error', () => {});
     stream.end(predictRequest('m'));
-    await until(test, () => lite.count > before, 'the hedge is under way');
+    await until(() => lite.count > before, 'the hedge is under way');
     stream.close(8);
-    await until(test, () => primary.calls.at(-1)!.resetCode === 8, 'the primary is cancelled');
-    await until(test, () => lite.calls.at(-1)!.resetCode === 8, 'the hedge is cancelled');
+    await until(() => primary.calls.at(-1)!.resetCode === 8, 'the primary is cancelled');
+    await until(() => lite.calls.at(-1)!.resetCode === 8, 'the hedge is cancelled');
   });
   test.same(seen, { started: 1, cancelled: 1 });
 });

@@ -1,7 +1,8 @@
 /** A stream's messages are hedged each by itself: answers keep their order, and whatever upstreams do, streams end. */
 import t from 'tap';
-import { accountedFor, openHedgeLab, until } from '../support/hedge-lab.ts';
+import { accountedFor, openHedgeLab } from '../support/hedge-lab.ts';
 import { InferStream, streamServedBy, streams } from '../support/infer-stream.ts';
+import { until } from '../support/patience.ts';
 import { hangs, type Script } from '../support/scripted-upstream.ts';
 
 const { proxy, primary, lite, spare, eventsOf } = await openHedgeLab(t);
@@ -29,7 +30,7 @@ t.test('a slow message of a stream is hedged by itself, and answers keep their o
     const { parameters } = stream.answers[1]!.infer_response;
     test.equal(parameters['x-understudy-reason'].string_param, 'hedge');
     test.equal(parameters['x-understudy-served-by'].string_param, 'lite@7');
-    await until(test, () => primary.calls.at(-1)!.resetCode === 8, 'nothing else waits there: the primary is told');
+    await until(() => primary.calls.at(-1)!.resetCode === 8, 'nothing else waits there: the primary is told');
     stream.send('m', 'd');
     await stream.until(4);
     test.equal(streamServedBy(stream.answers[3]!), 'primary', 'the next message asks it again');
@@ -47,7 +48,7 @@ t.test('a message whose primary answers first after all cancels its hedge', asyn
     const stream = new InferStream(test, proxy.address);
     stream.send('m', 'a');
     test.equal(streamServedBy(await stream.until(1)), 'primary');
-    await until(test, () => lite.calls.at(-1)!.resetCode === 8, 'the hedge is told');
+    await until(() => lite.calls.at(-1)!.resetCode === 8, 'the hedge is told');
     await stream.finish();
   });
   test.same(seen, { started: 1, lost: 1 });
@@ -133,10 +134,10 @@ t.test('a stream whose caller leaves takes its hedges along', async (test) => {
   const seen = await eventsOf('m', async () => {
     const stream = new InferStream(test, proxy.address);
     for (const id of ['a', 'b']) stream.send('m', id);
-    await until(test, () => lite.count > before, 'a hedge is under way');
+    await until(() => lite.count > before, 'a hedge is under way');
     stream.call.cancel();
-    await until(test, () => primary.calls.at(-1)!.resetCode === 8, 'the primary is cancelled');
-    await until(test, () => lite.calls.at(-1)!.resetCode === 8, 'the hedge is cancelled');
+    await until(() => primary.calls.at(-1)!.resetCode === 8, 'the primary is cancelled');
+    await until(() => lite.calls.at(-1)!.resetCode === 8, 'the hedge is cancelled');
   });
   test.equal(seen['started'], seen['cancelled']);
   test.ok(seen['started']! >= 1);

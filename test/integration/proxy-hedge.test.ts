@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import { request } from 'undici';
 import { servedBy } from '../support/grpc-caller.ts';
-import { accountedFor, answersWhen, openHedgeLab, until } from '../support/hedge-lab.ts';
+import { accountedFor, answersWhen, openHedgeLab } from '../support/hedge-lab.ts';
+import { until } from '../support/patience.ts';
 import { encodeMessage } from '../support/proto-codecs.ts';
 import { restAnswers, restFails } from '../support/rest-upstream.ts';
 import { framed, hangs, predictResponse, type Script } from '../support/scripted-upstream.ts';
@@ -23,12 +24,12 @@ t.test(
       test.equal(servedBy(answer), 'lite');
       test.match(answer.served, { 'served-by': 'lite@7', 'model-version': '7', reason: 'hedge' });
       const asked = primary.calls.at(-1)!;
-      await until(test, () => asked.resetCode !== null, 'the primary is told');
+      await until(() => asked.resetCode !== null, 'the primary is told');
       test.equal(asked.resetCode, 8, 'CANCEL');
     });
     test.same(seen, { started: 1, won: 1 });
     const last = () => readFileSync(logFile, 'utf8').trimEnd().split('\n').at(-1)!;
-    await until(test, () => last().includes('"hedged":true'), 'it is logged');
+    await until(() => last().includes('"hedged":true'), 'it is logged');
     test.match(JSON.parse(last()), { model: 'm', flags: 'HG', hedged: true, cluster: 'lite@7', primary: false });
   },
 );
@@ -53,7 +54,7 @@ t.test('a primary that answers first after all is the answer, and the hedge sees
     const answer = await caller.predict('m');
     test.equal(servedBy(answer), 'primary');
     test.notOk('reason' in answer.served);
-    await until(test, () => lite.calls.at(-1)!.resetCode === 8, 'the hedge is cancelled');
+    await until(() => lite.calls.at(-1)!.resetCode === 8, 'the hedge is cancelled');
   });
   test.same(seen, { started: 1, lost: 1 });
 });
@@ -177,7 +178,7 @@ for (const [api, path, body] of [
       test.equal(answer.headers['x-server'], 'lite');
       await answer.body.dump();
       const { socket } = restPrimary.calls.at(-1)!;
-      await until(test, () => socket.destroyed, 'the primary sees its connection closed');
+      await until(() => socket.destroyed, 'the primary sees its connection closed');
     });
     test.same(seen, { started: 1, won: 1 });
     const opened = Promise.withResolvers<void>();

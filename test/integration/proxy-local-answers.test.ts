@@ -5,6 +5,7 @@
 import t, { type Test } from 'tap';
 import { type Answer, GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
 import { InferStream, STREAM_INFER, streams } from '../support/infer-stream.ts';
+import { until } from '../support/patience.ts';
 import { decodeMessage, encodeMessage, type Message } from '../support/proto-codecs.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import {
@@ -153,14 +154,16 @@ t.test('a degraded model is, while its primary is shown probes', async (test) =>
     call.answer(predictResponse('primary', body));
   };
   let answer = await caller.predict('slow');
-  for (let i = 0; i < 200 && servedBy(answer) === 'primary'; i++) answer = await caller.predict('slow');
+  await until(async () => {
+    answer = await caller.predict('slow');
+    return servedBy(answer) !== 'primary';
+  }, 'it is degraded');
   checkStoodIn(test, answer, 'slow', 'degraded');
   const asked = primary.count;
-  for (let i = 0; i < 400 && primary.count === asked; i++) {
+  await until(async () => {
     checkStoodIn(test, await caller.predict('slow'), 'slow', 'degraded');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  test.ok(primary.count > asked, 'a probe came');
+    return primary.count > asked;
+  }, 'a probe came');
   const { inputs } = await primary.calls.at(-1)!.request();
   test.strictSame(inputs.x.float_val, [1, 2, 3], 'with the whole request');
   primary.script = answers('primary');
@@ -169,7 +172,7 @@ t.test('a degraded model is, while its primary is shown probes', async (test) =>
 t.test('a shadow sees what nobody but a constant answered', async (test) => {
   const seen = shadow.count;
   checkStoodIn(test, await caller.predict('shown'), 'shown', 'connect_failed');
-  for (let i = 0; i < 400 && shadow.count === seen; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(() => shadow.count > seen, 'the shadow is asked');
   const { inputs } = await shadow.calls.at(-1)!.request();
   test.strictSame(inputs.x.float_val, [1, 2, 3]);
 });

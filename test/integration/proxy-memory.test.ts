@@ -2,7 +2,7 @@
 import http2 from 'node:http2';
 import t, { type Test } from 'tap';
 import { answerOf, GrpcCaller, predictRequest, servedBy } from '../support/grpc-caller.ts';
-import { until } from '../support/http2-lab.ts';
+import { until } from '../support/patience.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { answers, framed, type Script, ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { bytesField } from '../support/wire-fields.ts';

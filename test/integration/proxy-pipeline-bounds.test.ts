@@ -4,7 +4,8 @@ import { gzipSync } from 'node:zlib';
 import t from 'tap';
 import { Client } from 'undici';
 import { answerOf } from '../support/grpc-caller.ts';
-import { adds, CANCEL, openPipelineLab, outputsOf, predictBody, until } from '../support/pipeline-lab.ts';
+import { until } from '../support/patience.ts';
+import { adds, CANCEL, openPipelineLab, outputsOf, predictBody } from '../support/pipeline-lab.ts';
 import { encodeMessage } from '../support/proto-codecs.ts';
 import { framed, hangs, type ScriptedUpstream } from '../support/scripted-upstream.ts';
 

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import t from 'tap';
 import { GrpcCaller } from '../support/grpc-caller.ts';
-import { adds, chain, openPipelineUpstreams, outputsOf, predictBody, tensor, until } from '../support/pipeline-lab.ts';
+import { until } from '../support/patience.ts';
+import { adds, chain, openPipelineUpstreams, outputsOf, predictBody, tensor } from '../support/pipeline-lab.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 
 const { first, second, model } = await openPipelineUpstreams(t);
@@ -34,7 +35,10 @@ t.test('a request keeps the pipeline it began with when the configuration change
   write([{ ...chain('c'), version: '2', steps: [single], outputs: [{ from: 'one.y', ...tensor('y') }] }]);
   await own.until(() => own.logs.filter(({ event }) => event === 'config_applied').length > 0, 'the new configuration');
   let late = await calling.call(predictBody('c'));
-  for (let i = 0; i < 200 && late.served['model-version'] !== '2'; i++) late = await calling.call(predictBody('c'));
+  await until(async () => {
+    late = await calling.call(predictBody('c'));
+    return late.served['model-version'] === '2';
+  }, 'the second version answers');
   test.same(outputsOf(late), { y: [2, 3] });
   release();
   const answer = await early;

@@ -5,7 +5,7 @@ import type net from 'node:net';
 import t, { type Test } from 'tap';
 import { data, END_STREAM, type Fields, FramePeer, FrameServer, headers } from '../support/frame-peer.ts';
 import { predictRequest } from '../support/grpc-caller.ts';
-import { until } from '../support/http2-lab.ts';
+import { until } from '../support/patience.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { framed, ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { bytesField } from '../support/wire-fields.ts';

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import tls from 'node:tls';
 import t, { type Test } from 'tap';
 import { GrpcCaller } from '../support/grpc-caller.ts';
-import { until } from '../support/http2-lab.ts';
+import { until } from '../support/patience.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { ScriptedUpstream } from '../support/scripted-upstream.ts';
 

@@ -7,6 +7,7 @@ import { connect as netConnect } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { answerOf, GrpcCaller, PREDICT, predictRequest, servedBy } from '../support/grpc-caller.ts';
+import { until } from '../support/patience.ts';
 import type { MetricsReading } from '../support/proxy-program.ts';
 import { answers, hangs, ScriptedUpstream } from '../support/scripted-upstream.ts';
 import { ThreadLab } from '../support/thread-lab.ts';
@@ -71,10 +72,10 @@ t.test('an endpoint that one thread ejects gets nothing from the other either', 
   const callers = Array.from({ length: 16 }, () => GrpcCaller.to(test, proxy.address));
   const askAll = () => Promise.all(callers.map((caller) => caller.predict('pair')));
   const ejected = async () => (await proxy.metrics()).sum('understudy_endpoint_state', { state: 'ejected' });
-  for (let i = 0; i < 100 && (await ejected()) === 0; i++) {
+  await until(async () => {
     for (const answer of await askAll()) test.equal(servedBy(answer), 'lite', 'a retry hides the failure');
-  }
-  test.equal(await ejected(), 1);
+    return (await ejected()) === 1;
+  }, 'it is ejected');
   const { count } = bad;
   for (let i = 0; i < 5; i++) await askAll();
   test.equal(bad.count, count, 'from neither thread');

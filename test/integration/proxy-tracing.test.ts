@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import t from 'tap';
 import { GrpcCaller } from '../support/grpc-caller.ts';
 import { InferStream, streams } from '../support/infer-stream.ts';
+import { until } from '../support/patience.ts';
 import { ProxyProgram } from '../support/proxy-program.ts';
 import { answers, predictResponse, ScriptedUpstream } from '../support/scripted-upstream.ts';
 
@@ -68,9 +69,6 @@ const proxy = await ProxyProgram.start(t, {
 });
 const caller = GrpcCaller.to(t, proxy.address);
 const last = () => upstream.calls.at(-1)!.headers;
-const until = async (condition: () => boolean) => {
-  for (let i = 0; i < 1000 && !condition(); i++) await new Promise((resolve) => setTimeout(resolve, 10));
-};
 
 t.test('internal fields of a caller steer nothing and reach nobody, unless a route trusts them', async (test) => {
   const steering = { 'x-understudy-shadow': '1', 'x-understudy-timing': '1', 'x-understudy-served-by': 'me' };

@@ -3,6 +3,7 @@ import { existsSync, statSync } from 'node:fs';
 import { status } from '@grpc/grpc-js';
 import t from 'tap';
 import { ModelFolder, scaleModel } from '../support/model-folder.ts';
+import { until } from '../support/patience.ts';
 import { floats, modelSpec, TfsClient } from '../support/tfs-client.ts';
 import { WorkerProgram } from '../support/worker-program.ts';
 
@@ -85,7 +86,7 @@ t.test('when the supervisor is killed its processes end by themselves', async (t
   const pids = [worker.pid('main'), worker.pid('fallback')];
   worker.child.kill('SIGKILL');
   await worker.exit;
-  for (let i = 0; i < 200 && pids.some(isRunning); i++) await new Promise((resolve) => setTimeout(resolve, 20));
+  await until(() => !pids.some(isRunning), 'both processes are gone');
   t.notOk(pids.some(isRunning));
 });
 

@@ -5,6 +5,7 @@
 import t from 'tap';
 import { InterceptionLab, POD_V4, POD_V6, PROXY_ID } from '../support/interception-lab.ts';
 import { namespacesUnavailable } from '../support/netns.ts';
+import { until } from '../support/patience.ts';
 import { EDGE_CLIENT, inPeer, inPod, MODEL_SERVER, metric, startProxy } from '../support/sidecar-pod.ts';
 
 const skip = namespacesUnavailable('iptables', 'ip6tables', 'setpriv', 'curl');
@@ -87,8 +88,7 @@ t.test("those who dial the pod's own addresses", { skip }, async (t) => {
     t.same(since(), [6, 2]);
   });
   t.test('and none of it is left behind', async (t) => {
-    for (let i = 0; i < 50 && metric(lab, 'understudy_downstream_open_connections') > 0; i++)
-      await new Promise((resolve) => setTimeout(resolve, 100));
+    await until(() => metric(lab, 'understudy_downstream_open_connections') === 0, 'no connection is open');
     t.equal(metric(lab, 'understudy_downstream_open_connections'), 0);
   });
 });

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import t, { type Test } from 'tap';
 import { InterceptionLab, PEER_V4, PROXY_ID } from '../support/interception-lab.ts';
 import { namespacesUnavailable } from '../support/netns.ts';
+import { until } from '../support/patience.ts';
 import {
   APPLICATION,
   CALLING_APPLICATION,
@@ -99,8 +100,7 @@ t.test('a pod under stress', { skip }, async (t) => {
     );
     t.equal(storm.stdout.trim(), JSON.stringify({ answered: CONNECTIONS }), storm.stderr);
     t.equal(metric(lab, 'understudy_opaque_connections_total'), CONNECTIONS, 'through the proxy');
-    for (let i = 0; i < 50 && metric(lab, 'understudy_opaque_open_connections') > 0; i++) await delay(100);
-    t.equal(metric(lab, 'understudy_opaque_open_connections'), 0);
+    await until(() => metric(lab, 'understudy_opaque_open_connections') === 0, 'no connection is open');
     t.equal(metric(lab, 'understudy_downstream_open_connections'), 0);
     t.equal(metric(lab, 'understudy_opaque_connections_cut_total'), 0);
     t.ok(descriptors(house) <= before + 8, `${before} descriptors before, ${descriptors(house)} after`);
@@ -168,8 +168,7 @@ t.test('a pod under stress', { skip }, async (t) => {
     const before = descriptors(house);
     t.ok(await fresh.answers(10));
     await Promise.all([fresh.end(), steady.end()]);
-    for (let i = 0; i < 50 && metric(lab, 'understudy_downstream_open_connections') > 0; i++) await delay(100);
-    t.equal(metric(lab, 'understudy_downstream_open_connections'), 0, 'no connection is left');
+    await until(() => metric(lab, 'understudy_downstream_open_connections') === 0, 'no connection is left');
     t.ok(descriptors(house) <= before, 'nor a descriptor');
   });
 });

@@ -1,6 +1,7 @@
 /** A model behind a cluster of several scripted upstreams, and a caller of the proxy before them. */
 import type { Test } from 'tap';
 import { GrpcCaller } from './grpc-caller.ts';
+import { until } from './patience.ts';
 import { ProxyProgram } from './proxy-program.ts';
 import { type Script, ScriptedUpstream } from './scripted-upstream.ts';
 
@@ -50,13 +51,11 @@ export async function statuses(caller: GrpcCaller, count: number): Promise<Map<n
 
 /** Waits until the admin address shows an endpoint in a state. */
 export async function untilState(proxy: ProxyProgram, address: string, state: string): Promise<void> {
-  for (let i = 0; i < 400; i++) {
+  await until(async () => {
     const { clusters } = (await (await fetch(`${proxy.adminUrl}/models`)).json()) as {
       clusters: { endpoints: { address: string; state: string }[] }[];
     };
     const endpoints = clusters.flatMap((cluster) => cluster.endpoints);
-    if (endpoints.find((endpoint) => endpoint.address === address)?.state === state) return;
-    await new Promise((done) => setTimeout(done, 25));
-  }
-  throw new Error(`${address} never was ${state}`);
+    return endpoints.find((endpoint) => endpoint.address === address)?.state === state;
+  }, `${address} is ${state}`);
 }

@@ -137,16 +137,6 @@ export function answersWhen(name: string, gate: Promise<unknown>): Script {
   };
 }
 
-/** Waits for a condition, which is an assertion: it must come true in time. */
-export async function until(test: Test, condition: () => boolean, what: string): Promise<void> {
-  const end = performance.now() + 5000;
-  while (!condition()) {
-    if (performance.now() > end) return void test.fail(what);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  test.pass(what);
-}
-
 /** To be asked at the end of a file that must have made `atLeast` hedges: each has one outcome, and nothing is held any more. */
 export async function accountedFor(test: Test, proxy: ProxyProgram, atLeast: number): Promise<void> {
   const metrics = await proxy.metricsOnce((reading) => reading.sum('understudy_cluster_in_flight_requests') === 0);

@@ -176,15 +176,6 @@ export function dial(t: Test, address: ConnectAddress, limits: Partial<Http2Limi
   return { connection, owner, counters };
 }
 
-/** Polls until `done`; fails after `ms`. */
-export async function until(done: () => boolean, what = 'it', ms = 3000): Promise<void> {
-  const deadline = Date.now() + ms;
-  while (!done()) {
-    if (Date.now() > deadline) throw new Error(`waited in vain until ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
-
 /** A client that calls and calls again while something else goes on, over a connection of its own. */
 export class HonestClient {
   private readonly connection: Http2Connection;

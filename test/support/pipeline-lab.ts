@@ -1,5 +1,3 @@
-/** A proxy with pipelines over two models that add one, and what tests ask of it. */
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Test } from 'tap';
 import { request } from 'undici';
 import { type Answer, GrpcCaller } from './grpc-caller.ts';
@@ -154,10 +152,4 @@ export function outputsOf(answer: Answer): Record<string, number[]> {
   if (answer.status !== 0) throw new Error(`${answer.status} ${answer.message}`);
   const { outputs } = decodeMessage('tensorflow.serving.PredictResponse', answer.body.subarray(5));
   return Object.fromEntries(Object.entries(outputs).map(([name, y]) => [name, valuesOf(y)]));
-}
-
-/** Waits for what must come; throws when it does not. */
-export async function until(condition: () => boolean, what: string): Promise<void> {
-  for (let i = 0; i < 2000 && !condition(); i++) await delay(5);
-  if (!condition()) throw new Error(`never: ${what}`);
 }

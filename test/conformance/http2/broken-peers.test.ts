@@ -38,8 +38,8 @@ import {
   RecordedCall,
   serve,
   TRAILERS,
-  until,
 } from '../../support/http2-lab.ts';
+import { until } from '../../support/patience.ts';
 import { resetSocket } from '../../support/reset.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 

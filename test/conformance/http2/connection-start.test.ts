@@ -19,7 +19,8 @@ import {
   settingsAck,
   Type,
 } from '../../support/frame-peer.ts';
-import { CALL, dial, OK, RecordedCall, serve, until } from '../../support/http2-lab.ts';
+import { CALL, dial, OK, RecordedCall, serve } from '../../support/http2-lab.ts';
+import { until } from '../../support/patience.ts';
 
 const WHOLE = END_HEADERS | END_STREAM;
 

@@ -18,7 +18,8 @@ import {
   Type,
   windowUpdate,
 } from '../../support/frame-peer.ts';
-import { CALL, dial, echo, OK, RecordedCall, serve, until } from '../../support/http2-lab.ts';
+import { CALL, dial, echo, OK, RecordedCall, serve } from '../../support/http2-lab.ts';
+import { until } from '../../support/patience.ts';
 
 const WHOLE = END_HEADERS | END_STREAM;
 

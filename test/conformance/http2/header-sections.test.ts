@@ -12,7 +12,8 @@ import {
   REQUEST,
   RESPONSE,
 } from '../../support/frame-peer.ts';
-import { CALL, dial, OK, RecordedCall, serve, until } from '../../support/http2-lab.ts';
+import { CALL, dial, OK, RecordedCall, serve } from '../../support/http2-lab.ts';
+import { until } from '../../support/patience.ts';
 
 const WHOLE = END_HEADERS | END_STREAM;
 const WITHOUT_PATH = REQUEST.filter(([name]) => name !== ':path');

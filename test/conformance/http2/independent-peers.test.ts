@@ -11,7 +11,8 @@ import grpc from '@grpc/grpc-js';
 import t from 'tap';
 import { HeaderList } from '../../../proto/http2/header-list.ts';
 import type { ConnectAddress } from '../../../proto/io/adopt.ts';
-import { CALL, dial, echo, OK, RecordedCall, serve, socketPath, TRAILERS, until } from '../../support/http2-lab.ts';
+import { CALL, dial, echo, OK, RecordedCall, serve, socketPath, TRAILERS } from '../../support/http2-lab.ts';
+import { until } from '../../support/patience.ts';
 
 const run = promisify(execFile);
 /** Something to send. */

@@ -15,7 +15,8 @@ import {
   Type,
   windowUpdate,
 } from '../../support/frame-peer.ts';
-import { CALL, dial, OK, RecordedCall, serve, TRAILERS, until } from '../../support/http2-lab.ts';
+import { CALL, dial, OK, RecordedCall, serve, TRAILERS } from '../../support/http2-lab.ts';
+import { until } from '../../support/patience.ts';
 
 const WHOLE = END_HEADERS | END_STREAM;
 

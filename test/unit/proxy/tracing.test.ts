@@ -6,6 +6,7 @@ import t, { type Test } from 'tap';
 import { Logger } from '../../../base/logger.ts';
 import { TraceExporter, tracesOf } from '../../../proxy/control/trace-exporter.ts';
 import { isTraceparent, type Span } from '../../../proxy/tracing.ts';
+import { until } from '../../support/patience.ts';
 
 const GOOD = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 
@@ -92,11 +93,6 @@ class Collector {
 
 const log = new Logger('silent');
 const QUICK = { serviceName: 's', log, flushMs: 1, firstBackoffMs: 5, timeoutMs: 200 };
-
-async function until(condition: () => boolean): Promise<void> {
-  const end = performance.now() + 10_000;
-  while (!condition() && performance.now() < end) await new Promise((resolve) => setTimeout(resolve, 2));
-}
 
 t.test('a collector that says later is asked again, one that refuses is not', async (test) => {
   const collector = new Collector(test);

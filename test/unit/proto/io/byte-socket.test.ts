@@ -6,7 +6,8 @@ import { type ByteReader, type ByteSocket, HIGH_WATER_BYTES } from '../../../../
 import { beginDeferring, endDeferring, flushDeferred, hasDeferred } from '../../../../proto/io/deferred-writes.ts';
 import type { WriteHandle } from '../../../../proto/io/direct-write.ts';
 import { threadMemory } from '../../../../proto/io/memory-budget.ts';
-import { socketPath, type Test, until } from '../../../support/http2-lab.ts';
+import { socketPath, type Test } from '../../../support/http2-lab.ts';
+import { until } from '../../../support/patience.ts';
 
 class Recorder implements ByteReader {
   readonly chunks: Buffer[] = [];
