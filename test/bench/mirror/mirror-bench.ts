@@ -21,7 +21,6 @@ import { printMirrorReport } from './mirror-report.ts';
 import { SHADOW_BEHAVIOURS, SHADOW_CONTROL, SHADOW_OFF, type ShadowBehaviour } from './shadow-behaviours.ts';
 
 const DEFAULTS = { rounds: 15, seconds: 1 };
-const SHIPPED_FLAGS = ['--max-semi-space-size=4'];
 const CHECKED_ANSWERS = 200;
 const SETTLE_MS = 500;
 const IDLE_WITHIN_MS = 15_000;
@@ -102,7 +101,7 @@ async function start(name: string, { options, backend, folder }: RelayRig): Prom
     backendPort: backend.announcement.port,
     shadowPort: shadow?.announcement.port ?? 0,
     folder: join(folder, name),
-    nodeFlags: options.nodeFlags ?? SHIPPED_FLAGS,
+    nodeFlags: options.nodeFlags ?? [],
   });
   const result = { name, runs: [], failed: 0, requests: 0, beforeMiB: 0, afterMiB: 0, counts: null };
   return { result, proxy: proxy!, shadow };
@@ -110,7 +109,13 @@ async function start(name: string, { options, backend, folder }: RelayRig): Prom
 
 function startShadow(behaviour: ShadowBehaviour, options: BenchOptions): Promise<Shadow> {
   const script = join(import.meta.dirname, 'shadow-backend.ts');
-  return AskedProgram.start({ name: `shadow that ${behaviour}`, core: options.loadCore, script, args: [behaviour] });
+  return AskedProgram.start({
+    name: `shadow that ${behaviour}`,
+    core: options.loadCore,
+    script,
+    args: [behaviour],
+    givesWay: true,
+  });
 }
 
 async function warmUp(rig: RelayRig, { proxy, result }: Subject): Promise<void> {

@@ -5,10 +5,9 @@
  *   garbage   OK, with bytes that are no message   floods  never ends its answers
  *   dies      cuts all its connections every half second     slow     answers after 100 times what the primary takes
  *
- * Over IPC it announces `{ port }` once and answers every message with `{ good }`. It gives way to everybody else on its
- * core: it shares it with the load, whose figures it must not move.
+ * Over IPC it announces `{ port }` once and answers every message with `{ good }`. It is started so that it gives way to
+ * everybody else on its core: it shares it with the load, whose figures it must not move.
  */
-import { constants, setPriority } from 'node:os';
 import { HeaderList } from '../../../proto/http2/header-list.ts';
 import { Http2Server } from '../../../proto/http2/server.ts';
 import type { Http2Stream, StreamHandler } from '../../../proto/http2/stream.ts';
@@ -72,7 +71,6 @@ class Exchange implements StreamHandler {
   onReset(): void {}
 }
 
-setPriority(constants.priority.PRIORITY_LOW);
 const server = new Http2Server({
   acceptStream: () => new Exchange(),
   limits: { maxConcurrentStreams: 1024, streamWindowBytes: 1 << 20, connectionWindowBytes: 1 << 24 },

@@ -12,14 +12,21 @@ export class AskedProgram<Announcement, Question extends object, Answer> {
 
   /** Starts `script` under this Node; resolves with its announcement. */
   static async start<Announcement, Question extends object, Answer>(
-    options: Pick<ProgramOptions, 'name' | 'core'> & {
+    options: Pick<ProgramOptions, 'name' | 'core' | 'givesWay'> & {
       readonly script: string;
       readonly args: readonly string[];
       readonly readyWithinMs?: number;
     },
   ): Promise<AskedProgram<Announcement, Question, Answer>> {
-    const { name, core, script, args } = options;
-    const program = new PinnedProgram({ name, command: process.execPath, args: [script, ...args], core, ipc: true });
+    const { name, core, script, args, givesWay } = options;
+    const program = new PinnedProgram({
+      name,
+      command: process.execPath,
+      args: [script, ...args],
+      core,
+      givesWay,
+      ipc: true,
+    });
     let announcement: Announcement | null = null;
     program.child.once('message', (message) => {
       announcement = message as Announcement;

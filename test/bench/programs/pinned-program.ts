@@ -15,6 +15,8 @@ export interface ProgramOptions {
   readonly args: readonly string[];
   /** One, or those it may use. */
   readonly core: number | readonly number[];
+  /** It runs only while nobody else wants its cores (`SCHED_IDLE`); a nice value would keep no waking thread from waiting. */
+  readonly givesWay?: boolean;
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Opens an IPC channel, for programs of the bench itself. */
   readonly ipc?: boolean;
@@ -43,7 +45,8 @@ export class PinnedProgram {
 
   constructor(options: ProgramOptions) {
     this.name = options.name;
-    this.child = spawn('taskset', ['-c', String(options.core), options.command, ...options.args], {
+    const givingWay = options.givesWay ? ['chrt', '--idle', '0'] : [];
+    this.child = spawn('taskset', ['-c', String(options.core), ...givingWay, options.command, ...options.args], {
       env: { ...process.env, ...options.env },
       stdio: options.ipc ? ['ignore', 'pipe', 'pipe', 'ipc'] : ['ignore', 'pipe', 'pipe'],
       detached: true,
