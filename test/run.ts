@@ -2,8 +2,8 @@
  * Runs the tests through tap and says what happened in few lines: one per file, everything a failing file printed, every
  * test that was skipped and why, and at the end `N passed, N failed`, the counts being tap's own.
  *
- * Arguments are test files or folders; without any, all tests run. Process-heavy folders run one file at a time, since
- * tests that start servers and pin load disturb each other on a small machine.
+ * Arguments are test files or folders; without any, all tests run, two files at a time: they wait more than they compute,
+ * and none holds the clock to what a busy machine cannot keep. The soak, which fills the machine, has it to itself.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
@@ -12,7 +12,8 @@ import { createInterface } from 'node:readline';
 
 const root = dirname(import.meta.dirname);
 const LOG = join(root, '.tap', 'last-run.tap');
-const SERIAL = /^test\/(integration|interception|soak)\//;
+const ALONE = /^test\/soak\//;
+const JOBS = 2;
 
 interface Totals {
   passed: number;
@@ -92,21 +93,21 @@ if (files.length === 0) {
 }
 assembleTap();
 const log: string[] = [];
-const parallel = await runTap(
-  files.filter((file) => !SERIAL.test(file)),
-  2,
+const together = await runTap(
+  files.filter((file) => !ALONE.test(file)),
+  JOBS,
   log,
 );
-const serial = await runTap(
-  files.filter((file) => SERIAL.test(file)),
+const alone = await runTap(
+  files.filter((file) => ALONE.test(file)),
   1,
   log,
 );
 mkdirSync(dirname(LOG), { recursive: true });
 writeFileSync(LOG, `${log.join('\n')}\n`);
-const passed = parallel.passed + serial.passed;
-const failed = parallel.failed + serial.failed;
-const skipped = parallel.skipped + serial.skipped;
+const passed = together.passed + alone.passed;
+const failed = together.failed + alone.failed;
+const skipped = together.skipped + alone.skipped;
 if (skipped > 0) process.stdout.write(`${skipped} skipped\n`);
 process.stdout.write(`${passed} passed, ${failed} failed\n`);
 process.exit(failed > 0 ? 1 : 0);
