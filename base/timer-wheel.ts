@@ -3,14 +3,17 @@
  *
  * A deadline is armed and almost always disarmed again, so both must cost a few pointer writes. Timers sit in doubly
  * linked lists, one per slot of `TICK_MS`; a timer further away than one turn of the wheel keeps its due tick and is
- * looked at once per turn. Accuracy: never early, late by at most one tick plus what the event loop is late. The
- * process timer runs only while something is armed, and does not keep the process alive.
+ * looked at once per turn. Accuracy: never early, late by at most one tick plus what the event loop is late; what had
+ * arrived by then is heard before anything expires. The process timer runs only while something is armed, and does not keep
+ * the process alive.
  */
 import type { Clock } from './clock.ts';
 
 /** Width of a slot. Deadlines are tens of milliseconds or more; a finer wheel would only wake more often. */
 export const TICK_MS = 5;
 const SLOTS = 512;
+/** A turn of the wheel that comes as long after the one before, milliseconds, is late. */
+const LATE_MS = 4 * TICK_MS;
 
 /** Something that can be armed in a wheel. Extend it and implement `onExpire`; arm one in one wheel at a time. */
 export abstract class WheelTimer {
@@ -54,6 +57,7 @@ export class TimerWheel {
   private currentTick = 0;
   private armedCount = 0;
   private interval: NodeJS.Timeout | null = null;
+  private turnedMs = 0;
   private readonly automatic: boolean;
 
   /** `automatic: false` leaves turning to the caller (`advance`), for virtual time. */
@@ -136,10 +140,19 @@ export class TimerWheel {
   }
 
   private start(): void {
+    this.turnedMs = this.clock.nowMs();
     this.interval = setInterval(() => {
-      this.advance();
-      if (this.armedCount === 0) this.stop();
+      // Timers run before the event loop reads: after a turn that took long, what has arrived meanwhile is read first.
+      if (this.clock.nowMs() - this.turnedMs > LATE_MS) setImmediate(this.turn);
+      else this.turn();
     }, TICK_MS);
     this.interval.unref();
   }
+
+  private readonly turn = (): void => {
+    if (this.interval === null) return;
+    this.advance();
+    this.turnedMs = this.clock.nowMs();
+    if (this.armedCount === 0) this.stop();
+  };
 }

@@ -6,6 +6,7 @@
  */
 import { connect, type Socket } from 'node:net';
 import { GrpcStatus } from '../../base/grpc-status.ts';
+import { PeerTimeout } from '../../base/peer-timeout.ts';
 import { PREFIX_BYTES } from '../../proto/grpc/message-framing.ts';
 import { connectHttp2 } from '../../proto/http2/client.ts';
 import type { ConnectionOwner, Http2Connection } from '../../proto/http2/connection.ts';
@@ -27,10 +28,11 @@ export function accepts(address: EndpointAddress, timeoutMs: number): Promise<bo
   return new Promise((resolve) => {
     const socket = open(address);
     const settle = (reached: boolean) => {
+      timer.clear();
       socket.destroy();
       resolve(reached);
     };
-    socket.setTimeout(timeoutMs, () => settle(false));
+    const timer = new PeerTimeout(() => settle(false), timeoutMs);
     socket.once('connect', () => settle(true));
     socket.once('error', () => settle(false));
   });
@@ -67,14 +69,14 @@ class StatusCall implements ConnectionOwner, StreamHandler {
   connection: Http2Connection | null = null;
   connected = false;
   private readonly resolve: (status: ModelStatus) => void;
-  private readonly timer: NodeJS.Timeout;
+  private readonly timer: PeerTimeout;
   private readonly chunks: Buffer[] = [];
   private bytes = 0;
   private grpcStatus: number | null = null;
 
   constructor(resolve: (status: ModelStatus) => void, timeoutMs: number) {
     this.resolve = resolve;
-    this.timer = setTimeout(() => this.giveUp(), timeoutMs);
+    this.timer = new PeerTimeout(() => this.giveUp(), timeoutMs);
   }
 
   onHeaders(_stream: Http2Stream, headers: HeaderList, endStream: boolean): void {
@@ -121,7 +123,7 @@ class StatusCall implements ConnectionOwner, StreamHandler {
   }
 
   private settle(status: ModelStatus): void {
-    clearTimeout(this.timer);
+    this.timer.clear();
     this.resolve(status);
     this.connection?.close();
     this.connection?.io.destroy();

@@ -1,5 +1,6 @@
 /** Asks one endpoint how it is, by gRPC, HTTP or a mere connection. Node's clients are loaded with the first check. */
 import { connect, type Socket } from 'node:net';
+import { PeerTimeout } from '../../base/peer-timeout.ts';
 import { formatAddress } from '../config/address.ts';
 import type { EndpointAddress, HealthCheckPolicy } from '../config/snapshot.ts';
 
@@ -17,9 +18,9 @@ export function probeHealth(
   const authority = address.kind === 'unix' ? 'localhost' : formatAddress(address);
   return new Promise((resolve) => {
     let stop = (): void => {};
-    const timer = setTimeout(() => done('no answer in time'), check.timeoutMs);
+    const timer = new PeerTimeout(() => done('no answer in time'), check.timeoutMs);
     const done = (problem: string): void => {
-      clearTimeout(timer);
+      timer.clear();
       resolve(problem);
       stop();
     };

@@ -3,6 +3,7 @@
  * that does not take its bytes stops the other side from being read. Two sockets live and end together; one pair that
  * carries nothing for long is cut, for nobody else would ever end it when both peers are gone without a word.
  */
+import { PeerTimeout } from '../../base/peer-timeout.ts';
 import { type ConnectAddress, openSocket } from '../../proto/io/adopt.ts';
 import { type ByteReader, ByteSocket } from '../../proto/io/byte-socket.ts';
 import { OpaqueCut } from '../stats/slots.ts';
@@ -56,7 +57,8 @@ export class OpaqueRelay {
   private readonly down = new RelaySide(this);
   private readonly up = new RelaySide(this);
   private readonly onDone: (cut: number) => void;
-  private timer: NodeJS.Timeout;
+  private readonly connecting: PeerTimeout;
+  private looking: NodeJS.Timeout | undefined;
   private isConnected = false;
   private cut: number = NOT_CUT;
   private bytesSeen = 0;
@@ -76,7 +78,7 @@ export class OpaqueRelay {
     onDone: (cut: number) => void,
   ) {
     this.onDone = onDone;
-    this.timer = setTimeout(() => this.cutOff(OpaqueCut.CONNECT_TIMEOUT), connectTimeoutMs);
+    this.connecting = new PeerTimeout(() => this.cutOff(OpaqueCut.CONNECT_TIMEOUT), connectTimeoutMs);
     const upstream = to instanceof ByteSocket ? to : openSocket(to, this.up, () => this.connected(idleTimeoutMs));
     upstream.reader = this.up;
     this.down.io = io;
@@ -105,8 +107,8 @@ export class OpaqueRelay {
 
   private connected(idleTimeoutMs: number): void {
     this.isConnected = true;
-    clearTimeout(this.timer);
-    if (!this.done) this.timer = setInterval(() => this.look(), idleTimeoutMs / LOOKS_PER_IDLE_TIME).unref();
+    this.connecting.clear();
+    if (!this.done) this.looking = setInterval(() => this.look(), idleTimeoutMs / LOOKS_PER_IDLE_TIME).unref();
   }
 
   private look(): void {
@@ -124,7 +126,8 @@ export class OpaqueRelay {
   private finish(): void {
     if (this.done) return;
     this.done = true;
-    clearTimeout(this.timer);
+    this.connecting.clear();
+    clearInterval(this.looking);
     this.onDone(this.cut);
   }
 }

@@ -6,6 +6,7 @@
  * them we wait, at most `timeoutMs`; anything else, and silence (a protocol in which the server speaks first), is relayed
  * as opaque bytes.
  */
+import { PeerTimeout } from '../../base/peer-timeout.ts';
 import { CLIENT_PREFACE } from '../../proto/http2/frames.ts';
 import type { ByteReader, ByteSocket } from '../../proto/io/byte-socket.ts';
 
@@ -62,7 +63,7 @@ export interface DetectionTarget {
 /** Reads a new connection until its protocol is known, then hands it over; the target sets the next reader. */
 export class ProtocolDetection implements ByteReader {
   private readonly target: DetectionTarget;
-  private readonly timer: NodeJS.Timeout;
+  private readonly timer: PeerTimeout;
   private io: ByteSocket | null = null;
   private readonly peeked = Buffer.allocUnsafe(CLIENT_PREFACE.length);
   private peekedLength = 0;
@@ -70,8 +71,7 @@ export class ProtocolDetection implements ByteReader {
 
   constructor(target: DetectionTarget, timeoutMs: number) {
     this.target = target;
-    this.timer = setTimeout(() => this.giveUp(), timeoutMs);
-    this.timer.unref();
+    this.timer = new PeerTimeout(() => this.giveUp(), timeoutMs);
   }
 
   /** The socket this reads; to be called before its first byte can come. */
@@ -101,7 +101,7 @@ export class ProtocolDetection implements ByteReader {
   onDrained(): void {}
 
   onClosed(): void {
-    clearTimeout(this.timer);
+    this.timer.clear();
     if (this.io !== null) this.target.onGone();
     this.io = null;
   }
@@ -115,7 +115,7 @@ export class ProtocolDetection implements ByteReader {
   }
 
   private decide(protocol: number, first: Buffer, length: number): void {
-    clearTimeout(this.timer);
+    this.timer.clear();
     const io = this.io;
     if (io === null) return;
     this.io = null;

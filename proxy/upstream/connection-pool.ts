@@ -8,6 +8,7 @@
  * configuration has given up serves the requests that still know it, and closes each connection when it falls idle.
  */
 import type { Clock } from '../../base/clock.ts';
+import { PeerTimeout } from '../../base/peer-timeout.ts';
 import type { Http1ClientConnection } from '../../proto/http1/client-connection.ts';
 import type { Http2Connection } from '../../proto/http2/connection.ts';
 import type { TlsClientRole } from '../../proto/io/tls.ts';
@@ -34,7 +35,7 @@ export abstract class ConnectionPool<C extends Http2Connection | Http1ClientConn
   /** No new request finds this pool; late ones, begun under an older configuration, may. */
   protected retired = false;
   private readonly established = new Set<C>();
-  private readonly connectTimers = new Map<C, NodeJS.Timeout>();
+  private readonly connectTimers = new Map<C, PeerTimeout>();
   private closed = false;
   private pumping = false;
 
@@ -99,7 +100,7 @@ export abstract class ConnectionPool<C extends Http2Connection | Http1ClientConn
     this.remove(connection);
     const timer = this.connectTimers.get(connection);
     if (timer !== undefined) {
-      clearTimeout(timer);
+      timer.clear();
       this.connectTimers.delete(connection);
       this.options.onConnect(ConnectResult.FAILED, this.established.size);
       if (this.connections.length === 0) this.queue.failAll(Unavailable.CONNECT_FAILED);
@@ -146,8 +147,7 @@ export abstract class ConnectionPool<C extends Http2Connection | Http1ClientConn
   private connect(): C {
     const connection = this.open((connected) => this.connected(connected));
     this.connections.push(connection);
-    const timer = setTimeout(() => this.giveUp(connection), this.options.connectTimeoutMs);
-    timer.unref();
+    const timer = new PeerTimeout(() => this.giveUp(connection), this.options.connectTimeoutMs);
     this.connectTimers.set(connection, timer);
     return connection;
   }
@@ -161,8 +161,7 @@ export abstract class ConnectionPool<C extends Http2Connection | Http1ClientConn
   }
 
   private connected(connection: C): void {
-    const timer = this.connectTimers.get(connection);
-    if (timer !== undefined) clearTimeout(timer);
+    this.connectTimers.get(connection)?.clear();
     this.connectTimers.delete(connection);
     connection.established = true;
     this.established.add(connection);

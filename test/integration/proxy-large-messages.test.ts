@@ -23,7 +23,9 @@ function start(test: Test, maxBuffered: string): Promise<ProxyProgram> {
       UNDERSTUDY_OUTBOUND_MAX_WAITING_SIZE: '128MiB',
       UNDERSTUDY_OUTBOUND_MAX_HELD_SIZE: '512MiB',
     },
+    // Copying 100 MB takes longer, and that is not the upstream's fault.
     document: {
+      defaults: { timeouts: { connect: '60ms' } },
       models: [{ name: 'm', split: [{ model: `m@1 via ${upstream.address}` }], fallback: [{ model: 'm@2' }] }],
     },
   });

@@ -1,5 +1,10 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import t from 'tap';
+import { systemClock } from '../../../base/clock.ts';
 import { TICK_MS, TimerWheel, WheelTimer } from '../../../base/timer-wheel.ts';
+import { holdUp } from '../../support/busy.ts';
+import { until } from '../../support/patience.ts';
 import { VirtualClock } from '../../support/virtual-clock.ts';
 
 class Probe extends WheelTimer {
@@ -67,4 +72,27 @@ t.test('a callback may disarm and re-arm its neighbours', async (t) => {
   clock.advance(1010);
   wheel.advance();
   t.equal(c.expiredAt.length, 1);
+});
+
+/*
+ * Scenario: a thread is held up for long, by a copy of 100 MB or a collection, while an answer arrives that a timer waits for.
+ * Mechanism: the event loop runs timers before it reads.
+ * Consequence: the answer counted as one that never came, against an upstream that was quick.
+ */
+t.test('after a turn that took long, what has arrived is heard before anything expires', async (t) => {
+  const server = createServer().listen(0, '127.0.0.1');
+  t.teardown(() => server.close());
+  await once(server, 'listening');
+  const wheel = new TimerWheel(systemClock);
+  const [answered, silent] = [new Probe(), new Probe()];
+  wheel.arm(answered, systemClock.nowMs() + 40);
+  wheel.arm(silent, systemClock.nowMs() + 40);
+  // The kernel accepts it while the thread is held up.
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1', () => wheel.disarm(answered));
+  t.teardown(() => socket.destroy());
+  holdUp(100);
+  await until(() => silent.expiredAt.length === 1, 'the silent one expires');
+  t.same(answered.expiredAt, []);
+  t.ok(socket.readyState === 'open', 'it had been heard');
+  wheel.stop();
 });
