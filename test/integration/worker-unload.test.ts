@@ -9,8 +9,8 @@ import { large, TestModels } from '../support/test-models.ts';
 const CYCLES = 20;
 const MODEL_MIB = 100;
 
-// A busy machine writes and reads its two gigabytes slowly.
-t.setTimeout(115_000);
+// A busy machine reads its two gigabytes slowly, and loading gives way to whatever else runs.
+t.setTimeout(290_000);
 
 t.test('after twenty cycles resident memory is within a tenth of before', async (t) => {
   const models = new TestModels();
