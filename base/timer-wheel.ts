@@ -57,6 +57,7 @@ export class TimerWheel {
   private currentTick = 0;
   private armedCount = 0;
   private interval: NodeJS.Timeout | null = null;
+  /** When the process timer turned the wheel last. */
   private turnedMs = 0;
   private readonly automatic: boolean;
 
@@ -143,16 +144,16 @@ export class TimerWheel {
     this.turnedMs = this.clock.nowMs();
     this.interval = setInterval(() => {
       // Timers run before the event loop reads: after a turn that took long, what has arrived meanwhile is read first.
-      if (this.clock.nowMs() - this.turnedMs > LATE_MS) setImmediate(this.turn);
+      if (this.clock.nowMs() - this.turnedMs > LATE_MS) setImmediate(() => this.turn());
       else this.turn();
     }, TICK_MS);
     this.interval.unref();
   }
 
-  private readonly turn = (): void => {
+  private turn(): void {
     if (this.interval === null) return;
     this.advance();
     this.turnedMs = this.clock.nowMs();
     if (this.armedCount === 0) this.stop();
-  };
+  }
 }
